@@ -1,0 +1,32 @@
+"""GCNet semantic segmentation in TensorFlow/Keras.
+
+Names are looked up on first use, so that `import gcnet_tf` loads no TensorFlow: parts
+that work without it (configuration, conversion checks, the numpy runtime) start fast.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "Config": "gcnet_tf.config",
+    "load_config": "gcnet_tf.config",
+    "UserError": "gcnet_tf.errors",
+    "build_model": "gcnet_tf.models",
+    "Segmentor": "gcnet_tf.models",
+    "GlobalContextBlock": "gcnet_tf.layers",
+    "train": "gcnet_tf.training",
+}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'gcnet_tf' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(list(globals()) + __all__)

@@ -1,0 +1,103 @@
+"""What all scripts share: arguments that recur, and how errors reach the user."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+
+from gcnet_tf.errors import UserError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+# What TensorFlow 2.21 writes on every start, whatever TF_CPP_MIN_LOG_LEVEL says: its
+# logging is not set up yet at that point. cuInit fails on any machine without a GPU.
+_START_UP_NOISE = re.compile(
+    r"^(I0000 |WARNING: All log messages before absl|.*failed call to cuInit)"
+)
+
+
+def script_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that shows the script's docstring, with its examples, in `--help`."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_config_arguments(
+    parser: argparse.ArgumentParser, required: bool = True
+) -> None:
+    """Adds `--cfg` and `--set`."""
+    parser.add_argument(
+        "--cfg",
+        required=required,
+        metavar="FILE",
+        help="configuration file, or the name of a shipped one such as voc_r50_20k",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting, for example train.batch_size=8; may be repeated",
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--cfg`, `--set`, `--weights` and `--model`."""
+    add_config_arguments(parser, required=False)
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a .weights.h5 file of the model in --cfg"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="FILE_OR_RUN",
+        help="a run folder, an exported folder, or a .keras file (with its --cfg)",
+    )
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow without the notices it prints on every start.
+
+    Everything else that it says, such as a GPU library that cannot be loaded, is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile("w+", errors="replace") as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
+            for line in captured:
+                if not _START_UP_NOISE.match(line):
+                    sys.stderr.write(line)
+
+
+def run_script(name: str, *arguments: object) -> None:
+    """Shows and runs another script; when it fails, this one ends the same way."""
+    words = [str(argument) for argument in arguments]
+    print(f"\n$ python scripts/{name}.py {' '.join(words)}", flush=True)
+    result = subprocess.run([sys.executable, f"scripts/{name}.py", *words])
+    if result.returncode:
+        sys.exit(result.returncode)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a script's `main`; a `UserError` becomes one message and exit code 2."""
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)

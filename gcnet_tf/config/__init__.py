@@ -1,0 +1,35 @@
+"""Typed configuration: `load_config` reads it, the dataclasses say what there is."""
+
+from gcnet_tf.config.json_text import format_json
+from gcnet_tf.config.load import config_from_dict, config_to_dict, load_config
+from gcnet_tf.config.schema import (
+    AugmentConfig,
+    AuxiliaryConfig,
+    BackboneConfig,
+    Config,
+    ContextConfig,
+    DataConfig,
+    EvaluationConfig,
+    HeadConfig,
+    ModelConfig,
+    PublishedConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "AugmentConfig",
+    "AuxiliaryConfig",
+    "BackboneConfig",
+    "Config",
+    "ContextConfig",
+    "DataConfig",
+    "EvaluationConfig",
+    "HeadConfig",
+    "ModelConfig",
+    "PublishedConfig",
+    "TrainConfig",
+    "config_from_dict",
+    "config_to_dict",
+    "format_json",
+    "load_config",
+]

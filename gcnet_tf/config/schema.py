@@ -1,0 +1,310 @@
+"""The configuration: frozen, range-checked dataclasses; every field explains itself.
+
+`setting` keeps a field's default, meaning and allowed values in one place. The loader
+checks against it, `scripts/show_config.py --describe` prints it and
+`configs/schema.json` (completion and hints in editors) is generated from it.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    choices: tuple | None = None,
+) -> Any:
+    """A dataclass field with its documentation and its range.
+
+    The range holds for every element of a tuple. A default that is a dataclass type
+    makes a section.
+    """
+    metadata = {
+        "doc": doc,
+        "at_least": at_least,
+        "above": above,
+        "at_most": at_most,
+        "choices": choices,
+    }
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """The dilated ResNet-V1c."""
+
+    depth: int = setting(
+        50, "Number of layers of the ResNet-V1c.", choices=(18, 34, 50, 101)
+    )
+    base_channels: int = setting(
+        64,
+        "Channels of the stem and of the first stage's blocks; an even number.",
+        at_least=2,
+    )
+    output_stride: int = setting(
+        8,
+        "Input pixels per feature position after the last stage; "
+        "the published models use 8.",
+        choices=(8, 16),
+    )
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """The global context block inside the decode head."""
+
+    pooling: str = setting(
+        "att",
+        "How the context vector is gathered: att (learned attention) or avg (mean).",
+        choices=("att", "avg"),
+    )
+    fusions: tuple[str, ...] = setting(
+        ("channel_add",),
+        "How the context changes the features; both may be given.",
+        choices=("channel_add", "channel_mul"),
+    )
+    ratio: float = setting(
+        0.25, "Width of the bottleneck as a share of the channels.", above=0, at_most=1
+    )
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """The GC decode head on the last stage."""
+
+    channels: int = setting(512, "Channels of the head's convolutions.", at_least=1)
+    dropout: float = setting(
+        0.1,
+        "Probability of dropping a whole channel before the classifier.",
+        at_least=0,
+        at_most=0.99,
+    )
+    context: ContextConfig = setting(ContextConfig, "The global context block.")
+
+
+@dataclass(frozen=True)
+class AuxiliaryConfig:
+    """The FCN head on the third stage, used in training only."""
+
+    channels: int = setting(256, "Channels of the head's convolution.", at_least=1)
+    dropout: float = setting(
+        0.1,
+        "Probability of dropping a whole channel before the classifier.",
+        at_least=0,
+        at_most=0.99,
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the network is made of."""
+
+    backbone: BackboneConfig = setting(BackboneConfig, "The dilated ResNet-V1c.")
+    head: HeadConfig = setting(HeadConfig, "The GC decode head.")
+    auxiliary: AuxiliaryConfig = setting(AuxiliaryConfig, "The auxiliary FCN head.")
+    align_corners: bool = setting(
+        False,
+        "How logits are enlarged: true aligns the corner pixels "
+        "(the 769x769 models), false the pixel borders (all others).",
+    )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data set, and where it lies."""
+
+    dataset: str = setting(
+        "folder",
+        "Layout of the source, and with it the classes.",
+        choices=("voc12aug", "ade20k", "cityscapes", "shapes", "folder"),
+    )
+    root: str = setting(
+        "data/my_dataset",
+        "Folder of the source images and labels, as downloaded; a relative path "
+        "starts where the command is run.",
+    )
+    records: str = setting(
+        "data/tfrecords/my_dataset",
+        "Folder for the TFRecord files made from it; a relative path starts where "
+        "the command is run.",
+    )
+    classes: tuple[str, ...] = setting(
+        (),
+        "Class names in the order of their ids in the label images, 0 first; only for "
+        "dataset 'folder', which needs 2 to 255 of them.",
+    )
+    palette: tuple[tuple[int, int, int], ...] = setting(
+        (),
+        "One [red, green, blue] per class for pictures; only for dataset 'folder', "
+        "and left empty there for automatic colours.",
+        at_least=0,
+        at_most=255,
+    )
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What happens to a training image, in this order."""
+
+    base_scale: tuple[int, int] = setting(
+        (2048, 512),
+        "Two bounds in pixels: an image is scaled to the largest size whose long side "
+        "is within the larger and whose short side is within the smaller.",
+        at_least=1,
+    )
+    ratio_range: tuple[float, float] = setting(
+        (0.5, 2.0),
+        "[lowest, highest] random factor that base_scale is multiplied by.",
+        above=0,
+    )
+    crop_size: tuple[int, int] = setting(
+        (512, 512), "[height, width] of the random crop, in pixels.", at_least=1
+    )
+    category_max_ratio: float = setting(
+        0.75,
+        "A crop is redrawn (10 times at most) while one class covers at least this "
+        "share of it; 1 accepts any crop.",
+        above=0,
+        at_most=1,
+    )
+    flip_probability: float = setting(
+        0.5, "Probability of mirroring left and right.", at_least=0, at_most=1
+    )
+    photometric_distortion: bool = setting(
+        True, "Random brightness, contrast, saturation and hue."
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The schedule, the optimiser, and what is written while training."""
+
+    iterations: int = setting(20000, "Number of optimiser steps.", at_least=1)
+    batch_size: int = setting(
+        16, "Images per step over all replicas together.", at_least=1
+    )
+    learning_rate: float = setting(0.01, "Learning rate of the first step.", above=0)
+    min_learning_rate: float = setting(
+        1e-4,
+        "Learning rate that the polynomial decay runs towards; at most learning_rate.",
+        at_least=0,
+    )
+    poly_power: float = setting(0.9, "Exponent of the polynomial decay.", above=0)
+    momentum: float = setting(0.9, "Momentum of SGD.", at_least=0, at_most=0.9999)
+    weight_decay: float = setting(
+        5e-4,
+        "Added to the gradient as weight_decay * weight, as SGD does in PyTorch.",
+        at_least=0,
+    )
+    auxiliary_weight: float = setting(
+        0.4, "Weight of the auxiliary head's loss.", at_least=0
+    )
+    seed: int = setting(
+        0,
+        "Seed of the weights, the order of the images and every random change to them.",
+        at_least=0,
+        at_most=2**31 - 1,
+    )
+    precision: str = setting(
+        "float32",
+        "Arithmetic of the network; weights and losses stay float32.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    strategy: str = setting(
+        "mirrored",
+        "mirrored: one replica per GPU (or per logical CPU); one_device: a single one.",
+        choices=("mirrored", "one_device"),
+    )
+    logical_cpus: int = setting(
+        1,
+        "Replicas on a machine without a GPU under 'mirrored': "
+        "the CPU is divided into this many devices.",
+        at_least=1,
+        at_most=64,
+    )
+    log_every: int = setting(
+        50, "Iterations between lines in the log and points in TensorBoard.", at_least=1
+    )
+    evaluate_every: int = setting(
+        2000, "Iterations between evaluations on the val split.", at_least=1
+    )
+    checkpoint_every: int = setting(2000, "Iterations between checkpoints.", at_least=1)
+    keep_checkpoints: int = setting(
+        3, "How many checkpoints stay on disk, besides the best weights.", at_least=1
+    )
+    panels: int = setting(
+        4,
+        "Images per evaluation shown in TensorBoard beside truth and prediction.",
+        at_least=0,
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a trained model is run on an image of any size."""
+
+    scale: tuple[int, int] = setting(
+        (2048, 512),
+        "Images are scaled as by augment.base_scale, with factor 1, "
+        "before the network sees them; scores are taken at the original size.",
+        at_least=1,
+    )
+    mode: str = setting(
+        "whole",
+        "whole: the network sees the image at once; slide: overlapping windows whose "
+        "logits are averaged.",
+        choices=("whole", "slide"),
+    )
+    window: tuple[int, int] = setting(
+        (769, 769), "[height, width] of a window in mode 'slide'.", at_least=1
+    )
+    stride: tuple[int, int] = setting(
+        (513, 513),
+        "[vertical, horizontal] step in pixels between windows; at most the window.",
+        at_least=1,
+    )
+
+
+@dataclass(frozen=True)
+class PublishedConfig:
+    """What the reference published for this row; data, never settings.
+
+    It is not taken over from a `_base_`: the numbers hold for the row that states them.
+    """
+
+    miou: float | None = setting(None, "Mean IoU in percent, single scale.", at_least=0)
+    miou_ms_flip: float | None = setting(
+        None, "Mean IoU in percent, multi-scale and flip.", at_least=0
+    )
+    memory_gb: float | None = setting(
+        None, "Training memory of each of the four V100, in GB.", at_least=0
+    )
+    fps: float | None = setting(
+        None, "Images per second at inference, one V100 and batch 1.", at_least=0
+    )
+    checkpoint_url: str | None = setting(None, "Address of the published weights.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole experiment."""
+
+    model: ModelConfig = setting(ModelConfig, "What the network is made of.")
+    data: DataConfig = setting(DataConfig, "Which data set, and where it lies.")
+    augment: AugmentConfig = setting(
+        AugmentConfig, "What happens to a training image, in this order."
+    )
+    train: TrainConfig = setting(TrainConfig, "Schedule, optimiser and output.")
+    evaluation: EvaluationConfig = setting(
+        EvaluationConfig, "How a trained model is run on an image of any size."
+    )
+    published: PublishedConfig = setting(
+        PublishedConfig, "What the reference published for this row."
+    )

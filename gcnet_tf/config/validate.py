@@ -1,0 +1,117 @@
+"""Checks between settings that are each fine alone."""
+
+from gcnet_tf.config.schema import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from gcnet_tf.errors import UserError
+
+# Labels are 8-bit images and 255 means "ignored".
+MAX_CLASSES = 255
+
+
+def validate(config: Config) -> None:
+    """Checks the settings against each other.
+
+    Raises:
+        UserError: naming the settings, what was received and what is allowed.
+    """
+    _validate_model(config.model)
+    _validate_data(config.data)
+    _validate_augment(config.augment)
+    _validate_train(config.train)
+    _validate_evaluation(config.evaluation)
+
+
+def _validate_model(model: ModelConfig) -> None:
+    context, channels = model.head.context, model.head.channels
+    _require(
+        model.backbone.base_channels % 2 == 0,
+        f"model.backbone.base_channels: received {model.backbone.base_channels}; "
+        "allowed: an even number, because the stem starts with half of it",
+    )
+    _require(
+        int(context.ratio * channels) >= 1,
+        f"model.head.context.ratio: received {context.ratio}, which leaves no channel "
+        f"of model.head.channels = {channels}; allowed: at least {1 / channels:.4g}",
+    )
+    _require(
+        0 < len(context.fusions) == len(set(context.fusions)),
+        f"model.head.context.fusions: received {list(context.fusions)}; "
+        "allowed: channel_add, channel_mul or both, each once",
+    )
+
+
+def _validate_data(data: DataConfig) -> None:
+    for name, folder in (("root", data.root), ("records", data.records)):
+        _require(
+            folder.strip() != "", f'data.{name}: received ""; allowed: a folder\'s path'
+        )
+    if data.dataset != "folder":
+        _require(
+            not data.classes and not data.palette,
+            "data.classes and data.palette: received values, but only dataset "
+            f"'folder' takes them; leave them out, {data.dataset} brings its own",
+        )
+        return
+    _require(
+        2 <= len(data.classes) <= MAX_CLASSES,
+        f"data.classes: received {len(data.classes)} names; dataset 'folder' needs "
+        f"2 to {MAX_CLASSES}, in the order of the ids in the label images",
+    )
+    for index, name in enumerate(data.classes):
+        _require(
+            name.strip() != "",
+            f'data.classes[{index}]: received "{name}"; allowed: a visible name',
+        )
+        first = data.classes.index(name)
+        _require(
+            first == index,
+            f'data.classes: received "{name}" for the ids {first} and {index}; '
+            "give each class its own name",
+        )
+    _require(
+        len(data.palette) in (0, len(data.classes)),
+        f"data.palette: received {len(data.palette)} colours for {len(data.classes)} "
+        "classes; give one per class, or none for automatic colours",
+    )
+
+
+def _validate_augment(augment: AugmentConfig) -> None:
+    low, high = augment.ratio_range
+    _require(
+        low <= high,
+        f"augment.ratio_range: received [{low}, {high}]; "
+        "allowed: the smaller factor first",
+    )
+    _require(
+        int(min(augment.base_scale) * low) >= 1,
+        f"augment.base_scale: received {list(augment.base_scale)}, which the factor "
+        f"{low} of augment.ratio_range shrinks to nothing; raise one of the two",
+    )
+
+
+def _validate_train(train: TrainConfig) -> None:
+    _require(
+        train.min_learning_rate <= train.learning_rate,
+        f"train.min_learning_rate: received {train.min_learning_rate}; allowed: at "
+        f"most train.learning_rate, which is {train.learning_rate}",
+    )
+
+
+def _validate_evaluation(evaluation: EvaluationConfig) -> None:
+    _require(
+        all(s <= w for s, w in zip(evaluation.stride, evaluation.window)),
+        f"evaluation.stride: received {list(evaluation.stride)}; allowed: at most "
+        f"evaluation.window, which is {list(evaluation.window)}, or pixels between "
+        "windows are never seen",
+    )
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(f"{message}.")

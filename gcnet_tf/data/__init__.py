@@ -1,0 +1,1 @@
+"""Images and labels: from a folder on disk to batches of tensors."""

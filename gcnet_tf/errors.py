@@ -1,0 +1,13 @@
+"""The one exception that means "the user can fix this"."""
+
+
+class UserError(ValueError):
+    """Bad input: the message says what was received, what is allowed, what to do next.
+
+    Scripts print the message alone and exit with code 2 (see `gcnet_tf.cli`).
+    """
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, for use inside a sentence of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

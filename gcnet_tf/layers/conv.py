@@ -1,0 +1,213 @@
+"""Convolution and batch normalisation as the reference model defines them."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+from gcnet_tf.layers.norm import BatchNorm
+
+PACKAGE = "gcnet_tf"
+
+
+def he_normal_fan_out() -> keras.initializers.Initializer:
+    """N(0, sqrt(2 / fan_out)), the reference's initialisation of convolutions.
+
+    A function, because a Keras 3 initializer object returns the same values each time.
+    """
+    return keras.initializers.VarianceScaling(
+        scale=2.0, mode="fan_out", distribution="untruncated_normal"
+    )
+
+
+def _dilated_gradient_is_missing(dtype: tf.DType) -> bool:
+    """Whether `tf.nn.conv2d` has no CPU gradient when dilated (tensorflow#28264).
+
+    Only the oneDNN kernels have one, and these know no float64.
+    """
+    return dtype == tf.float64 or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0"
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SymmetricConv2D(keras.layers.Layer):
+    """2-D convolution with zero padding that is equal on all sides, as in PyTorch.
+
+    Input `(batch, height, width, channels)`, output
+    `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
+    `keras.layers.Conv2D` is not used because its "same" pads stride-2 convolutions on
+    the wrong side of even inputs, and because its dilation becomes SPACE_TO_BATCH in
+    TFLite and does not fold in ONNX (keras#17450).
+
+    Args:
+        filters: number of output channels.
+        kernel_size: odd side length of the kernel.
+        strides: 1 or 2; only 1 together with a dilation.
+        dilation: distance between kernel taps, in positions.
+        use_bias: whether to add a bias per output channel.
+        kernel_initializer: initializer of the kernel; fan-out He normal if None.
+        bias_initializer: initializer of the bias.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 1,
+        strides: int = 1,
+        dilation: int = 1,
+        use_bias: bool = False,
+        kernel_initializer=None,
+        bias_initializer="zeros",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd. Received: {kernel_size}")
+        if strides > 1 and dilation > 1:
+            raise ValueError(
+                "strides and dilation cannot both exceed 1. "
+                f"Received: strides={strides}, dilation={dilation}"
+            )
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.dilation = dilation
+        self.use_bias = use_bias
+        self.kernel_initializer = (
+            keras.initializers.get(kernel_initializer) or he_normal_fan_out()
+        )
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+
+    def build(self, input_shape):
+        size = self.kernel_size
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(size, size, input_shape[-1], self.filters),
+            initializer=self.kernel_initializer,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(self.filters,), initializer=self.bias_initializer
+            )
+        self.built = True
+
+    def call(self, inputs):
+        kernel = tf.cast(self.kernel, inputs.dtype)
+        if self.strides > 1:
+            pad = (self.kernel_size - 1) // 2
+            outputs = tf.nn.conv2d(
+                inputs,
+                kernel,
+                strides=self.strides,
+                padding=[[0, 0], [pad, pad], [pad, pad], [0, 0]],
+            )
+        elif self.dilation > 1 and _dilated_gradient_is_missing(inputs.dtype):
+            outputs = tf.nn.convolution(
+                inputs, kernel, padding="SAME", dilations=self.dilation
+            )
+        else:
+            # At stride 1 "SAME" is symmetric for odd kernels, and unlike explicit
+            # padding it has a CPU gradient when dilated.
+            outputs = tf.nn.conv2d(
+                inputs, kernel, strides=1, padding="SAME", dilations=self.dilation
+            )
+        if self.bias is not None:
+            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
+        return outputs
+
+    def compute_output_shape(self, input_shape):
+        height, width = (
+            None if side is None else -(-side // self.strides)
+            for side in input_shape[1:3]
+        )
+        return (input_shape[0], height, width, self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "dilation": self.dilation,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ConvNorm(keras.layers.Layer):
+    """Convolution without bias, batch normalisation, and ReLU if asked for.
+
+    With `folded=True` the normalisation is gone and the convolution has a bias
+    instead: the inference form, whose weights `gcnet_tf.fuse.fold` computes.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: odd side length of the kernel.
+        strides: 1 or 2.
+        dilation: distance between kernel taps, in positions.
+        relu: whether ReLU follows.
+        gamma_initializer: initial scale of the normalisation.
+        folded: whether this is the inference form.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int = 1,
+        strides: int = 1,
+        dilation: int = 1,
+        relu: bool = True,
+        gamma_initializer: str = "ones",
+        folded: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.relu = relu
+        self.gamma_initializer = gamma_initializer
+        self.folded = folded
+        self.conv = SymmetricConv2D(
+            filters,
+            kernel_size,
+            strides,
+            dilation,
+            use_bias=folded,
+            name="conv",
+            dtype=self.dtype_policy,
+        )
+        self.norm = None
+        if not folded:
+            self.norm = BatchNorm(
+                gamma_initializer=gamma_initializer,
+                name="norm",
+                dtype=self.dtype_policy,
+            )
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        if self.norm is not None:
+            self.norm.build(self.conv.compute_output_shape(input_shape))
+        self.built = True
+
+    def call(self, inputs, training=False):
+        outputs = self.conv(inputs)
+        if self.norm is not None:
+            outputs = self.norm(outputs, training=training)
+        return tf.nn.relu(outputs) if self.relu else outputs
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.conv.filters,
+            "kernel_size": self.conv.kernel_size,
+            "strides": self.conv.strides,
+            "dilation": self.conv.dilation,
+            "relu": self.relu,
+            "gamma_initializer": self.gamma_initializer,
+            "folded": self.folded,
+        }

@@ -1,0 +1,52 @@
+"""Channel dropout whose masks are a pure function of each sample's seed."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("gcnet_tf")
+class ChannelDropout(keras.layers.Layer):
+    """Drops whole channels of a sample in training (PyTorch's Dropout2d).
+
+    Survivors are scaled by 1 / (1 - rate). Given seeds, a sample's mask depends on its
+    own seed alone: a resumed run repeats it, and so does any number of replicas. (Keras
+    keeps a hidden counter instead, which neither would reproduce.)
+
+    Args:
+        rate: probability of dropping a channel, in [0, 1).
+    """
+
+    def __init__(self, rate: float, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, inputs, seeds=None, training=False):
+        """Masks `inputs` `(batch, height, width, channels)`.
+
+        Args:
+            inputs: features.
+            seeds: int `(batch, 2)`, or None for TensorFlow's global generator.
+            training: nothing is dropped unless True.
+        """
+        if not training or self.rate == 0:
+            return inputs
+        num_samples, num_channels = tf.shape(inputs)[0], inputs.shape[-1]
+        if seeds is None:
+            uniform = tf.random.uniform([num_samples, num_channels])
+        else:
+            uniform = tf.map_fn(
+                lambda seed: tf.random.stateless_uniform([num_channels], seed),
+                seeds,
+                fn_output_signature=tf.TensorSpec([num_channels], tf.float32),
+            )
+        kept = tf.cast(uniform >= self.rate, inputs.dtype) / (1.0 - self.rate)
+        return inputs * kept[:, tf.newaxis, tf.newaxis, :]
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}

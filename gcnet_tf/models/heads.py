@@ -1,0 +1,156 @@
+"""From features to class scores: the GC head and the auxiliary FCN head."""
+
+import keras
+import tensorflow as tf
+
+from gcnet_tf.layers import (
+    ChannelDropout,
+    ConvNorm,
+    GlobalContextBlock,
+    SymmetricConv2D,
+)
+
+
+def _classifier(num_classes: int, policy) -> SymmetricConv2D:
+    return SymmetricConv2D(
+        num_classes,
+        use_bias=True,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        name="classifier",
+        dtype=policy,
+    )
+
+
+@keras.saving.register_keras_serializable("gcnet_tf")
+class FCNHead(keras.layers.Layer):
+    """3x3 convolution, channel dropout, classifier.
+
+    `(batch, height, width, channels)` to logits `(batch, height, width, num_classes)`.
+
+    Args:
+        num_classes: number of classes.
+        channels: channels of the convolution.
+        dropout: probability of dropping a channel before the classifier.
+        folded: whether this is the inference form (see `ConvNorm`).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 256,
+        dropout: float = 0.1,
+        folded: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.channels = channels
+        self.folded = folded
+        self.conv = ConvNorm(
+            channels, 3, folded=folded, name="conv", dtype=self.dtype_policy
+        )
+        self.dropout = ChannelDropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.classifier = _classifier(num_classes, self.dtype_policy)
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        self.classifier.build(self.conv.compute_output_shape(input_shape))
+        self.built = True
+
+    def call(self, features, seeds=None, training=False):
+        outputs = self.conv(features, training=training)
+        outputs = self.dropout(outputs, seeds=seeds, training=training)
+        return self.classifier(outputs)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_classes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "channels": self.channels,
+            "dropout": self.dropout.rate,
+            "folded": self.folded,
+        }
+
+
+@keras.saving.register_keras_serializable("gcnet_tf")
+class GCHead(keras.layers.Layer):
+    """Decode head with a global context block between two convolutions.
+
+    `(batch, height, width, channels)` to logits `(batch, height, width, num_classes)`:
+    3x3, context block, 3x3; the result joined behind the input features; 3x3; channel
+    dropout; classifier.
+
+    Args:
+        num_classes: number of classes.
+        channels: channels of the convolutions.
+        dropout: probability of dropping a channel before the classifier.
+        ratio, pooling, fusions: see `GlobalContextBlock`.
+        folded: whether this is the inference form (see `ConvNorm`).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int = 512,
+        dropout: float = 0.1,
+        ratio: float = 0.25,
+        pooling: str = "att",
+        fusions: tuple[str, ...] = ("channel_add",),
+        folded: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.channels = channels
+        self.folded = folded
+        policy = self.dtype_policy
+        self.conv_before = ConvNorm(
+            channels, 3, folded=folded, name="conv_before", dtype=policy
+        )
+        self.context = GlobalContextBlock(
+            ratio, pooling, fusions, name="context", dtype=policy
+        )
+        self.conv_after = ConvNorm(
+            channels, 3, folded=folded, name="conv_after", dtype=policy
+        )
+        self.conv_joined = ConvNorm(
+            channels, 3, folded=folded, name="conv_joined", dtype=policy
+        )
+        self.dropout = ChannelDropout(dropout, name="dropout", dtype=policy)
+        self.classifier = _classifier(num_classes, policy)
+
+    def build(self, input_shape):
+        inner_shape = (*input_shape[:-1], self.channels)
+        self.conv_before.build(input_shape)
+        self.context.build(inner_shape)
+        self.conv_after.build(inner_shape)
+        self.conv_joined.build((*input_shape[:-1], input_shape[-1] + self.channels))
+        self.classifier.build(inner_shape)
+        self.built = True
+
+    def call(self, features, seeds=None, training=False):
+        outputs = self.conv_before(features, training=training)
+        outputs = self.context(outputs)
+        outputs = self.conv_after(outputs, training=training)
+        outputs = tf.concat([features, outputs], axis=-1)
+        outputs = self.conv_joined(outputs, training=training)
+        outputs = self.dropout(outputs, seeds=seeds, training=training)
+        return self.classifier(outputs)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.num_classes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "channels": self.channels,
+            "dropout": self.dropout.rate,
+            "ratio": self.context.ratio,
+            "pooling": self.context.pooling,
+            "fusions": list(self.context.fusions),
+            "folded": self.folded,
+        }

@@ -1,0 +1,35 @@
+import keras
+import numpy as np
+
+import gcnet_tf
+from gcnet_tf import build_model, load_config
+
+
+def test_builds_what_a_shipped_configuration_says():
+    config = load_config(
+        "cityscapes_r50_769x769_40k",
+        ["model.backbone.base_channels=4", "model.head.channels=16"],
+    )
+    model = build_model(config)
+    assert model.num_classes == 19
+    assert model.align_corners
+    assert model.backbone.depth == 50
+    assert model.decode_head.context.ratio == 0.25
+    assert model.auxiliary_head.channels == 256
+    assert model(np.zeros((1, 17, 17, 3), np.uint8))["logits"].shape == (1, 17, 17, 19)
+
+
+def test_same_seed_same_weights():
+    config = load_config("shapes_r18", ["model.backbone.base_channels=4"])
+
+    def weights():
+        keras.utils.set_random_seed(3)
+        return build_model(config).get_weights()
+
+    for one, other in zip(weights(), weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_package_names_its_public_parts():
+    for name in gcnet_tf.__all__:
+        assert getattr(gcnet_tf, name) is not None

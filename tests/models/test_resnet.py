@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from gcnet_tf.models import ResNet
+
+RNG = np.random.default_rng(0)
+
+
+def randomise(model):
+    """Weights and statistics under which no unit is the identity."""
+    for weight in model.weights:
+        if weight.path.endswith(("gamma", "moving_variance")):
+            weight.assign(RNG.uniform(0.5, 1.5, weight.shape))
+        elif weight.path.endswith(("beta", "moving_mean")):
+            weight.assign(RNG.normal(0, 0.1, weight.shape))
+
+
+# Spec, section 2.3.
+@pytest.mark.parametrize(
+    "depth, parameters",
+    [(18, 11_195_744), (34, 21_303_904), (50, 23_527_264), (101, 42_519_392)],
+)
+def test_number_of_parameters(depth, parameters):
+    model = ResNet(depth)
+    model.build((None, None, None, 3))
+    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == parameters
+
+
+@pytest.mark.parametrize("size, expected", [((65, 97), (9, 13)), ((64, 96), (8, 12))])
+def test_features_have_the_strides_of_the_reference(size, expected):
+    model = ResNet(50, base_channels=4)
+    features = model(np.zeros((1, *size, 3), np.float32))
+    shapes = {name: tuple(value.shape) for name, value in features.items()}
+    quarter = tuple(-(-side // 4) for side in size)
+    assert shapes == {
+        "stage1": (1, *quarter, 16),
+        "stage2": (1, *expected, 32),
+        "stage3": (1, *expected, 64),
+        "stage4": (1, *expected, 128),
+    }
+    assert shapes == model.compute_output_shape((1, *size, 3))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
+def test_stride_8_subsampled_equals_stride_16(size):
+    dense = ResNet(50, base_channels=4, output_stride=8)
+    sparse = ResNet(50, base_channels=4, output_stride=16)
+    dense.build((None, None, None, 3))
+    sparse.build((None, None, None, 3))
+    randomise(dense)
+    sparse.set_weights(dense.get_weights())
+    x = RNG.normal(size=(1, *size, 3)).astype(np.float32)
+    for stage in ("stage3", "stage4"):
+        fine, coarse = dense(x)[stage].numpy(), sparse(x)[stage].numpy()
+        assert np.abs(coarse).max() > 0.1
+        np.testing.assert_allclose(fine[:, ::2, ::2], coarse, atol=1e-4, rtol=1e-4)
+
+
+def test_dilations_are_contracted():
+    model = ResNet(50, base_channels=4)
+    dilations = [
+        [unit.convs[1].conv.dilation for unit in stage] for stage in model.stages
+    ]
+    assert dilations == [[1] * 3, [1] * 4, [1] + [2] * 5, [2, 4, 4]]
+
+
+def test_the_second_convolution_of_a_basic_unit_is_not_dilated():
+    model = ResNet(18, base_channels=4)
+    last = model.stages[3][1]
+    assert [conv.conv.dilation for conv in last.convs] == [4, 1]
+
+
+def test_shortcuts_are_where_the_reference_has_them():
+    def shortcuts(depth):
+        model = ResNet(depth, base_channels=4)
+        model.build((None, None, None, 3))
+        return [[unit.shortcut is not None for unit in stage] for stage in model.stages]
+
+    assert shortcuts(18) == [[False, False]] + [[True, False]] * 3
+    assert [stage[0] for stage in shortcuts(50)] == [True] * 4
+
+
+def test_new_units_are_the_identity():
+    model = ResNet(18, base_channels=4)
+    model.build((None, None, None, 3))
+    ends = [
+        weight.numpy().max()
+        for weight in model.weights
+        if weight.path.endswith("conv2/norm/gamma") and "block" in weight.path
+    ]
+    assert ends == [0.0] * 8
+
+
+@pytest.mark.parametrize("arguments", [{"depth": 20}, {"output_stride": 32}])
+def test_refuses_what_is_not_there(arguments):
+    with pytest.raises(ValueError, match="Received: "):
+        ResNet(**arguments)
