@@ -3,6 +3,8 @@
 import os
 import sys
 
+import pytest
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
@@ -19,3 +21,36 @@ def pytest_collection_finish(session):
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
+        tf.config.list_logical_devices()  # starts TensorFlow: two it stays
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory):
+    """A function from overrides to a configuration that trains in seconds.
+
+    Its records, six training and three validation images of 32x32, are made once.
+    """
+    from gcnet_tf.config import load_config
+    from gcnet_tf.data.prepare import make_records
+    from gcnet_tf.data.shapes import generate_shapes
+
+    folder = tmp_path_factory.mktemp("tiny")
+    generate_shapes(folder / "images", num_train=6, num_val=3, size=32, seed=0)
+    tiny = [
+        f"data.root={folder / 'images'}",
+        f"data.records={folder / 'records'}",
+        "model.backbone.base_channels=4",
+        "model.head.channels=8",
+        "model.auxiliary.channels=8",
+        "augment.crop_size=[32,32]",
+        "augment.base_scale=[32,32]",
+        "evaluation.scale=[32,32]",
+        "train.batch_size=2",
+        "train.iterations=4",
+        "train.log_every=1",
+        "train.evaluate_every=2",
+        "train.checkpoint_every=2",
+        "train.panels=2",
+    ]
+    make_records(load_config("shapes_r18", tiny))
+    return lambda *overrides: load_config("shapes_r18", [*tiny, *overrides])

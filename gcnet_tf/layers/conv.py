@@ -1,6 +1,6 @@
 """Convolution and batch normalisation as the reference model defines them."""
 
-import os
+from functools import cache
 
 import keras
 import tensorflow as tf
@@ -20,12 +20,28 @@ def he_normal_fan_out() -> keras.initializers.Initializer:
     )
 
 
-def _dilated_gradient_is_missing(dtype: tf.DType) -> bool:
-    """Whether `tf.nn.conv2d` has no CPU gradient when dilated (tensorflow#28264).
+@cache
+def _has_dilated_gradient(dtype: tf.DType) -> bool:
+    """Whether `tf.nn.conv2d` has a gradient when dilated (tensorflow#28264).
 
-    Only the oneDNN kernels have one, and these know no float64.
+    On a CPU only oneDNN's kernels have one: never for float64, for 16-bit types only
+    where the processor knows them, and for none with TF_ENABLE_ONEDNN_OPTS=0. So ask.
     """
-    return dtype == tf.float64 or os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0"
+    if tf.config.list_physical_devices("GPU"):
+        return True
+    with tf.init_scope():
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=[1, 3, 3, 1],
+                filter=tf.ones([3, 3, 1, 1], dtype),
+                out_backprop=tf.ones([1, 3, 3, 1], dtype),
+                strides=[1, 1, 1, 1],
+                padding="SAME",
+                dilations=[1, 2, 2, 1],
+            )
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -102,7 +118,8 @@ class SymmetricConv2D(keras.layers.Layer):
                 strides=self.strides,
                 padding=[[0, 0], [pad, pad], [pad, pad], [0, 0]],
             )
-        elif self.dilation > 1 and _dilated_gradient_is_missing(inputs.dtype):
+        elif self.dilation > 1 and not _has_dilated_gradient(inputs.dtype):
+            # Space-to-batch; slower.
             outputs = tf.nn.convolution(
                 inputs, kernel, padding="SAME", dilations=self.dilation
             )

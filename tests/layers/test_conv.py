@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import oracles
 import pytest
@@ -21,6 +25,33 @@ def test_equals_symmetric_convolution(size, strides, dilation):
     found = layer(x)
     assert found.shape == expected.shape == layer.compute_output_shape(x.shape)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_dilated_gradient_exists_in_16_bits(dtype):
+    x = tf.ones((1, 7, 6, 2), dtype)
+    layer = SymmetricConv2D(1, 3, dilation=2, dtype=dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(layer(x))
+    assert tf.reduce_any(tape.gradient(loss, x) != 0)
+
+
+def test_dilated_gradient_exists_without_onednn():
+    code = (
+        "import tensorflow as tf; from gcnet_tf.layers import SymmetricConv2D\n"
+        "layer = SymmetricConv2D(1, 3, dilation=2); x = tf.ones((1, 5, 5, 1))\n"
+        "with tf.GradientTape() as tape:\n"
+        "    tape.watch(x); y = layer(x)\n"
+        "print(tape.gradient(y, x).shape)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout.strip() == "(1, 5, 5, 1)", result.stderr[-2000:]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,0 +1,156 @@
+"""From TFRecords to batches: the assembly of the input pipeline.
+
+The training stream is a pure function of (seed, iteration). Samples are numbered from 0
+on through all epochs; the number decides about the sample's random choices, and the
+epoch about the order. A stream that starts at iteration t therefore equals one that
+started at 0 and has reached t, which makes a resumed run equal an uninterrupted one.
+"""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from gcnet_tf.config import Config
+from gcnet_tf.data import records, transforms
+from gcnet_tf.data.catalog import dataset_facts
+from gcnet_tf.errors import UserError
+
+# Encoded records wait here for their turn. Small data sets fit in as a whole and are
+# shuffled perfectly; of a large one it is a few thousand images.
+SHUFFLE_BUFFER_BYTES = 256 * 2**20
+
+_READ_BUFFER_BYTES = 4 * 2**20
+# Set apart from the seeds of samples, whose second number is not negative.
+_ORDER_SEED = -1
+
+
+def training_dataset(config: Config, start_iteration: int = 0) -> tf.data.Dataset:
+    """The endless stream of global training batches.
+
+    Args:
+        config: the experiment.
+        start_iteration: number of the first batch, for runs that are resumed.
+
+    Returns:
+        Batches of `train.batch_size` samples, with (height, width) the crop size:
+        "image" uint8 RGB (batch, height, width, 3), zero where padded;
+        "label" uint8 (batch, height, width), 255 where padded or ignored;
+        "valid_size" int32 (batch, 2), height and width without the padding;
+        "name" string (batch,); "seed" int32 (batch, 2), what `transforms.augment` took.
+
+    Raises:
+        UserError: if the records are missing, empty or of another data set.
+    """
+    manifest = _matching_manifest(config, "train")
+    seed = config.train.seed
+    settings = config.augment
+    first_sample = start_iteration * config.train.batch_size
+
+    def make_sample(index, serialized):
+        sample = records.decode_sample(records.parse_example(serialized))
+        sample_seed = tf.stack([seed, tf.cast(index, tf.int32)])
+        augmented = transforms.augment(
+            sample["image"],
+            sample["label"],
+            sample_seed,
+            base_scale=settings.base_scale,
+            ratio_range=settings.ratio_range,
+            crop_size=settings.crop_size,
+            category_max_ratio=settings.category_max_ratio,
+            flip_probability=settings.flip_probability,
+            photometric_distortion=settings.photometric_distortion,
+        )
+        return {**augmented, "name": sample["name"], "seed": sample_seed}
+
+    dataset = _numbered_records(
+        _shard_paths(config, manifest), manifest, seed, first_sample
+    )
+    dataset = dataset.map(
+        make_sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    dataset = dataset.batch(config.train.batch_size, drop_remainder=True)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_dataset(config: Config, split: str = "val") -> tf.data.Dataset:
+    """The samples of a split, one at a time, at original size and in record order.
+
+    Returns:
+        Samples of "image" uint8 RGB (height, width, 3), "label" uint8 (height, width)
+        and "name", a scalar string.
+
+    Raises:
+        UserError: if the records are missing, empty or of another data set.
+    """
+    manifest = _matching_manifest(config, split)
+    dataset = tf.data.TFRecordDataset(
+        _shard_paths(config, manifest), buffer_size=_READ_BUFFER_BYTES
+    )
+    dataset = dataset.map(
+        lambda serialized: records.decode_sample(records.parse_example(serialized)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _matching_manifest(config: Config, split: str) -> records.Manifest:
+    """Reads the manifest and makes sure that it belongs to the configured data set."""
+    manifest = records.read_manifest(config.data.records, split)
+    facts = dataset_facts(config.data.dataset, config.data.classes, config.data.palette)
+    where = f"The records in {Path(config.data.records) / split}"
+    remedy = (
+        "Point data.records to another folder, or make them again: "
+        "scripts/make_tfrecords.py --cfg CONFIG --overwrite."
+    )
+    if manifest.dataset != facts.name:
+        raise UserError(
+            f"{where} were made from the data set '{manifest.dataset}', but "
+            f"data.dataset is '{facts.name}'. {remedy}"
+        )
+    if tuple(manifest.classes) != tuple(facts.classes):
+        raise UserError(
+            f"{where} have the classes {', '.join(manifest.classes)}, but the "
+            f"configuration has {', '.join(facts.classes)}. {remedy}"
+        )
+    if manifest.num_samples == 0:
+        raise UserError(f"{where} hold no sample. {remedy}")
+    return manifest
+
+
+def _shard_paths(config: Config, manifest: records.Manifest) -> list[str]:
+    folder = Path(config.data.records) / manifest.split
+    return [str(folder / shard.file) for shard in manifest.shards]
+
+
+def _numbered_records(
+    paths: list[str], manifest: records.Manifest, seed: int, first_sample: int
+) -> tf.data.Dataset:
+    """(number, serialized record) of all epochs from `first_sample` on.
+
+    Nothing is decoded here, so that skipping to the middle of an epoch costs no more
+    than reading.
+    """
+    num_samples = manifest.num_samples
+    num_bytes = sum(shard.num_bytes for shard in manifest.shards)
+    buffer_size = max(1, SHUFFLE_BUFFER_BYTES * num_samples // max(num_bytes, 1))
+    buffer_size = min(buffer_size, num_samples)
+    first_epoch, num_skipped = divmod(first_sample, num_samples)
+
+    def epoch_records(epoch):
+        # Dataset.shuffle mixes the seed of its graph into its own. Fixing that of the
+        # function being traced (no other) makes the order independent of
+        # tf.random.set_seed, and tf.random.set_seed(0) does not raise in shuffle.
+        tf.compat.v1.set_random_seed(1)
+        seeds = tf.random.experimental.stateless_fold_in(
+            tf.constant([seed, _ORDER_SEED], tf.int64), epoch
+        )
+        order = tf.random.experimental.stateless_shuffle(tf.constant(paths), seeds)
+        dataset = tf.data.TFRecordDataset(order, buffer_size=_READ_BUFFER_BYTES)
+        return dataset.shuffle(
+            buffer_size, seed=seeds[0], reshuffle_each_iteration=False
+        )
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    dataset = epochs.flat_map(epoch_records)
+    return dataset.enumerate(first_epoch * num_samples).skip(num_skipped)

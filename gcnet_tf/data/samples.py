@@ -1,0 +1,203 @@
+"""Reading one source image and its label, checked, in the form that records store.
+
+Everything that a user can get wrong in a file is found here, once, before training.
+Pillow and numpy only: both release the interpreter's lock where they work hard, so that
+threads share the work.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
+from gcnet_tf.data.folders import Pair
+from gcnet_tf.errors import UserError
+
+# Pillow loads its rarer formats on first need, and then lets other threads that need
+# them in that moment fail; so load all of them here.
+Image.init()
+
+_ORIENTATION_TAG = 0x0112
+# Of the first chunk of a PNG, IHDR, which starts at byte 8.
+_PNG_BIT_DEPTH_BYTE = 24
+# MPO is what phones write: a JPEG with further pictures behind it.
+_JPEG_FORMATS = ("JPEG", "MPO")
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """One sample as it is stored.
+
+    Attributes:
+        image: bytes of a JPEG or PNG that decodes to upright RGB.
+        label: bytes of an 8-bit grey PNG of training ids.
+        histogram: pixels per training id, int64 (256,).
+    """
+
+    image: bytes
+    label: bytes
+    histogram: np.ndarray
+
+
+def encode_pair(pair: Pair, facts: DatasetFacts) -> EncodedSample:
+    """Reads, checks and encodes an image and its label.
+
+    Raises:
+        UserError: when a file cannot be read or does not fit `facts`, or when the two
+            differ in size. The message names the file.
+    """
+    image, image_size = encode_image(pair.image)
+    label = read_label(pair.label, facts)
+    if label.shape != image_size:
+        raise UserError(
+            f"Image and label differ in size: {pair.image} is {_size(image_size)}, "
+            f"{pair.label} is {_size(label.shape)}. A label has one pixel for every "
+            "pixel of the upright image (turned as its EXIF orientation says)."
+        )
+    histogram = np.bincount(label.ravel(), minlength=256)
+    return EncodedSample(image, _png(Image.fromarray(label)), histogram)
+
+
+def encode_image(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """Returns the bytes to store for an image, and its upright (height, width).
+
+    The source's own bytes where every decoder reads them as the same upright RGB: JPEG
+    and 8-bit PNG, colour or grey, without an EXIF rotation. All else (CMYK, palettes,
+    16 bits, alpha, BMP, TIFF, ...) is decoded and stored as PNG, which loses nothing.
+    """
+    content, image = _open(path)
+    plain = image.format in _JPEG_FORMATS or (
+        image.format == "PNG" and content[_PNG_BIT_DEPTH_BYTE] == 8
+    )
+    rotated = _is_rotated(image)
+    if plain and not rotated and image.mode in ("RGB", "L"):
+        return content, (image.height, image.width)
+    rgb = _to_rgb(ImageOps.exif_transpose(image) if rotated else image, path)
+    return _png(rgb), (rgb.height, rgb.width)
+
+
+def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
+    """Reads a label PNG as training ids.
+
+    Args:
+        path: a palette PNG, whose indices are the ids, or a grey one of up to 8 bits.
+        facts: gives the classes and the map from the file's ids to training ids.
+
+    Returns:
+        uint8 (height, width), values 0..num_classes-1 and 255 (ignored).
+
+    Raises:
+        UserError: when the file is no such PNG or holds an id that is not allowed.
+    """
+    raw = _read_ids(path)
+    label_map = _label_map(facts)
+    present = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
+    wrong = present[label_map[present] < 0]
+    if wrong.size:
+        values = ", ".join(str(value) for value in wrong[:5])
+        raise UserError(
+            f"{path} holds the value{'s' if wrong.size > 1 else ''} {values}"
+            f"{' and more' if wrong.size > 5 else ''}; allowed are {_allowed(facts)}. "
+            "Correct the label, or the list of classes."
+        )
+    return label_map.astype(np.uint8)[raw]
+
+
+def _read_ids(path: Path) -> np.ndarray:
+    """The ids as the file holds them, uint8 (height, width)."""
+    content, image = _open(path)
+    if image.format != "PNG":
+        raise UserError(
+            f"{path} is a {image.format} file; a label must be a PNG, because other "
+            "formats change or cannot hold class ids."
+        )
+    bit_depth = content[_PNG_BIT_DEPTH_BYTE]
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    # A palette PNG's ids are its indices. Pillow gives them; tf.io.decode_png and cv2
+    # look the colours up and turn them to grey: 1 becomes 38, 15 becomes 147.
+    if image.mode == "P":
+        return np.asarray(image)
+    if image.mode == "L":
+        # Pillow stretches 2 and 4 bits over 0..255: id 1 comes as 85 or 17.
+        return np.asarray(image) // (255 // (2**bit_depth - 1))
+    # The depth, because Pillow gives 16-bit RGB the same mode as 8-bit RGB.
+    raise UserError(
+        f"{path} is a {bit_depth}-bit {image.mode} PNG; a label must hold one class id "
+        "per pixel: a palette PNG, or a grey PNG of 8 bits or fewer without "
+        "transparency. Convert colours or 16-bit values to class ids first."
+    )
+
+
+def _label_map(facts: DatasetFacts) -> np.ndarray:
+    """int16 (256,): training id, IGNORE_LABEL, or negative when not allowed."""
+    if facts.label_map is not None:
+        return np.array(facts.label_map, np.int16)
+    label_map = np.full(256, -1, np.int16)
+    label_map[: facts.num_classes] = np.arange(facts.num_classes)
+    label_map[IGNORE_LABEL] = IGNORE_LABEL
+    return label_map
+
+
+def _allowed(facts: DatasetFacts) -> str:
+    """The allowed ids in words, as in "0..20 (21 classes), and 255 (not labelled)"."""
+    label_map = _label_map(facts)
+    ids = np.flatnonzero((label_map >= 0) & (label_map != IGNORE_LABEL))
+    runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
+    ranges = [f"{r[0]}..{r[-1]}" if r.size > 1 else str(r[0]) for r in runs]
+    ignored = ", ".join(str(i) for i in np.flatnonzero(label_map == IGNORE_LABEL))
+    return (
+        f"{', '.join(ranges)} ({facts.num_classes} "
+        f"class{'' if facts.num_classes == 1 else 'es'}), and {ignored} (not labelled)"
+    )
+
+
+def _open(path: Path) -> tuple[bytes, Image.Image]:
+    """The bytes of an image file and the image, really decoded."""
+    try:
+        content = path.read_bytes()
+        image = Image.open(io.BytesIO(content))
+        image.load()  # opening reads the header only: a cut file would pass
+    except MemoryError:
+        raise
+    # Pillow's plugins raise whatever a damaged file leads them to: OSError,
+    # SyntaxError, struct.error, zlib.error, DecompressionBombError, ...
+    except Exception as error:
+        raise UserError(
+            f"Cannot read {path} as an image: {error or type(error).__name__}. "
+            "The file may be damaged or cut short; replace it or move it away."
+        ) from error
+    return content, image
+
+
+def _is_rotated(image: Image.Image) -> bool:
+    try:
+        return image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
+    # A damaged EXIF block harms no pixel; Pillow raises various things on one.
+    except Exception:
+        return False
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # As cv2.imread does. Pillow's own convert("RGB") would clip at 255.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UserError(
+            f"{path} has 32-bit pixels; convert it to an 8-bit RGB or grey image."
+        )
+    return image.convert("RGB")
+
+
+def _png(image: Image.Image) -> bytes:
+    # A fresh image, because save() would copy EXIF, gamma and the like.
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(image)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]} (width x height)"

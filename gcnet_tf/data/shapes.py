@@ -1,0 +1,335 @@
+"""Seeded procedural images: the data set of the demo and of the tests.
+
+Large textured shapes overlap on a textured background. Shapes and background draw their
+colours and textures from one distribution, so a pixel's colour says nothing about its
+class and only the outline does. Every image and its label are a pure function of
+(seed, split, index).
+"""
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from gcnet_tf.data.catalog import IGNORE_LABEL
+from gcnet_tf.errors import UserError
+
+PARAMETERS_FILE = "shapes.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every constant of the generator; it is saved with the images.
+
+    Lengths are shares of the image's side, colours are in 0..255.
+    """
+
+    version: int = 1  # count up when the code below draws other images
+    num_shapes: tuple[int, int] = (2, 4)
+    radius: tuple[float, float] = (0.17, 0.33)  # of the circle around a shape
+    centre: tuple[float, float] = (0.12, 0.88)  # the range of both coordinates
+    min_visible: float = 0.6  # share of each shape that is inside and not covered
+    placement_tries: int = 50
+    # A texture mixes two colours that differ by up to `contrast` per channel.
+    contrast: float = 60.0
+    # Mean colours of two textures in one image are at least this far apart (Euclidean).
+    min_colour_distance: float = 70.0
+    texture_period: tuple[float, float] = (0.04, 0.25)
+    pixel_noise: float = 6.0  # standard deviation
+
+
+RECIPE = Recipe()
+
+# The set behind configs/shapes_r18.json: what `make demo` generates.
+DEMO_SET = {"num_train": 1200, "num_val": 120, "size": 128, "seed": 0}
+
+
+def _regular_polygon(num_corners: int) -> np.ndarray:
+    angles = np.arange(num_corners) * (2 * math.pi / num_corners)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _cross() -> np.ndarray:
+    """A plus sign whose arms are 0.36 of its length wide, inside the unit circle."""
+    arm = 0.36
+    corner = np.array([[1, -arm], [1, arm], [arm, arm]]) / math.hypot(1, arm)
+    quarter_turn = np.array([[0, -1], [1, 0]])
+    turns = [np.linalg.matrix_power(quarter_turn, n) for n in range(4)]
+    return np.concatenate([corner @ turn.T for turn in turns])
+
+
+def _star() -> np.ndarray:
+    points = _regular_polygon(10)
+    points[1::2] *= 0.45
+    return points
+
+
+# Outlines (corners, 2) as (x, y) inside the unit circle. The order is that of the
+# classes 1.. in labels/shapes.json; class 0 is the background.
+OUTLINES = {
+    "circle": _regular_polygon(64),
+    "square": _regular_polygon(4),
+    "triangle": _regular_polygon(3),
+    "cross": _cross(),
+    "star": _star(),
+}
+
+
+def make_sample(
+    seed: int, split: str, index: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws one image and its label.
+
+    Args:
+        seed: seed of the whole set.
+        split: name of the split; the same index differs between splits.
+        index: number of the image within its split.
+        size: height and width in pixels.
+
+    Returns:
+        image: uint8 (size, size, 3) RGB.
+        label: uint8 (size, size), 0 background, 1.. shapes, 255 on the outlines.
+    """
+    # crc32 and not hash(): Python salts the hashes of strings in every process.
+    rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
+    classes, coverages, visible = _place_shapes(rng, size)
+    means: list[np.ndarray] = []
+    image = _texture(rng, size, means)
+    instances = np.zeros((size, size), np.uint8)
+    for number, coverage in enumerate(coverages, start=1):
+        alpha = coverage[:, :, np.newaxis] / 255.0
+        image = image * (1 - alpha) + _texture(rng, size, means) * alpha
+        instances[visible == number] = classes[number - 1]
+    image += rng.normal(0, RECIPE.pixel_noise, (size, size, 1))
+    label = np.where(_outline_pixels(visible), IGNORE_LABEL, instances)
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8), label.astype(np.uint8)
+
+
+def _place_shapes(
+    rng: np.random.Generator, size: int
+) -> tuple[list[int], list[np.ndarray], np.ndarray]:
+    """Puts shapes over each other, each covering only a part of those below.
+
+    Returns:
+        The class of each shape, its anti-aliased coverage (size, size) in 0..255, and
+        the map (size, size) of which shape is visible where: 0 none, else its number.
+    """
+    classes: list[int] = []
+    coverages: list[np.ndarray] = []
+    areas: list[int] = []
+    visible = np.zeros((size, size), np.int32)
+    wanted = rng.integers(RECIPE.num_shapes[0], RECIPE.num_shapes[1] + 1)
+    for _ in range(RECIPE.placement_tries):
+        kind = int(rng.integers(len(OUTLINES)))
+        coverage, area = _draw(rng, list(OUTLINES.values())[kind], size)
+        number = len(classes) + 1
+        candidate = np.where(coverage >= 128, number, visible)
+        counts = np.bincount(candidate.ravel(), minlength=number + 1)[1:]
+        if np.all(counts >= RECIPE.min_visible * np.array([*areas, area])):
+            classes.append(kind + 1)
+            coverages.append(coverage)
+            areas.append(area)
+            visible = candidate
+        if len(classes) == wanted:
+            break
+    return classes, coverages, visible
+
+
+def _draw(
+    rng: np.random.Generator, outline: np.ndarray, size: int
+) -> tuple[np.ndarray, int]:
+    """One shape at a random place: its coverage in 0..255 and its area in pixels.
+
+    The area counts what lies outside of the image too.
+    """
+    radius = rng.uniform(*RECIPE.radius) * size
+    centre = rng.uniform(*RECIPE.centre, size=2) * size
+    angle = rng.uniform(0, 2 * math.pi)
+    rotation = np.array(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    corners = (outline * radius) @ rotation.T + centre
+    # `shift` is OpenCV's number of fractional bits in the coordinates. The canvas is
+    # twice the image, which then is its middle.
+    margin = size // 2
+    fixed_point = np.rint((corners + margin) * 16).astype(np.int32)
+    canvas = np.zeros((size + 2 * margin, size + 2 * margin), np.uint8)
+    cv2.fillPoly(canvas, [fixed_point], 255, lineType=cv2.LINE_AA, shift=4)
+    area = int(np.sum(canvas >= 128))
+    return canvas[margin : margin + size, margin : margin + size], area
+
+
+def _outline_pixels(visible: np.ndarray) -> np.ndarray:
+    """True on the last pixel of either side of an outline: a band of two pixels."""
+    band = np.zeros(visible.shape, bool)
+    across = visible[:, 1:] != visible[:, :-1]
+    down = visible[1:] != visible[:-1]
+    band[:, 1:] |= across
+    band[:, :-1] |= across
+    band[1:] |= down
+    band[:-1] |= down
+    # Where outlines meet or turn sharply the bands join; giving back the middle of
+    # every full 3x3 block keeps the void two pixels wide there too.
+    thick = cv2.erode(
+        band.astype(np.uint8),
+        np.ones((3, 3), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    return band & (thick == 0)
+
+
+def _texture(
+    rng: np.random.Generator, size: int, means: list[np.ndarray]
+) -> np.ndarray:
+    """A texture float64 (size, size, 3) unlike those in `means`, which it joins."""
+    for _ in range(100):
+        mean = rng.uniform(RECIPE.contrast / 2, 255 - RECIPE.contrast / 2, size=3)
+        distances = [float(np.linalg.norm(mean - other)) for other in means]
+        if all(distance >= RECIPE.min_colour_distance for distance in distances):
+            break
+    means.append(mean)
+    half = rng.uniform(-0.5, 0.5, size=3) * RECIPE.contrast
+    period = rng.uniform(*RECIPE.texture_period) * size
+    pattern = PATTERNS[rng.integers(len(PATTERNS))](rng, size, period)
+    return mean + pattern[:, :, np.newaxis] * half
+
+
+def _waves(rng: np.random.Generator, size: int, period: float) -> list[np.ndarray]:
+    """Two waves (size, size) in -1..1 across each other, at a random angle."""
+    rows, columns = np.mgrid[:size, :size]
+    angle = rng.uniform(0, math.pi)
+    phase = rng.uniform(0, 2 * math.pi, size=2)
+    along = columns * math.cos(angle) + rows * math.sin(angle)
+    across = rows * math.cos(angle) - columns * math.sin(angle)
+    scale = 2 * math.pi / period
+    return [np.sin(along * scale + phase[0]), np.sin(across * scale + phase[1])]
+
+
+def _stripes(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
+    return np.sign(_waves(rng, size, period)[0])
+
+
+def _checks(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
+    along, across = _waves(rng, size, period)
+    return np.sign(along * across)
+
+
+def _noise(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
+    """Smooth blobs about `period` pixels across."""
+    cells = max(2, math.ceil(size / period))
+    coarse = rng.uniform(-1, 1, size=(cells, cells))
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _gradient(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
+    """One slow change over the whole image; it has no period."""
+    del period
+    return _waves(rng, size, 2.0 * size)[0]
+
+
+PATTERNS: tuple[Callable[[np.random.Generator, int, float], np.ndarray], ...] = (
+    _stripes,
+    _checks,
+    _noise,
+    _gradient,
+)
+
+
+def generate_shapes(
+    root: str | Path,
+    *,
+    num_train: int,
+    num_val: int,
+    size: int,
+    seed: int,
+    progress: bool = False,
+) -> None:
+    """Writes a set in the `folder` layout: root/{train,val}/{images,labels}/NAME.png.
+
+    Does nothing when the same set is there. A set of other parameters is replaced; a
+    folder that this function did not write is left alone. The set appears under `root`
+    complete or not at all.
+
+    Args:
+        root: folder of the set.
+        num_train: number of training images.
+        num_val: number of validation images.
+        size: height and width of the images in pixels, at least 32.
+        seed: seed of the whole set.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: `root` holds something else, or a number is out of range.
+    """
+    if size < 32 or num_train < 1 or num_val < 1:
+        raise UserError(
+            f"Cannot generate shapes with size {size}, num_train {num_train}, num_val "
+            f"{num_val}: size must be at least 32 and both numbers at least 1."
+        )
+    root = Path(root)
+    numbers = {"train": num_train, "val": num_val}
+    parameters = {"numbers": numbers, "size": size, "seed": seed}
+    text = json.dumps(parameters | {"recipe": dataclasses.asdict(RECIPE)}, indent=2)
+    if _saved_parameters(root) == text:
+        return
+    partial = _sibling(root, "partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
+    with tqdm(
+        total=num_train + num_val, unit="image", desc="shapes", disable=not progress
+    ) as bar:
+        for split, number in numbers.items():
+            _write_split(partial / split, split, number, size, seed, bar)
+    (partial / PARAMETERS_FILE).write_text(text)
+    _replace_folder(root, partial)
+
+
+def _write_split(
+    folder: Path, split: str, number: int, size: int, seed: int, bar: tqdm
+) -> None:
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    for index in range(number):
+        image, label = make_sample(seed, split, index, size)
+        name = f"{split}_{index:05d}.png"
+        Image.fromarray(image).save(folder / "images" / name, compress_level=1)
+        Image.fromarray(label).save(folder / "labels" / name)
+        bar.update()
+
+
+def _sibling(root: Path, purpose: str) -> Path:
+    """A hidden folder beside `root`: renaming is atomic only within a file system."""
+    absolute = root.absolute()
+    return absolute.with_name(f".{absolute.name}.{purpose}")
+
+
+def _saved_parameters(root: Path) -> str | None:
+    """The text of the parameters file; None when there is no such folder."""
+    file = root / PARAMETERS_FILE
+    if file.is_file():
+        return file.read_text()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(
+            f"{root} exists and is not a generated shapes set (it has no "
+            f"{PARAMETERS_FILE}); move it away or give another folder in data.root."
+        )
+    return None
+
+
+def _replace_folder(root: Path, new: Path) -> None:
+    old = _sibling(root, "old")
+    shutil.rmtree(old, ignore_errors=True)
+    if root.exists():
+        os.rename(root, old)
+    os.rename(new, root)
+    shutil.rmtree(old, ignore_errors=True)

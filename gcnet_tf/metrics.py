@@ -1,0 +1,114 @@
+"""Intersection over union and pixel accuracy, counted exactly."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gcnet_tf.data.catalog import IGNORE_LABEL
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores as fractions in [0, 1]; NaN where a class offers nothing to score.
+
+    Attributes:
+        iou: per class, intersection over union.
+        accuracy: per class, share of its pixels that were found.
+        miou, macc: means over the classes that are not NaN.
+        aacc: share of all labelled pixels that are right.
+    """
+
+    iou: np.ndarray
+    accuracy: np.ndarray
+    miou: float
+    macc: float
+    aacc: float
+
+    def to_dict(self, classes: tuple[str, ...]) -> dict:
+        """JSON form, unrounded; NaN becomes None."""
+
+        def number(value):
+            return None if np.isnan(value) else float(value)
+
+        return {
+            "mIoU": number(self.miou),
+            "mAcc": number(self.macc),
+            "aAcc": number(self.aacc),
+            "classes": {
+                name: {"IoU": number(iou), "Acc": number(accuracy)}
+                for name, iou, accuracy in zip(classes, self.iou, self.accuracy)
+            },
+        }
+
+
+class ConfusionMatrix:
+    """Counts of (label, prediction) pairs, in memory that does not grow.
+
+    A class in neither labels nor predictions has no IoU and stays out of the mean; one
+    that is predicted but never labelled has IoU 0 and no accuracy, as in the reference.
+    """
+
+    def __init__(self, num_classes: int):
+        self.counts = np.zeros((num_classes, num_classes), np.int64)
+
+    def update(self, labels: np.ndarray, predictions: np.ndarray) -> None:
+        """Adds an image; integer arrays of one shape, label 255 is not counted.
+
+        Raises:
+            ValueError: for different shapes, or an id that is not a class.
+        """
+        if labels.shape != predictions.shape:
+            raise ValueError(
+                "labels and predictions must have the same shape. "
+                f"Received: {labels.shape} and {predictions.shape}"
+            )
+        num_classes = len(self.counts)
+        valid = labels != IGNORE_LABEL
+        truth = labels[valid].astype(np.int64)
+        found = predictions[valid].astype(np.int64)
+        for what, ids in (("label", truth), ("prediction", found)):
+            if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
+                raise ValueError(
+                    f"{what} ids must be 0 to {num_classes - 1} (or 255 in labels). "
+                    f"Received: {ids.min()} to {ids.max()}"
+                )
+        pairs = np.bincount(num_classes * truth + found, minlength=num_classes**2)
+        self.counts += pairs.reshape(num_classes, num_classes)
+
+    def scores(self) -> Scores:
+        """Scores over everything added so far."""
+        right = np.diag(self.counts).astype(np.float64)
+        labelled = self.counts.sum(axis=1)
+        predicted = self.counts.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            iou = right / (labelled + predicted - right)
+            accuracy = right / labelled
+            aacc = right.sum() / np.float64(labelled.sum())
+        return Scores(
+            iou=iou,
+            accuracy=accuracy,
+            miou=_mean_of_numbers(iou),
+            macc=_mean_of_numbers(accuracy),
+            aacc=float(aacc),
+        )
+
+
+def _mean_of_numbers(values: np.ndarray) -> float:
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if numbers.size else float("nan")
+
+
+def format_table(scores: Scores, classes: tuple[str, ...]) -> str:
+    """The scores as a table in percent, a line per class."""
+    width = max(len("class"), *(len(name.strip()) for name in classes))
+    lines = [f"{'class':<{width}}     IoU     Acc"]
+    for name, iou, accuracy in zip(classes, scores.iou, scores.accuracy):
+        lines.append(
+            f"{name.strip():<{width}}  {100 * iou:6.2f}  {100 * accuracy:6.2f}"
+        )
+    lines.append("")
+    lines.append(
+        f"mIoU {100 * scores.miou:.2f}   mAcc {100 * scores.macc:.2f}   "
+        f"aAcc {100 * scores.aacc:.2f}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""What a person sees of a training: progress bar, log, metrics.jsonl, TensorBoard."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gcnet_tf.metrics import Scores
+from gcnet_tf.visualize import panel
+
+
+class Monitor:
+    """Collects the losses of each iteration and reports them now and then.
+
+    Writes into the run folder: `train.log` (as printed), `metrics.jsonl` (a JSON object
+    a line, "kind" is "train" or "val") and `logs/` (TensorBoard). On a terminal a
+    progress bar shows loss, rate, images/s, the share of time spent waiting for data,
+    and the time left.
+    """
+
+    def __init__(self, run: Path, iterations: int, start: int, batch_size: int):
+        self.run = run
+        self.batch_size = batch_size
+        self.writer = tf.summary.create_file_writer(str(run / "logs"))
+        self._drop_metrics_after(start)
+        # disable=None: no bar where there is no terminal; the log lines remain.
+        self.bar = tqdm(
+            total=iterations, initial=start, desc="train", unit="it", disable=None
+        )
+        self._iterations = iterations
+        self._reset()
+
+    def _reset(self) -> None:
+        self._losses: list[dict[str, float]] = []
+        self._waited = 0.0
+        self._worked = 0.0
+
+    def _drop_metrics_after(self, start: int) -> None:
+        """A killed run may have logged iterations that the resumed one does again."""
+        path = self.run / "metrics.jsonl"
+        if path.is_file():
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if _iteration_of(line) <= start]
+            path.write_text("".join(kept))
+
+    def step(self, losses: dict[str, float], waited: float, worked: float) -> None:
+        """Adds one iteration: its losses, and seconds waiting for data and working."""
+        self._losses.append(losses)
+        self._waited += waited
+        self._worked += worked
+        total = sum(losses.values())
+        self.bar.set_postfix_str(
+            f"loss {total:.3f}, {self.images_per_second:.1f} img/s, "
+            f"data {self.waiting_share:.0%}",
+            refresh=False,
+        )
+        self.bar.update()
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput since the last report."""
+        seconds = self._waited + self._worked
+        return self.batch_size * len(self._losses) / seconds if seconds else 0.0
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time since the last report spent waiting for data, in [0, 1]."""
+        seconds = self._waited + self._worked
+        return self._waited / seconds if seconds else 0.0
+
+    def report(self, iteration: int, learning_rate: float) -> None:
+        """Writes the means since the last report."""
+        if not self._losses:
+            return
+        means = {
+            name: float(np.mean([losses[name] for losses in self._losses]))
+            for name in self._losses[0]
+        }
+        values = {
+            "loss": sum(means.values()),
+            **means,
+            "learning_rate": learning_rate,
+            "images_per_second": self.images_per_second,
+            "waiting_for_data": self.waiting_share,
+        }
+        seconds_left = (self._iterations - iteration) * (
+            (self._waited + self._worked) / len(self._losses)
+        )
+        self._reset()
+        with self.writer.as_default(step=iteration):
+            tf.summary.scalar("train/loss", values["loss"])
+            for name in means:
+                tf.summary.scalar(f"train/{name}", means[name])
+            tf.summary.scalar("train/learning_rate", learning_rate)
+            tf.summary.scalar("speed/images_per_second", values["images_per_second"])
+            tf.summary.scalar("speed/waiting_for_data", values["waiting_for_data"])
+        self.writer.flush()
+        self._append({"kind": "train", "iteration": iteration, **values})
+        parts = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        self.say(
+            f"iteration {iteration}/{self._iterations}: loss {values['loss']:.4f} "
+            f"({parts}), lr {learning_rate:.3e}, "
+            f"{values['images_per_second']:.1f} img/s, "
+            f"data {values['waiting_for_data']:.0%}, "
+            f"{tqdm.format_interval(int(seconds_left))} left"
+        )
+
+    def report_scores(
+        self, iteration: int, scores: Scores, classes: tuple[str, ...]
+    ) -> None:
+        """Writes the scores of an evaluation."""
+        with self.writer.as_default(step=iteration):
+            tf.summary.scalar("val/mIoU", scores.miou)
+            tf.summary.scalar("val/mAcc", scores.macc)
+            tf.summary.scalar("val/aAcc", scores.aacc)
+            for name, iou in zip(classes, scores.iou):
+                if not np.isnan(iou):
+                    tf.summary.scalar(f"val_IoU/{name.strip()}", iou)
+        self.writer.flush()
+        self._append({"kind": "val", "iteration": iteration, **scores.to_dict(classes)})
+        self.say(
+            f"iteration {iteration}: val mIoU {100 * scores.miou:.2f}, "
+            f"mAcc {100 * scores.macc:.2f}, aAcc {100 * scores.aacc:.2f}"
+        )
+
+    def show_panel(self, iteration: int, index: int, image, truth, prediction, palette):
+        """Puts image | truth | prediction of a validation image into TensorBoard."""
+        picture = panel(image, truth, prediction, palette)
+        with self.writer.as_default(step=iteration):
+            tf.summary.image(f"val/image_truth_prediction_{index}", picture[None])
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress bar and into `train.log`."""
+        self.bar.write(text)
+        with (self.run / "train.log").open("a") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def close(self) -> None:
+        """Ends the progress bar and flushes TensorBoard."""
+        self.bar.close()
+        self.writer.close()
+
+    def _append(self, record: dict) -> None:
+        with (self.run / "metrics.jsonl").open("a") as metrics:
+            metrics.write(json.dumps(record) + "\n")
+
+
+def _iteration_of(line: str) -> float:
+    """The iteration of a line of metrics; infinity for one that was cut off."""
+    try:
+        return json.loads(line)["iteration"]
+    except (ValueError, KeyError):
+        return float("inf")

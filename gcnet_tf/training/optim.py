@@ -1,0 +1,85 @@
+"""SGD and learning rate in the reference's form (PyTorch's SGD, poly decay)."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("gcnet_tf")
+class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """lr(t) = (initial - minimum) * (1 - t / iterations) ** power + minimum.
+
+    mmsegmentation 0.x, t = 0 … iterations - 1: the minimum is never quite reached.
+    Computed in float64, because float32 is off by 1e-7 near the end.
+    """
+
+    def __init__(self, initial: float, minimum: float, iterations: int, power: float):
+        self.initial = initial
+        self.minimum = minimum
+        self.iterations = iterations
+        self.power = power
+
+    def __call__(self, step):
+        # Past the end, as after a schedule made shorter, the rate stays at its minimum.
+        left = 1.0 - tf.cast(step, tf.float64) / self.iterations
+        left = tf.maximum(left, tf.constant(0.0, tf.float64))
+        return (self.initial - self.minimum) * left**self.power + self.minimum
+
+    def get_config(self):
+        return {
+            "initial": self.initial,
+            "minimum": self.minimum,
+            "iterations": self.iterations,
+            "power": self.power,
+        }
+
+
+@keras.saving.register_keras_serializable("gcnet_tf")
+class CoupledSGD(keras.optimizers.Optimizer):
+    """SGD with momentum and coupled weight decay, as in PyTorch.
+
+        gradient += decay * weight
+        velocity  = momentum * velocity + gradient
+        weight   -= learning_rate * velocity
+
+    Keras' own SGD differs twice: its velocity contains the learning rate, which matters
+    as soon as the rate changes, and its weight decay bypasses the momentum. The decay
+    holds for every trainable weight, biases and normalisations included.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.01,
+        momentum: float = 0.9,
+        decay: float = 5e-4,
+        name: str = "coupled_sgd",
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.decay = decay
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = [
+            self.add_variable_from_reference(variable, "velocity")
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        velocity = self.velocities[self._get_variable_index(variable)]
+        gradient = tf.cast(gradient, variable.dtype)
+        gradient += self.decay * tf.convert_to_tensor(variable)
+        self.assign(velocity, self.momentum * tf.convert_to_tensor(velocity) + gradient)
+        self.assign_sub(
+            variable,
+            tf.cast(learning_rate, variable.dtype) * tf.convert_to_tensor(velocity),
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "decay": self.decay,
+        }

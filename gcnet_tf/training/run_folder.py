@@ -1,0 +1,99 @@
+"""The run folder: made once, recognised on resume, never overwritten."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gcnet_tf.config import Config, config_to_dict, format_json, load_config
+from gcnet_tf.errors import UserError
+from gcnet_tf.weights import list_checkpoints
+
+CONFIG_FILE = "config.json"
+PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless")
+
+# Settings that a resumed run may change: they alter what is written and where things
+# lie, never the weights.
+FREE_SETTINGS = {
+    "data.root",
+    "data.records",
+    "train.log_every",
+    "train.evaluate_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.panels",
+    "train.strategy",
+    "train.logical_cpus",
+}
+
+
+def open_run(run: Path, config: Config, resume: bool) -> Path | None:
+    """Makes the folder of a new run, or finds the checkpoint to resume from.
+
+    Returns:
+        The newest checkpoint, or None to start at iteration 0.
+
+    Raises:
+        UserError: when the folder is in use and `resume` is False, when there is
+            nothing to resume, or when the run was started with other settings.
+    """
+    if resume:
+        if not (run / CONFIG_FILE).is_file():
+            raise UserError(
+                f"Nothing to resume in {run}: it holds no {CONFIG_FILE}. Leave out "
+                "--resume to start a new run there."
+            )
+        _check_same_settings(run, config)
+    elif run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise UserError(
+            f"{run} already exists. Add --resume to go on with that run, or choose "
+            "another folder with --out."
+        )
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make the run folder {run}: {error}") from error
+    _write_json(run / CONFIG_FILE, config_to_dict(config))
+    _write_json(run / "versions.json", _versions())
+    checkpoints = list_checkpoints(run)
+    return checkpoints[-1] if checkpoints else None
+
+
+def _check_same_settings(run: Path, config: Config) -> None:
+    before = _flat(config_to_dict(load_config(str(run / CONFIG_FILE))))
+    now = _flat(config_to_dict(config))
+    changed = [
+        f"{key} was {before.get(key)!r} and is {value!r}"
+        for key, value in now.items()
+        if before.get(key) != value
+        and key not in FREE_SETTINGS
+        and not key.startswith("published.")
+    ]
+    if changed:
+        raise UserError(
+            f"The run {run} was started with other settings: {'; '.join(changed)}. "
+            f"Resume with --cfg {run / CONFIG_FILE}, or start anew with another --out."
+        )
+
+
+def _flat(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed as a package"
+    return versions
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(format_json(content) + "\n")

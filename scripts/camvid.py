@@ -1,0 +1,74 @@
+"""Trains and scores on CamVid, as `make camvid` runs it, beside the reference's curve.
+
+The images are those of ../shared/camvid (research use only: nothing of them is kept in
+this repository). Takes about 40 minutes on two cores. A second run goes on where the
+first one ended. Writes runs/camvid_r18/predictions and docs/camvid_loss.png.
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from gcnet_tf import cli
+from gcnet_tf.config import load_config
+
+CONFIG = "configs/camvid_r18.json"
+RUN = Path("runs/camvid_r18")
+SCORES = RUN / "evaluation.json"
+# mmsegmentation's GCNet-R18, same settings, seed 0: mean losses per 100 iterations.
+REFERENCE_LOSSES = [2.071, 1.653, 1.536, 1.429, 1.321, 1.244, 1.257, 1.189]
+REFERENCE_MIOU, REFERENCE_ACCURACY = 0.276, 0.719
+
+
+def losses_per_hundred() -> list[float]:
+    """Mean losses of each hundred iterations of the run."""
+    records = [json.loads(line) for line in (RUN / "metrics.jsonl").open()]
+    train = [record for record in records if record["kind"] == "train"]
+    hundreds = [(record["iteration"] - 1) // 100 for record in train]
+    losses = np.array([record["loss"] for record in train])
+    return [
+        float(losses[np.equal(hundreds, hundred)].mean())
+        for hundred in range(max(hundreds) + 1)
+    ]
+
+
+def plot(losses: list[float]) -> None:
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    iterations = 100 * np.arange(1, len(losses) + 1)
+    figure, axes = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
+    axes.plot(iterations, REFERENCE_LOSSES, "o--", color="0.5", label="mmsegmentation")
+    axes.plot(iterations, losses, "o-", label="gcnet_tf")
+    axes.set(xlabel="iteration", ylabel="loss, mean of 100", title="CamVid, GCNet-R18")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig("docs/camvid_loss.png", dpi=110)
+
+
+def main() -> int:
+    cli.script_parser(__doc__).parse_args()
+    images = Path(load_config(CONFIG).data.root) / "val" / "images"
+    resume = ["--resume"] if (RUN / "config.json").is_file() else []
+    cli.run_script("train", "--cfg", CONFIG, "--out", RUN, *resume)
+    cli.run_script("evaluate", "--model", RUN, "--json", SCORES)
+    cli.run_script(
+        "predict", "--model", RUN, "--image", images, "--out", RUN / "predictions"
+    )
+    losses = losses_per_hundred()
+    plot(losses)
+    scores = json.loads(SCORES.read_text())
+    print("\n              loss per hundred iterations")
+    print("gcnet_tf      ", *(f"{loss:.3f}" for loss in losses))
+    print("mmsegmentation", *(f"{loss:.3f}" for loss in REFERENCE_LOSSES))
+    print(
+        f"mIoU {scores['mIoU']:.3f} (reference {REFERENCE_MIOU}), "
+        f"pixel accuracy {scores['aAcc']:.3f} (reference {REFERENCE_ACCURACY})"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,42 @@
+"""The whole line on generated images, as `make demo` runs it; a few minutes.
+
+Each step is a command that works as well on its own. A second run goes on where the
+first one ended.
+"""
+
+import json
+from pathlib import Path
+
+from gcnet_tf import cli
+from gcnet_tf.config import load_config
+
+CONFIG = "configs/shapes_r18.json"
+RUN = Path("runs/demo")
+EXPORT = Path("exports/demo")
+PREDICTIONS = RUN / "predictions"
+SCORES = RUN / "evaluation.json"
+
+
+def main() -> int:
+    cli.script_parser(__doc__).parse_args()
+    # Draws the images as well, where they are missing.
+    cli.run_script("make_tfrecords", "--cfg", CONFIG)
+    resume = ["--resume"] if (RUN / "config.json").is_file() else []
+    cli.run_script("train", "--cfg", CONFIG, "--out", RUN, *resume)
+    cli.run_script("evaluate", "--model", RUN, "--json", SCORES)
+    cli.run_script("export", "--model", RUN, "--format", "saved_model", "--out", EXPORT)
+    images = Path(load_config(CONFIG).data.root) / "val" / "images"
+    image = sorted(images.iterdir())[0]
+    cli.run_script("predict", "--model", EXPORT, "--image", image, "--out", PREDICTIONS)
+
+    print()
+    print(f"mIoU:           {json.loads(SCORES.read_text())['mIoU']:.4f}")
+    print(f"run folder:     {RUN}")
+    print(f"exported model: {EXPORT}")
+    print(f"overlay:        {PREDICTIONS / image.stem}_overlay.png")
+    print(f"TensorBoard:    tensorboard --logdir {RUN / 'logs'}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

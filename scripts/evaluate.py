@@ -1,0 +1,41 @@
+"""Scores a model at the images' original sizes: mIoU, accuracies, a row per class.
+
+python scripts/evaluate.py --model runs/shapes_r18
+python scripts/evaluate.py --cfg configs/voc_r50_20k.json --weights W.weights.h5
+"""
+
+import json
+from pathlib import Path
+
+from gcnet_tf import cli
+
+
+def main() -> int:
+    parser = cli.script_parser(__doc__)
+    cli.add_model_arguments(parser)
+    parser.add_argument("--split", default="val", help="which split; default: val")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the scores there, as unrounded fractions"
+    )
+    args = parser.parse_args()
+
+    cli.start_tensorflow()
+    from gcnet_tf.data.prepare import ensure_records
+    from gcnet_tf.evaluate import evaluate
+    from gcnet_tf.metrics import format_table
+    from gcnet_tf.predictor import load_predictor
+
+    predictor = load_predictor(args.cfg, args.weights, args.model, args.set)
+    ensure_records(predictor.config, [args.split])
+    scores = evaluate(predictor, args.split)
+    print(format_table(scores, predictor.facts.classes))
+    if args.json:
+        path = Path(args.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"split": args.split, **scores.to_dict(predictor.facts.classes)}
+        path.write_text(json.dumps(content, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

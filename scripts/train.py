@@ -1,0 +1,50 @@
+"""Trains a model; makes the TFRecords first where they are missing.
+
+python scripts/train.py --cfg configs/voc_r50_20k.json
+python scripts/train.py --cfg configs/voc_r50_20k.json --resume
+python scripts/train.py --cfg configs/shapes_r18.json --set train.logical_cpus=2
+"""
+
+import shlex
+from pathlib import Path
+
+from gcnet_tf import cli
+from gcnet_tf.config import load_config
+
+
+def main() -> int:
+    parser = cli.script_parser(__doc__)
+    cli.add_config_arguments(parser)
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="run folder for checkpoints and logs; default: runs/<name of the config>",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out"
+    )
+    args = parser.parse_args()
+    config = load_config(args.cfg, args.set)
+    out = Path(args.out or f"runs/{Path(args.cfg).stem}")
+
+    cli.start_tensorflow()
+    from gcnet_tf.data.prepare import ensure_records
+    from gcnet_tf.training import Interrupted, train
+
+    ensure_records(config)
+    try:
+        train(config, out, resume=args.resume)
+    except Interrupted as interruption:
+        settings = [part for text in args.set for part in ("--set", text)]
+        command = ["python", "scripts/train.py", "--cfg", args.cfg, *settings]
+        print(f"Stopped {interruption}; a checkpoint is saved. To go on:")
+        print(f"  {shlex.join([*command, '--out', str(out), '--resume'])}")
+        return cli.EXIT_INTERRUPTED
+    print(f"Trained: {out}")
+    print(f"Watch:   tensorboard --logdir {out / 'logs'}")
+    print(f"Score:   python scripts/evaluate.py --model {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,149 @@
+"""Records are made when missing, checked when there, and never silently wrong."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers import CLASSES, make_folder_tree, make_voc_tree
+
+from gcnet_tf.config import config_from_dict
+from gcnet_tf.data import prepare
+from gcnet_tf.data.records import read_manifest
+from gcnet_tf.errors import UserError
+
+
+def make_config(tmp_path, dataset="folder", classes=CLASSES, root="source"):
+    data = {
+        "dataset": dataset,
+        "root": str(tmp_path / root),
+        "records": str(tmp_path / "records"),
+    }
+    if dataset == "folder":
+        data["classes"] = list(classes)
+    return config_from_dict({"data": data})
+
+
+def write_times(tmp_path):
+    return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tfrecord")}
+
+
+def test_missing_records_are_made_once(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    config = make_config(tmp_path)
+    prepare.ensure_records(config)
+    assert read_manifest(tmp_path / "records", "train").num_samples == 3
+    assert read_manifest(tmp_path / "records", "val").num_samples == 2
+    before = write_times(tmp_path)
+    prepare.ensure_records(config)
+    assert write_times(tmp_path) == before
+
+
+def test_only_the_missing_split_is_made(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    config = make_config(tmp_path)
+    prepare.ensure_records(config, ["val"])
+    assert not (tmp_path / "records" / "train").exists()
+    before = write_times(tmp_path)
+    prepare.ensure_records(config)
+    after = write_times(tmp_path)
+    assert len(after) > len(before) and before.items() <= after.items()
+
+
+def test_overwrite_makes_all_again(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    config = make_config(tmp_path)
+    prepare.ensure_records(config)
+    make_folder_tree(tmp_path / "source", num_train=5)
+    assert prepare.make_records(config)["train"].num_samples == 3
+    assert prepare.make_records(config, overwrite=True)["train"].num_samples == 5
+
+
+def test_records_are_enough_without_the_source(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    prepare.ensure_records(make_config(tmp_path))
+    prepare.ensure_records(make_config(tmp_path, root="gone"))
+
+
+def test_voc_end_to_end(tmp_path):
+    make_voc_tree(tmp_path / "source")
+    manifests = prepare.make_records(make_config(tmp_path, "voc12aug"))
+    assert manifests["train"].num_samples == 5
+    assert manifests["train"].num_ignored_pixels > 0  # the border of VOC's own masks
+    assert all(manifests["train"].class_histogram)
+
+
+def test_a_missing_source_says_what_to_do(tmp_path):
+    with pytest.raises(UserError) as error:
+        prepare.ensure_records(make_config(tmp_path, "voc12aug"))
+    message = str(error.value)
+    for words in (
+        "VOCtrainval_11-May-2012.tar",
+        str(tmp_path / "source"),
+        "scripts/make_tfrecords.py --cfg",
+    ):
+        assert words in message
+    assert "{" not in message
+
+
+def test_a_missing_source_is_found_out_without_tensorflow(tmp_path):
+    code = (
+        "import sys\n"
+        "from gcnet_tf.config import load_config\n"
+        "from gcnet_tf.data import prepare\n"
+        f"config = load_config('voc_r50_20k', ['data.root={tmp_path}/none',"
+        f" 'data.records={tmp_path}/none'])\n"
+        "try:\n"
+        "    prepare.ensure_records(config)\n"
+        "except ValueError:\n"
+        "    print('tensorflow' in sys.modules)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert result.stdout == "False\n", result.stderr
+
+
+def test_a_file_as_the_source(tmp_path):
+    (tmp_path / "source").touch()
+    with pytest.raises(UserError, match="source is a file"):
+        prepare.ensure_records(make_config(tmp_path))
+
+
+def test_a_bad_val_split_comes_up_before_train_is_converted(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    next((tmp_path / "source" / "val" / "labels").iterdir()).unlink()
+    with pytest.raises(UserError, match="1 image is"):
+        prepare.ensure_records(make_config(tmp_path))
+    assert not (tmp_path / "records").exists()
+
+
+def test_shapes_are_drawn_when_missing(tmp_path, monkeypatch):
+    small = {"num_train": 4, "num_val": 3, "size": 32, "seed": 0}
+    monkeypatch.setattr(prepare, "DEMO_SET", small)
+    prepare.ensure_records(make_config(tmp_path, "shapes"))
+    assert read_manifest(tmp_path / "records", "train").num_samples == 4
+    assert read_manifest(tmp_path / "records", "val").num_samples == 3
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_records_of_other_classes_are_refused(tmp_path, split):
+    make_folder_tree(tmp_path / "source")
+    prepare.ensure_records(make_config(tmp_path))
+    config = make_config(tmp_path, classes=("ground", "house", "tree"))
+    with pytest.raises(UserError, match="ground, tree, house, but.*--overwrite"):
+        prepare.ensure_records(config, [split])
+
+
+def test_records_of_another_dataset_are_refused(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    prepare.ensure_records(make_config(tmp_path))
+    with pytest.raises(UserError, match="'folder', but.*'shapes'.*--overwrite"):
+        prepare.ensure_records(make_config(tmp_path, "shapes"))
+
+
+def test_damaged_records_are_refused(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    prepare.ensure_records(make_config(tmp_path))
+    next((tmp_path / "records" / "val").glob("*.tfrecord")).unlink()
+    with pytest.raises(UserError, match="is missing"):
+        prepare.ensure_records(make_config(tmp_path))

@@ -1,0 +1,75 @@
+import json
+
+import numpy as np
+import pytest
+
+from gcnet_tf.metrics import ConfusionMatrix, format_table
+
+
+def score(labels, predictions, num_classes):
+    matrix = ConfusionMatrix(num_classes)
+    matrix.update(np.array(labels), np.array(predictions))
+    return matrix.scores()
+
+
+def test_a_hand_computed_example():
+    # class 0: found 2 of 3, predicted 3: IoU 2/4; class 1: 1 of 2, predicted 2: 1/3
+    scores = score([0, 0, 0, 1, 1, 255], [0, 0, 1, 0, 1, 1], 2)
+    np.testing.assert_allclose(scores.iou, [1 / 2, 1 / 3])
+    np.testing.assert_allclose(scores.accuracy, [2 / 3, 1 / 2])
+    assert scores.miou == pytest.approx(5 / 12)
+    assert scores.macc == pytest.approx(7 / 12)
+    assert scores.aacc == pytest.approx(3 / 5)
+
+
+def test_against_sets_of_pixels_over_several_images():
+    rng = np.random.default_rng(0)
+    matrix, pairs = ConfusionMatrix(5), []
+    for size in [(4, 7), (6, 5), (1, 9)]:
+        labels = rng.choice([0, 1, 2, 3, 4, 255], size).astype(np.uint8)
+        predictions = rng.integers(0, 5, size).astype(np.uint8)
+        matrix.update(labels, predictions)
+        pairs += [(t, p) for t, p in zip(labels.flat, predictions.flat) if t != 255]
+    for index, iou in enumerate(matrix.scores().iou):
+        truth = {i for i, pair in enumerate(pairs) if pair[0] == index}
+        found = {i for i, pair in enumerate(pairs) if pair[1] == index}
+        assert iou == pytest.approx(len(truth & found) / len(truth | found))
+
+
+def test_a_class_that_never_occurs_stays_out_of_the_means():
+    scores = score([0, 0, 1], [0, 0, 1], 3)
+    assert np.isnan(scores.iou[2]) and np.isnan(scores.accuracy[2])
+    assert scores.miou == scores.macc == 1.0
+
+
+def test_a_class_that_is_only_predicted_has_iou_0_and_no_accuracy():
+    scores = score([0, 0, 0, 0], [0, 0, 0, 2], 3)
+    assert scores.iou[2] == 0 and np.isnan(scores.accuracy[2])
+    assert scores.miou == pytest.approx((0.75 + 0) / 2)
+    assert scores.macc == pytest.approx(0.75)
+
+
+def test_nothing_labelled_gives_nan_not_an_error():
+    scores = score([255, 255], [0, 1], 2)
+    assert np.isnan(scores.miou) and np.isnan(scores.aacc)
+
+
+@pytest.mark.parametrize(
+    "labels, predictions", [([0, 3], [0, 0]), ([0, 0], [0, 3]), ([0], [0, 1])]
+)
+def test_refuses_ids_that_are_no_classes_and_other_shapes(labels, predictions):
+    with pytest.raises(ValueError, match="Received: "):
+        score(labels, predictions, 3)
+
+
+def test_json_is_unrounded_and_has_no_nan():
+    content = score([0, 0, 0, 1, 1], [0, 0, 1, 0, 1], 3).to_dict(("a", "b", "c"))
+    text = json.dumps(content, allow_nan=False)
+    assert json.loads(text)["classes"]["b"]["IoU"] == 1 / 3
+    assert content["classes"]["c"] == {"IoU": None, "Acc": None}
+
+
+def test_table_is_in_percent():
+    table = format_table(score([0, 0, 1], [0, 0, 0], 2), ("road", "sky"))
+    assert table.splitlines()[1].split() == ["road", "66.67", "100.00"]
+    assert table.splitlines()[-1] == "mIoU 33.33   mAcc 50.00   aAcc 66.67"

@@ -1,0 +1,45 @@
+import numpy as np
+
+from gcnet_tf.visualize import colour, overlay, panel, with_legend
+
+PALETTE = ((10, 20, 30), (200, 100, 0))
+IMAGE = np.full((40, 60, 3), 100, np.uint8)
+LABELS = np.zeros((40, 60), np.uint8)
+LABELS[:, 30:] = 1
+LABELS[0] = 255
+
+
+def test_colour_of_classes_and_of_ignored_pixels():
+    rgb = colour(LABELS, PALETTE)
+    assert rgb[5, 5].tolist() == [10, 20, 30]
+    assert rgb[5, 40].tolist() == [200, 100, 0]
+    assert rgb[0, 0].tolist() == [0, 0, 0]
+
+
+def test_overlay_mixes_and_leaves_ignored_pixels_bare():
+    mixed = overlay(IMAGE, LABELS, PALETTE, opacity=0.5)
+    assert mixed[5, 5].tolist() == [55, 60, 65]
+    assert mixed[5, 40].tolist() == [150, 100, 50]
+    assert mixed[0, 0].tolist() == [100, 100, 100]
+    assert mixed.dtype == np.uint8
+
+
+def test_legend_lies_below_and_shows_the_colours_that_occur():
+    picture = with_legend(IMAGE, LABELS, ("road", "a very long class name"), PALETTE)
+    pixels = np.asarray(picture)
+    np.testing.assert_array_equal(pixels[:40, :60], IMAGE)
+    below = pixels[40:].reshape(-1, 3)
+    for rgb in PALETTE:
+        assert (below == rgb).all(axis=1).sum() > 50
+    only_road = np.asarray(
+        with_legend(IMAGE, np.zeros_like(LABELS), ("road", "sky"), PALETTE)
+    )
+    assert not (only_road[40:] == PALETTE[1]).all(axis=-1).any()
+
+
+def test_panel_is_three_pictures_wide():
+    truth, found = np.zeros_like(LABELS), np.ones_like(LABELS)
+    picture = panel(IMAGE, truth, found, PALETTE)
+    assert picture.shape == (40, 180, 3)
+    assert picture[3, 70].tolist() == list(PALETTE[0])
+    assert picture[3, 130].tolist() == list(PALETTE[1])

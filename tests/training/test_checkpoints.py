@@ -1,0 +1,102 @@
+import keras
+import numpy as np
+import pytest
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.training.checkpoints import (
+    restore_checkpoint,
+    save_best,
+    save_checkpoint,
+)
+from gcnet_tf.training.optim import CoupledSGD
+from gcnet_tf.weights import (
+    WEIGHTS_FILE,
+    list_checkpoints,
+    load_weights,
+    weights_of_run,
+)
+
+
+def trainee(width=3):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(width)])
+    optimizer = CoupledSGD(0.1)
+    optimizer.build(model.trainable_weights)
+    return model, optimizer
+
+
+def one_step(model, optimizer):
+    ones = [np.ones(weight.shape, np.float32) for weight in model.trainable_weights]
+    optimizer.apply(ones, model.trainable_weights)
+
+
+def save(run, iteration, model, optimizer, keep=3):
+    state = {"iteration": iteration, "best_miou": 0.5}
+    return save_checkpoint(run, model, optimizer, state, keep)
+
+
+def test_restores_weights_velocity_and_state(tmp_path):
+    model, optimizer = trainee()
+    one_step(model, optimizer)
+    checkpoint = save(tmp_path, 7, model, optimizer)
+    again, its_optimizer = trainee()
+    state = restore_checkpoint(checkpoint, again, its_optimizer)
+    assert state == {"iteration": 7, "best_miou": 0.5}
+    assert its_optimizer.iterations.numpy() == 1
+    # The next step depends on weights and velocity alike.
+    one_step(model, optimizer)
+    one_step(again, its_optimizer)
+    for one, other in zip(model.get_weights(), again.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_keeps_the_newest(tmp_path):
+    model, optimizer = trainee()
+    for iteration in (5, 10, 100):
+        save(tmp_path, iteration, model, optimizer, keep=2)
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        "00000010",
+        "00000100",
+    ]
+
+
+def test_a_half_written_checkpoint_is_not_one(tmp_path):
+    model, optimizer = trainee()
+    save(tmp_path, 5, model, optimizer)
+    (tmp_path / "checkpoints" / "00000010.partial").mkdir()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["00000005"]
+    save(tmp_path, 10, model, optimizer)
+    assert len(list_checkpoints(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("file", ["state.json", WEIGHTS_FILE, "optimizer.npz"])
+def test_a_damaged_checkpoint_is_refused_by_name(file, tmp_path):
+    model, optimizer = trainee()
+    checkpoint = save(tmp_path, 5, model, optimizer)
+    (checkpoint / file).write_bytes(b"damaged")
+    with pytest.raises(UserError, match="Cannot resume from .*00000005"):
+        restore_checkpoint(checkpoint, *trainee())
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    model, optimizer = trainee()
+    checkpoint = save(tmp_path, 5, model, optimizer)
+    with pytest.raises(UserError, match="do not fit"):
+        load_weights(trainee(width=4)[0], checkpoint / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize("name", ["missing.weights.h5", "wrong_name.h5"])
+def test_weights_that_are_no_weights(name, tmp_path):
+    (tmp_path / "wrong_name.h5").write_bytes(b"")
+    with pytest.raises(UserError, match=name):
+        load_weights(trainee()[0], tmp_path / name)
+
+
+def test_weights_of_a_run_are_the_best_else_the_newest(tmp_path):
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        weights_of_run(tmp_path)
+    model, optimizer = trainee()
+    newest = save(tmp_path, 5, model, optimizer)
+    assert weights_of_run(tmp_path) == newest / WEIGHTS_FILE
+    save_best(tmp_path, model, {"iteration": 5, "mIoU": 0.5})
+    assert weights_of_run(tmp_path).name == "best.weights.h5"
+    assert '"mIoU": 0.5' in (tmp_path / "best.json").read_text()

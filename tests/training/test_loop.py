@@ -1,0 +1,193 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.models import build_model
+from gcnet_tf.training import Interrupted, train
+from gcnet_tf.weights import WEIGHTS_FILE, list_checkpoints
+
+
+def final_weights(config, run):
+    model = build_model(config)
+    model.load_weights(list_checkpoints(run)[-1] / WEIGHTS_FILE)
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def records(run, kind):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r["kind"] == kind]
+
+
+def events(run):
+    """(tag, step) of everything in the TensorBoard log."""
+    found = set()
+    for path in (run / "logs").glob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            found |= {(value.tag, event.step) for value in event.summary.value}
+    return found
+
+
+class Do(keras.callbacks.Callback):
+    """Does something after an iteration, and keeps what it was told."""
+
+    def __init__(self, iteration, action):
+        super().__init__()
+        self.iteration, self.action = iteration, action
+        self.epochs = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.iteration:
+            self.action(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, logs))
+
+
+@pytest.fixture(scope="module")
+def straight(tiny_config, tmp_path_factory):
+    """An uninterrupted run of four iterations on one replica."""
+    run = tmp_path_factory.mktemp("runs") / "straight"
+    callback = Do(0, None)
+    train(tiny_config(), run, callbacks=[callback])
+    return run, callback
+
+
+def test_leaves_everything_in_the_run_folder(straight):
+    run, _ = straight
+    assert {path.name for path in run.iterdir()} == {
+        "config.json",
+        "versions.json",
+        "metrics.jsonl",
+        "train.log",
+        "logs",
+        "checkpoints",
+        "best.weights.h5",
+        "best.json",
+    }
+    assert [path.name for path in list_checkpoints(run)] == ["00000002", "00000004"]
+    text = (run / "train.log").read_text()
+    assert "iteration 4/4: loss" in text and "val mIoU" in text
+
+
+def test_logs_the_reference_learning_rates_and_both_losses(straight):
+    found = records(straight[0], "train")
+    assert [record["iteration"] for record in found] == [1, 2, 3, 4]
+    rates = [(0.05 - 1e-4) * (1 - t / 4) ** 0.9 + 1e-4 for t in range(4)]
+    np.testing.assert_allclose([r["learning_rate"] for r in found], rates)
+    for record in found:
+        parts = record["decode_loss"] + record["auxiliary_loss"]
+        assert record["loss"] == pytest.approx(parts)
+        assert 0 <= record["waiting_for_data"] <= 1
+
+
+def test_tensorboard_has_curves_and_panels(straight):
+    found = events(straight[0])
+    assert {tag for tag, step in found if step == 4} >= {
+        "train/loss",
+        "train/learning_rate",
+        "speed/images_per_second",
+        "speed/waiting_for_data",
+        "val/mIoU",
+        "val_IoU/circle",
+        "val/image_truth_prediction_0",
+        "val/image_truth_prediction_1",
+    }
+
+
+def test_best_weights_are_those_of_the_best_evaluation(straight):
+    run, _ = straight
+    scores = {record["iteration"]: record["mIoU"] for record in records(run, "val")}
+    best = json.loads((run / "best.json").read_text())
+    assert best["mIoU"] == max(scores.values()) == scores[best["iteration"]]
+
+
+def test_keras_callbacks_get_an_epoch_per_evaluation(straight):
+    run, callback = straight
+    scores = [record["mIoU"] for record in records(run, "val")]
+    assert [epoch for epoch, _ in callback.epochs] == [0, 1]
+    assert [logs["val_mIoU"] for _, logs in callback.epochs] == scores
+
+
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    straight, tiny_config, tmp_path
+):
+    def stop(model):
+        model.stop_training = True
+
+    config = tiny_config()
+    # Iteration 3 is not one at which a checkpoint is due: stopping makes one.
+    train(config, tmp_path / "run", callbacks=[Do(3, stop)])
+    assert list_checkpoints(tmp_path / "run")[-1].name == "00000003"
+    train(config, tmp_path / "run", resume=True)
+    expected = final_weights(config, straight[0])
+    for path, value in final_weights(config, tmp_path / "run").items():
+        np.testing.assert_allclose(value, expected[path], rtol=1e-5, atol=1e-6)
+    assert [r["iteration"] for r in records(tmp_path / "run", "train")] == [1, 2, 3, 4]
+
+
+def test_resuming_a_finished_run_changes_nothing(straight, tiny_config):
+    before = (straight[0] / "metrics.jsonl").read_text()
+    train(tiny_config(), straight[0], resume=True)
+    assert (straight[0] / "metrics.jsonl").read_text() == before
+
+
+def test_two_replicas_train_as_one(straight, tiny_config, tmp_path):
+    config = tiny_config("train.logical_cpus=2")
+    train(config, tmp_path / "run")
+    one, two = (records(run, "train") for run in (straight[0], tmp_path / "run"))
+    np.testing.assert_allclose(
+        [record["loss"] for record in two],
+        [record["loss"] for record in one],
+        rtol=1e-3,
+    )
+    expected = final_weights(config, straight[0])
+    for path, value in final_weights(config, tmp_path / "run").items():
+        np.testing.assert_allclose(value, expected[path], atol=2e-3, err_msg=path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_where(number, tiny_config, tmp_path):
+    callback = Do(1, lambda model: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="iteration 1"):
+        train(tiny_config(), tmp_path / "run", callbacks=[callback])
+    assert list_checkpoints(tmp_path / "run")[-1].name == "00000001"
+    assert signal.getsignal(number) == before
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_samples(tiny_config, tmp_path):
+    config = tiny_config("train.learning_rate=1e30", "train.iterations=9")
+    with pytest.raises(UserError) as error:
+        train(config, tmp_path / "run")
+    text = str(error.value)
+    assert "not finite at iteration" in text and "decode_loss nan" in text
+    names = text.split("samples: ")[1].split(".")[0].split(", ")
+    images = Path(config.data.root) / "train" / "images"
+    assert len(names) == 2
+    assert all((images / f"{name}.png").is_file() for name in names)
+
+
+def test_the_batch_must_divide_over_the_replicas(tiny_config, tmp_path):
+    config = tiny_config("train.logical_cpus=2", "train.batch_size=3")
+    with pytest.raises(UserError, match="train.batch_size is 3.*multiple of 2"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_on_two_replicas(precision, tiny_config, straight, tmp_path):
+    config = tiny_config(
+        f"train.precision={precision}", "train.logical_cpus=2", "train.iterations=2"
+    )
+    train(config, tmp_path / "run")
+    first = [
+        records(run, "train")[0]["loss"] for run in (straight[0], tmp_path / "run")
+    ]
+    assert first[1] == pytest.approx(first[0], rel=0.02)

@@ -1,0 +1,37 @@
+import numpy as np
+import oracles
+import tensorflow as tf
+
+from gcnet_tf.training.losses import cross_entropy
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(2, 3, 4, 5))
+LABELS = RNG.integers(0, 5, (2, 3, 4)).astype(np.uint8)
+LABELS[0, :2] = 255
+
+
+def test_divides_by_all_pixels_the_ignored_ones_included():
+    probabilities = oracles.softmax(LOGITS)
+    total = -sum(
+        np.log(probabilities[place][label])
+        for place, label in np.ndenumerate(LABELS)
+        if label != 255
+    )
+    found = cross_entropy(tf.constant(LOGITS), LABELS)
+    np.testing.assert_allclose(found, total / LABELS.size, rtol=1e-12)
+
+
+def test_ignored_pixels_have_no_gradient():
+    logits = tf.constant(LOGITS)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = cross_entropy(logits, LABELS)
+    gradient = tape.gradient(loss, logits).numpy()
+    onehot = np.eye(5)[np.where(LABELS == 255, 0, LABELS)]
+    expected = (oracles.softmax(LOGITS) - onehot) / LABELS.size
+    expected[LABELS == 255] = 0
+    np.testing.assert_allclose(gradient, expected, atol=1e-12)
+
+
+def test_all_ignored_is_zero():
+    assert cross_entropy(tf.constant(LOGITS), np.full_like(LABELS, 255)).numpy() == 0

@@ -1,0 +1,56 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
+
+
+# Spec, section 4, column 0.x: iterations T, rate at t = 1, T / 2, T - 1.
+@pytest.mark.parametrize(
+    "total, second, middle, last",
+    [
+        (20000, 0.00999955449888623, 0.005405278639554652, 1.0133262574e-4),
+        (40000, 0.009999777249721559, 0.005405278639554652, 1.0071413645e-4),
+        (80000, 0.00999988862493039, 0.005405278639554652, 1.0038269625e-4),
+        (160000, 0.009999944312482597, 0.005405278639554652, 1.0020508184e-4),
+    ],
+)
+def test_poly_rates_of_the_reference(total, second, middle, last):
+    schedule = PolynomialDecay(0.01, 1e-4, total, 0.9)
+    assert float(schedule(0)) == 0.01
+    assert float(schedule(1)) == pytest.approx(second, rel=1e-12)
+    assert float(schedule(total // 2)) == pytest.approx(middle, rel=1e-12)
+    # The table gives this one with eleven digits.
+    assert float(schedule(total - 1)) == pytest.approx(last, rel=1e-10)
+    assert float(schedule(total + 5)) == 1e-4
+
+
+def reference_steps(weight, gradients, rates, momentum, decay):
+    """PyTorch's SGD, written out."""
+    velocity = 0.0
+    for gradient, rate in zip(gradients, rates):
+        velocity = momentum * velocity + (gradient + decay * weight)
+        weight = weight - rate * velocity
+    return weight
+
+
+def test_equals_pytorchs_update_with_a_changing_rate():
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=3), rng.normal(size=(6, 3))
+    schedule = PolynomialDecay(0.1, 1e-3, 6, 0.9)
+    variable = keras.Variable(start, dtype="float64")
+    optimizer = CoupledSGD(schedule, momentum=0.9, decay=0.01)
+    optimizer.build([variable])
+    for gradient in gradients:
+        optimizer.apply([tf.constant(gradient)], [variable])
+    rates = [(0.1 - 1e-3) * (1 - t / 6) ** 0.9 + 1e-3 for t in range(6)]
+    expected = reference_steps(start, gradients, rates, 0.9, 0.01)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-14)
+
+
+def test_configuration_round_trips():
+    optimizer = CoupledSGD(PolynomialDecay(0.1, 1e-3, 6, 0.9), 0.8, 0.01)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(again, CoupledSGD)
+    assert (again.momentum, again.decay) == (0.8, 0.01)
