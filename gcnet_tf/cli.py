@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 
 from gcnet_tf.errors import UserError
@@ -93,6 +94,7 @@ def run_script(name: str, *arguments: object) -> None:
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's `main`; a `UserError` becomes one message and exit code 2."""
+    warnings.formatwarning = lambda message, *rest: f"Warning: {message}\n"
     try:
         sys.exit(main() or 0)
     except UserError as error:

@@ -11,6 +11,7 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from gcnet_tf.layers.norm import EPSILON
 from gcnet_tf.models import Segmentor
 
 
@@ -29,7 +30,6 @@ def fold(model: Segmentor) -> Segmentor:
     folded = Segmentor.from_config({**arguments, "dtype": "float32"})
     folded.build((None, None, None, 3))
     source = _by_path(model)
-    epsilon = model.backbone.stem[0].norm.epsilon
     for path, weight in _by_path(folded).items():
         unit = path.removesuffix("conv/kernel").removesuffix("conv/bias")
         norm = unit + "norm/"
@@ -37,7 +37,7 @@ def fold(model: Segmentor) -> Segmentor:
             weight.assign(source[path])
             continue
         scale = tf.convert_to_tensor(source[norm + "gamma"]) * tf.math.rsqrt(
-            tf.convert_to_tensor(source[norm + "moving_variance"]) + epsilon
+            tf.convert_to_tensor(source[norm + "moving_variance"]) + EPSILON
         )
         if path.endswith("kernel"):
             weight.assign(tf.convert_to_tensor(source[path]) * scale)

@@ -9,7 +9,7 @@ _MARGIN = 6
 
 
 def colour(labels: np.ndarray, palette: Palette) -> np.ndarray:
-    """RGB uint8 `(height, width, 3)` of class ids `(height, width)`; ignored is black."""
+    """Class ids `(height, width)` as RGB uint8 `(height, width, 3)`; black: ignored."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     return table[labels]

@@ -1,6 +1,6 @@
 """Writes a trained model in a form that runs without this package.
 
-python scripts/export.py --model runs/shapes_r18 --format saved_model --out exports/shapes
+python scripts/export.py --model runs/shapes_r18 --out exports/shapes
 """
 
 from pathlib import Path

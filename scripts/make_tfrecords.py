@@ -9,7 +9,7 @@ import shlex
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
 from gcnet_tf.data.catalog import dataset_facts
-from gcnet_tf.data.prepare import SPLITS, make_records
+from gcnet_tf.data.prepare import SPLITS, ensure_records
 from gcnet_tf.data.record_manifest import absent_classes, has_records, pixel_table
 from gcnet_tf.errors import UserError
 
@@ -31,7 +31,9 @@ def main() -> int:
     kept = [s for s in SPLITS if has_records(data.records, s) and not args.overwrite]
 
     cli.start_tensorflow()
-    manifests = make_records(config, overwrite=args.overwrite, num_workers=args.workers)
+    manifests = ensure_records(
+        config, overwrite=args.overwrite, num_workers=args.workers
+    )
 
     expected = dataset_facts(data.dataset, data.classes, data.palette).num_images
     print()

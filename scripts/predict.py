@@ -10,7 +10,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf import cli
-from gcnet_tf.data.images import list_images, read_rgb
+from gcnet_tf.data.folders import list_images
+from gcnet_tf.data.samples import read_image
 
 
 def main() -> int:
@@ -37,7 +38,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     facts = predictor.facts
     for path in tqdm(images, desc="predict", unit="img", disable=None):
-        image = read_rgb(path)
+        image = read_image(path)
         labels = predictor.labels(image)
         Image.fromarray(labels).save(out / f"{path.stem}.png")
         picture = overlay(image, labels, facts.palette)

@@ -31,7 +31,7 @@ def tiny_config(tmp_path_factory):
     Its records, six training and three validation images of 32x32, are made once.
     """
     from gcnet_tf.config import load_config
-    from gcnet_tf.data.prepare import make_records
+    from gcnet_tf.data.prepare import ensure_records
     from gcnet_tf.data.shapes import generate_shapes
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -52,5 +52,5 @@ def tiny_config(tmp_path_factory):
         "train.checkpoint_every=2",
         "train.panels=2",
     ]
-    make_records(load_config("shapes_r18", tiny))
+    ensure_records(load_config("shapes_r18", tiny))
     return lambda *overrides: load_config("shapes_r18", [*tiny, *overrides])

@@ -66,6 +66,23 @@ def find_pairs(dataset: str, root: str | Path, split: str) -> list[Pair]:
     return finders[dataset](root, split)
 
 
+def list_images(path: Path) -> list[Path]:
+    """The image file at `path`, or all image files in that folder, sorted.
+
+    Raises:
+        UserError: when there is nothing, or two images have the same name but for the
+            ending.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"There is no image file or folder at {path}.")
+    images = list(_by_stem(path, IMAGE_SUFFIXES).values())
+    if not images:
+        raise _no_images(path)
+    return images
+
+
 def _folder(root: Path, split: str) -> list[Pair]:
     return _match_stems(root / split / "images", root / split / "labels")
 
@@ -202,8 +219,7 @@ def _match(
     image_of: dict[str, Path], label_of: dict[str, Path], images: Path, labels: Path
 ) -> list[Pair]:
     if not image_of:
-        endings = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"No images in {images}; looked for files ending in {endings}.")
+        raise _no_images(images)
     unlabelled = sorted(set(image_of) - set(label_of))
     if unlabelled:
         raise UserError(
@@ -219,6 +235,11 @@ def _match(
             "the labels away."
         )
     return [Pair(name, image_of[name], label_of[name]) for name in sorted(image_of)]
+
+
+def _no_images(folder: Path) -> UserError:
+    endings = ", ".join(sorted(IMAGE_SUFFIXES))
+    return UserError(f"No images in {folder}; looked for files ending in {endings}.")
 
 
 def _require_folder(folder: Path) -> None:

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from gcnet_tf.config import Config
 from gcnet_tf.data import records, transforms
-from gcnet_tf.data.catalog import dataset_facts
-from gcnet_tf.errors import UserError
+from gcnet_tf.data.prepare import matching_manifest
+from gcnet_tf.data.record_manifest import Manifest
 
 # Encoded records wait here for their turn. Small data sets fit in as a whole and are
 # shuffled perfectly; of a large one it is a few thousand images.
@@ -41,7 +41,7 @@ def training_dataset(config: Config, start_iteration: int = 0) -> tf.data.Datase
     Raises:
         UserError: if the records are missing, empty or of another data set.
     """
-    manifest = _matching_manifest(config, "train")
+    manifest = matching_manifest(config, "train")
     seed = config.train.seed
     settings = config.augment
     first_sample = start_iteration * config.train.batch_size
@@ -82,7 +82,7 @@ def evaluation_dataset(config: Config, split: str = "val") -> tf.data.Dataset:
     Raises:
         UserError: if the records are missing, empty or of another data set.
     """
-    manifest = _matching_manifest(config, split)
+    manifest = matching_manifest(config, split)
     dataset = tf.data.TFRecordDataset(
         _shard_paths(config, manifest), buffer_size=_READ_BUFFER_BYTES
     )
@@ -94,37 +94,13 @@ def evaluation_dataset(config: Config, split: str = "val") -> tf.data.Dataset:
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _matching_manifest(config: Config, split: str) -> records.Manifest:
-    """Reads the manifest and makes sure that it belongs to the configured data set."""
-    manifest = records.read_manifest(config.data.records, split)
-    facts = dataset_facts(config.data.dataset, config.data.classes, config.data.palette)
-    where = f"The records in {Path(config.data.records) / split}"
-    remedy = (
-        "Point data.records to another folder, or make them again: "
-        "scripts/make_tfrecords.py --cfg CONFIG --overwrite."
-    )
-    if manifest.dataset != facts.name:
-        raise UserError(
-            f"{where} were made from the data set '{manifest.dataset}', but "
-            f"data.dataset is '{facts.name}'. {remedy}"
-        )
-    if tuple(manifest.classes) != tuple(facts.classes):
-        raise UserError(
-            f"{where} have the classes {', '.join(manifest.classes)}, but the "
-            f"configuration has {', '.join(facts.classes)}. {remedy}"
-        )
-    if manifest.num_samples == 0:
-        raise UserError(f"{where} hold no sample. {remedy}")
-    return manifest
-
-
-def _shard_paths(config: Config, manifest: records.Manifest) -> list[str]:
+def _shard_paths(config: Config, manifest: Manifest) -> list[str]:
     folder = Path(config.data.records) / manifest.split
     return [str(folder / shard.file) for shard in manifest.shards]
 
 
 def _numbered_records(
-    paths: list[str], manifest: records.Manifest, seed: int, first_sample: int
+    paths: list[str], manifest: Manifest, seed: int, first_sample: int
 ) -> tf.data.Dataset:
     """(number, serialized record) of all epochs from `first_sample` on.
 

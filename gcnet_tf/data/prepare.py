@@ -35,17 +35,7 @@ def ensure_source(config: Config) -> None:
     )
 
 
-def ensure_records(config: Config, splits: Sequence[str] = SPLITS) -> None:
-    """Returns when the records of these splits are there; converts what is missing.
-
-    Raises:
-        UserError: when records are of another data set or damaged, when the source is
-            missing, or when a source file is bad.
-    """
-    make_records(config, splits)
-
-
-def make_records(
+def ensure_records(
     config: Config,
     splits: Sequence[str] = SPLITS,
     *,
@@ -64,15 +54,15 @@ def make_records(
         The manifest of each split.
 
     Raises:
-        UserError: as `ensure_records`.
+        UserError: when records are of another data set or damaged, when the source is
+            missing, or when a source file is bad.
     """
     facts = _facts(config)
     data = config.data
     manifests = {}
     for split in splits:
         if not overwrite and has_records(data.records, split):
-            manifests[split] = read_manifest(data.records, split)
-            _check_agreement(manifests[split], facts, Path(data.records) / split)
+            manifests[split] = matching_manifest(config, split)
     missing = [split for split in splits if split not in manifests]
     if not missing:
         return manifests
@@ -91,13 +81,23 @@ def make_records(
     return {split: manifests[split] for split in splits}
 
 
+def matching_manifest(config: Config, split: str) -> Manifest:
+    """Reads a split's manifest; records of another data set would train wrongly.
+
+    Raises:
+        UserError: when the records are missing or damaged, or not those of `config`.
+    """
+    manifest = read_manifest(config.data.records, split)
+    _check_agreement(manifest, _facts(config), Path(config.data.records) / split)
+    return manifest
+
+
 def _facts(config: Config) -> DatasetFacts:
     data = config.data
     return dataset_facts(data.dataset, data.classes, data.palette)
 
 
 def _check_agreement(manifest: Manifest, facts: DatasetFacts, folder: Path) -> None:
-    """Records of another data set would train without an error, and wrongly."""
     remedy = (
         "To make them again: scripts/make_tfrecords.py --cfg CONFIG --overwrite; to "
         "keep them, give another folder in data.records."

@@ -109,7 +109,9 @@ def _write_split(
     histogram = np.zeros(256, np.int64)
     shards = []
     pool = ThreadPoolExecutor(num_workers or _num_cores())
-    bar = tqdm(total=len(pairs), desc=split, unit=" images", disable=not progress)
+    bar = tqdm(
+        total=len(pairs), desc=split, unit="image", disable=None if progress else True
+    )
     try:
         for number, dealt in enumerate(deals):
             path = folder / f"{split}-{number:05d}-of-{len(deals):05d}.tfrecord"

@@ -1,7 +1,7 @@
 """Reading one source image and its label, checked, in the form that records store.
 
 Everything that a user can get wrong in a file is found here, once, before training.
-Pillow and numpy only: both release the interpreter's lock where they work hard, so that
+Pillow and OpenCV release the interpreter's lock while they decode and encode, so that
 threads share the work.
 """
 
@@ -9,6 +9,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -58,7 +59,7 @@ def encode_pair(pair: Pair, facts: DatasetFacts) -> EncodedSample:
             "pixel of the upright image (turned as its EXIF orientation says)."
         )
     histogram = np.bincount(label.ravel(), minlength=256)
-    return EncodedSample(image, _png(Image.fromarray(label)), histogram)
+    return EncodedSample(image, _png(label), histogram)
 
 
 def encode_image(path: Path) -> tuple[bytes, tuple[int, int]]:
@@ -72,11 +73,20 @@ def encode_image(path: Path) -> tuple[bytes, tuple[int, int]]:
     plain = image.format in _JPEG_FORMATS or (
         image.format == "PNG" and content[_PNG_BIT_DEPTH_BYTE] == 8
     )
-    rotated = _is_rotated(image)
+    rotated = image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
     if plain and not rotated and image.mode in ("RGB", "L"):
         return content, (image.height, image.width)
-    rgb = _to_rgb(ImageOps.exif_transpose(image) if rotated else image, path)
-    return _png(rgb), (rgb.height, rgb.width)
+    rgb = _to_rgb(image, path)
+    return _png(np.asarray(rgb)), (rgb.height, rgb.width)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as upright RGB uint8 (height, width, 3), as training would see it.
+
+    Raises:
+        UserError: when the file is not a readable image.
+    """
+    return np.asarray(_to_rgb(_open(path)[1], path))
 
 
 def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
@@ -173,15 +183,8 @@ def _open(path: Path) -> tuple[bytes, Image.Image]:
     return content, image
 
 
-def _is_rotated(image: Image.Image) -> bool:
-    try:
-        return image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
-    # A damaged EXIF block harms no pixel; Pillow raises various things on one.
-    except Exception:
-        return False
-
-
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         # As cv2.imread does. Pillow's own convert("RGB") would clip at 255.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -192,11 +195,14 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     return image.convert("RGB")
 
 
-def _png(image: Image.Image) -> bytes:
-    # A fresh image, because save() would copy EXIF, gamma and the like.
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(buffer, "PNG")
-    return buffer.getvalue()
+def _png(pixels: np.ndarray) -> bytes:
+    """A PNG of uint8 (height, width) or RGB (height, width, 3), without metadata.
+
+    By OpenCV, which takes a tenth of Pillow's time for files that are a fifth larger.
+    """
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def _size(shape: tuple[int, ...]) -> str:

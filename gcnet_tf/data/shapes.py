@@ -1,8 +1,9 @@
 """Seeded procedural images: the data set of the demo and of the tests.
 
-Large textured shapes overlap on a textured background. Shapes and background draw their
-colours and textures from one distribution, so a pixel's colour says nothing about its
-class and only the outline does. Every image and its label are a pure function of
+Large textured shapes overlap on a textured background. A class is an outline together
+with a pattern (triangles are striped, squares are checked), at any angle, size and
+period. Colours come from one distribution for shapes and background alike, so a pixel's
+colour says nothing about its class. Every image and its label are a pure function of
 (seed, split, index).
 """
 
@@ -12,7 +13,6 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,24 +34,26 @@ class Recipe:
     Lengths are shares of the image's side, colours are in 0..255.
     """
 
-    version: int = 1  # count up when the code below draws other images
+    version: int = 2  # count up when the code below draws other images
     num_shapes: tuple[int, int] = (2, 4)
-    radius: tuple[float, float] = (0.17, 0.33)  # of the circle around a shape
+    radius: tuple[float, float] = (0.2, 0.36)  # of the circle around a shape
     centre: tuple[float, float] = (0.12, 0.88)  # the range of both coordinates
     min_visible: float = 0.6  # share of each shape that is inside and not covered
     placement_tries: int = 50
-    # A texture mixes two colours that differ by up to `contrast` per channel.
-    contrast: float = 60.0
+    # Distance (Euclidean) between the two colours that a texture mixes.
+    contrast: tuple[float, float] = (90.0, 150.0)
+    hue_contrast: float = 0.3  # 0: the two differ in brightness only
     # Mean colours of two textures in one image are at least this far apart (Euclidean).
     min_colour_distance: float = 70.0
-    texture_period: tuple[float, float] = (0.04, 0.25)
+    pattern_period: tuple[float, float] = (0.05, 0.11)
+    background_period: tuple[float, float] = (0.25, 1.0)
     pixel_noise: float = 6.0  # standard deviation
 
 
 RECIPE = Recipe()
 
 # The set behind configs/shapes_r18.json: what `make demo` generates.
-DEMO_SET = {"num_train": 1200, "num_val": 120, "size": 128, "seed": 0}
+DEMO_SET = {"num_train": 1000, "num_val": 120, "size": 128, "seed": 0}
 
 
 def _regular_polygon(num_corners: int) -> np.ndarray:
@@ -104,11 +106,13 @@ def make_sample(
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), index])
     classes, coverages, visible = _place_shapes(rng, size)
     means: list[np.ndarray] = []
-    image = _texture(rng, size, means)
+    image = _paint(rng, _pattern(rng, "background", size), means)
     instances = np.zeros((size, size), np.uint8)
     for number, coverage in enumerate(coverages, start=1):
         alpha = coverage[:, :, np.newaxis] / 255.0
-        image = image * (1 - alpha) + _texture(rng, size, means) * alpha
+        kind = list(OUTLINES)[classes[number - 1] - 1]
+        texture = _paint(rng, _pattern(rng, kind, size), means)
+        image = image * (1 - alpha) + texture * alpha
         instances[visible == number] = classes[number - 1]
     image += rng.normal(0, RECIPE.pixel_noise, (size, size, 1))
     label = np.where(_outline_pixels(visible), IGNORE_LABEL, instances)
@@ -189,61 +193,63 @@ def _outline_pixels(visible: np.ndarray) -> np.ndarray:
     return band & (thick == 0)
 
 
-def _texture(
-    rng: np.random.Generator, size: int, means: list[np.ndarray]
+def _paint(
+    rng: np.random.Generator, pattern: np.ndarray, means: list[np.ndarray]
 ) -> np.ndarray:
-    """A texture float64 (size, size, 3) unlike those in `means`, which it joins."""
+    """Gives a pattern (size, size) in -1..1 two colours; float64 (size, size, 3).
+
+    Their mean is unlike those in `means`, which it joins.
+    """
+    # Mostly brighter and darker, a little of another hue.
+    direction = rng.normal([1.0, 1.0, 1.0], RECIPE.hue_contrast)
+    half = direction / np.linalg.norm(direction) * rng.uniform(*RECIPE.contrast) / 2
+    # Dots and lines cover less than their ground: either may be the brighter one, or
+    # their classes would be darker on the whole.
+    half *= rng.choice([-1.0, 1.0])
     for _ in range(100):
-        mean = rng.uniform(RECIPE.contrast / 2, 255 - RECIPE.contrast / 2, size=3)
+        mean = rng.uniform(np.abs(half), 255 - np.abs(half))
         distances = [float(np.linalg.norm(mean - other)) for other in means]
         if all(distance >= RECIPE.min_colour_distance for distance in distances):
             break
     means.append(mean)
-    half = rng.uniform(-0.5, 0.5, size=3) * RECIPE.contrast
-    period = rng.uniform(*RECIPE.texture_period) * size
-    pattern = PATTERNS[rng.integers(len(PATTERNS))](rng, size, period)
     return mean + pattern[:, :, np.newaxis] * half
 
 
-def _waves(rng: np.random.Generator, size: int, period: float) -> list[np.ndarray]:
+def _waves(
+    rng: np.random.Generator, size: int, period: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Two waves (size, size) in -1..1 across each other, at a random angle."""
     rows, columns = np.mgrid[:size, :size]
     angle = rng.uniform(0, math.pi)
     phase = rng.uniform(0, 2 * math.pi, size=2)
     along = columns * math.cos(angle) + rows * math.sin(angle)
     across = rows * math.cos(angle) - columns * math.sin(angle)
-    scale = 2 * math.pi / period
-    return [np.sin(along * scale + phase[0]), np.sin(across * scale + phase[1])]
+    scale = 2 * math.pi / (rng.uniform(*period) * size)
+    return np.sin(along * scale + phase[0]), np.sin(across * scale + phase[1])
 
 
-def _stripes(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
-    return np.sign(_waves(rng, size, period)[0])
-
-
-def _checks(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
-    along, across = _waves(rng, size, period)
-    return np.sign(along * across)
-
-
-def _noise(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
-    """Smooth blobs about `period` pixels across."""
-    cells = max(2, math.ceil(size / period))
+def _blobs(
+    rng: np.random.Generator, size: int, period: tuple[float, float]
+) -> np.ndarray:
+    """Smooth random blobs (size, size) in -1..1."""
+    cells = max(2, math.ceil(1 / rng.uniform(*period)))
     coarse = rng.uniform(-1, 1, size=(cells, cells))
-    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC).clip(-1, 1)
 
 
-def _gradient(rng: np.random.Generator, size: int, period: float) -> np.ndarray:
-    """One slow change over the whole image; it has no period."""
-    del period
-    return _waves(rng, size, 2.0 * size)[0]
-
-
-PATTERNS: tuple[Callable[[np.random.Generator, int, float], np.ndarray], ...] = (
-    _stripes,
-    _checks,
-    _noise,
-    _gradient,
-)
+def _pattern(rng: np.random.Generator, kind: str, size: int) -> np.ndarray:
+    """The pattern of a class (size, size): -1 and 1, or in between for "background"."""
+    if kind == "background":
+        return _blobs(rng, size, RECIPE.background_period)
+    along, across = _waves(rng, size, RECIPE.pattern_period)
+    pattern = {
+        "circle": lambda: along + across - 0.6,  # dots
+        "square": lambda: along * across,  # checks
+        "triangle": lambda: along,  # stripes
+        "cross": lambda: np.maximum(along, across) - 0.8,  # a grid of lines
+        "star": lambda: _blobs(rng, size, RECIPE.pattern_period),
+    }[kind]()
+    return np.where(pattern > 0, 1.0, -1.0)
 
 
 def generate_shapes(
@@ -286,7 +292,10 @@ def generate_shapes(
     partial = _sibling(root, "partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
     with tqdm(
-        total=num_train + num_val, unit="image", desc="shapes", disable=not progress
+        total=num_train + num_val,
+        unit="image",
+        desc="shapes",
+        disable=None if progress else True,
     ) as bar:
         for split, number in numbers.items():
             _write_split(partial / split, split, number, size, seed, bar)

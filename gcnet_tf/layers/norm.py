@@ -3,6 +3,9 @@
 import keras
 import tensorflow as tf
 
+MOMENTUM = 0.9
+EPSILON = 1e-5
+
 
 @keras.saving.register_keras_serializable("gcnet_tf")
 class BatchNorm(keras.layers.Layer):
@@ -16,21 +19,11 @@ class BatchNorm(keras.layers.Layer):
     policy).
 
     Args:
-        momentum: share of the old value kept in the running statistics.
-        epsilon: added to the variance.
         gamma_initializer: initializer of the scale.
     """
 
-    def __init__(
-        self,
-        momentum: float = 0.9,
-        epsilon: float = 1e-5,
-        gamma_initializer="ones",
-        **kwargs,
-    ):
+    def __init__(self, gamma_initializer="ones", **kwargs):
         super().__init__(**kwargs)
-        self.momentum = momentum
-        self.epsilon = epsilon
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
     def build(self, input_shape):
@@ -68,7 +61,7 @@ class BatchNorm(keras.layers.Layer):
                 offset=self.beta,
                 mean=tf.zeros_like(self.gamma),
                 variance=tf.ones_like(self.gamma),
-                epsilon=self.epsilon,
+                epsilon=EPSILON,
                 exponential_avg_factor=1.0,
                 is_training=True,
             )
@@ -84,7 +77,7 @@ class BatchNorm(keras.layers.Layer):
                 self.moving_variance,
                 self.beta,
                 self.gamma,
-                self.epsilon,
+                EPSILON,
             )
         outputs, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
@@ -92,7 +85,7 @@ class BatchNorm(keras.layers.Layer):
             offset=self.beta,
             mean=self.moving_mean,
             variance=self.moving_variance,
-            epsilon=self.epsilon,
+            epsilon=EPSILON,
             is_training=False,
         )
         return outputs
@@ -109,14 +102,14 @@ class BatchNorm(keras.layers.Layer):
             "MEAN", local_variance + tf.math.squared_difference(local_mean, mean)
         )
         outputs = tf.nn.batch_normalization(
-            features, mean, variance, self.beta, self.gamma, self.epsilon
+            features, mean, variance, self.beta, self.gamma, EPSILON
         )
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]) * num_replicas, mean.dtype)
         unbiased = variance * count / tf.maximum(count - 1, 1)
         return tf.cast(outputs, inputs.dtype), mean, unbiased
 
     def _update(self, running, value):
-        running.assign(self.momentum * running + (1.0 - self.momentum) * value)
+        running.assign(MOMENTUM * running + (1.0 - MOMENTUM) * value)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
@@ -124,7 +117,5 @@ class BatchNorm(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }

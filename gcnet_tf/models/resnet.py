@@ -1,5 +1,7 @@
 """ResNet-V1c with dilated last stages (spec: mmsegmentation's ResNetV1c-D8)."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -53,33 +55,22 @@ class ResidualUnit(keras.layers.Layer):
         self.dilation = dilation
         self.folded = folded
         self.filters = channels * (EXPANSION if bottleneck else 1)
+        wide: dict[str, Any] = {
+            "filters": channels,
+            "kernel_size": 3,
+            "strides": strides,
+            "dilation": dilation,
+        }
+        last = {"relu": False, "gamma_initializer": "zeros"}
         if bottleneck:
-            arguments = [
-                {"filters": channels},
-                {
-                    "filters": channels,
-                    "kernel_size": 3,
-                    "strides": strides,
-                    "dilation": dilation,
-                },
-                {"filters": self.filters},
-            ]
+            arguments = [{"filters": channels}, wide, {"filters": self.filters, **last}]
         else:
-            arguments = [
-                {
-                    "filters": channels,
-                    "kernel_size": 3,
-                    "strides": strides,
-                    "dilation": dilation,
-                },
-                {"filters": channels, "kernel_size": 3},
-            ]
-        arguments[-1] |= {"relu": False, "gamma_initializer": "zeros"}
+            arguments = [wide, {"filters": channels, "kernel_size": 3, **last}]
         self.convs = [
             self._conv(f"conv{number}", **each)
             for number, each in enumerate(arguments, start=1)
         ]
-        self.shortcut = None
+        self.shortcut: ConvNorm | None = None
 
     def _conv(self, name, **arguments):
         return ConvNorm(

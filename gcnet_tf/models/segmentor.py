@@ -48,21 +48,21 @@ class Segmentor(keras.Model):
         self.num_classes = num_classes
         self.align_corners = align_corners
         self.folded = folded
-        self.arguments = {
-            "backbone": dict(backbone or {}),
-            "head": dict(head or {}),
-            "auxiliary": None if auxiliary is None else dict(auxiliary),
+        self.parts = {
+            "backbone": backbone or {},
+            "head": head or {},
+            "auxiliary": auxiliary,
         }
-        shared = {"folded": folded, "dtype": self.dtype_policy}
-        self.backbone = ResNet(**self.arguments["backbone"], **shared, name="backbone")
+        shared: dict[str, Any] = {"folded": folded, "dtype": self.dtype_policy}
+        self.backbone = ResNet(**(backbone or {}), **shared, name="backbone")
         self.decode_head = GCHead(
-            num_classes, **self.arguments["head"], **shared, name="decode_head"
+            num_classes, **(head or {}), **shared, name="decode_head"
         )
         self.auxiliary_head = None
         if auxiliary is not None:
             self.auxiliary_head = FCNHead(
                 num_classes,
-                **self.arguments["auxiliary"],
+                **auxiliary,
                 **shared,
                 name="auxiliary_head",
             )
@@ -120,7 +120,7 @@ class Segmentor(keras.Model):
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            **self.arguments,
+            **self.parts,
             "align_corners": self.align_corners,
             "folded": self.folded,
         }

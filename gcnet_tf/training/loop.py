@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -90,13 +91,13 @@ class _Training:
             self.model = build_model(config)
             self.schedule, self.optimizer = _make_optimizer(config)
             self.optimizer.build(self.model.trainable_weights)
-        self.state = {"iteration": 0, "best_miou": -1.0}
+        self.state: dict[str, Any] = {"iteration": 0, "best_miou": -1.0}
         if checkpoint is not None:
             with strategy.scope():
                 self.state = checkpoints.restore_checkpoint(
                     checkpoint, self.model, self.optimizer
                 )
-        self.iteration = self.state["iteration"]
+        self.iteration: int = self.state["iteration"]
         self.monitor = Monitor(
             run, config.train.iterations, self.iteration, config.train.batch_size
         )

@@ -54,8 +54,8 @@ def test_overwrite_makes_all_again(tmp_path):
     config = make_config(tmp_path)
     prepare.ensure_records(config)
     make_folder_tree(tmp_path / "source", num_train=5)
-    assert prepare.make_records(config)["train"].num_samples == 3
-    assert prepare.make_records(config, overwrite=True)["train"].num_samples == 5
+    assert prepare.ensure_records(config)["train"].num_samples == 3
+    assert prepare.ensure_records(config, overwrite=True)["train"].num_samples == 5
 
 
 def test_records_are_enough_without_the_source(tmp_path):
@@ -66,7 +66,7 @@ def test_records_are_enough_without_the_source(tmp_path):
 
 def test_voc_end_to_end(tmp_path):
     make_voc_tree(tmp_path / "source")
-    manifests = prepare.make_records(make_config(tmp_path, "voc12aug"))
+    manifests = prepare.ensure_records(make_config(tmp_path, "voc12aug"))
     assert manifests["train"].num_samples == 5
     assert manifests["train"].num_ignored_pixels > 0  # the border of VOC's own masks
     assert all(manifests["train"].class_histogram)

@@ -82,6 +82,36 @@ def test_the_void_lies_on_outlines_and_on_all_of_them(samples):
     assert touching < 0.02 * total  # the pixels given back where outlines meet
 
 
+def draw(mask):
+    return ["".join(row) for row in np.where(mask, "#", ".")]
+
+
+def test_the_void_takes_the_last_pixel_on_either_side():
+    visible = np.zeros((6, 7), np.int32)
+    visible[3:, 3:] = 1
+    assert draw(shapes._outline_pixels(visible)) == [
+        ".......",
+        ".......",
+        "...####",
+        "..#####",
+        "..##...",
+        "..##...",
+    ]
+
+
+def test_the_void_stays_thin_on_a_sliver():
+    """Both outlines of a shape one pixel wide make a band of three."""
+    visible = np.zeros((5, 8), np.int32)
+    visible[2, 1:7] = 1
+    assert draw(shapes._outline_pixels(visible)) == [
+        "........",
+        ".######.",
+        "##....##",
+        ".######.",
+        "........",
+    ]
+
+
 def test_a_sample_depends_on_seed_split_and_index_alone():
     image, label = shapes.make_sample(3, "train", 7, SIZE)
     shapes.make_sample(3, "train", 8, SIZE)

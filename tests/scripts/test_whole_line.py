@@ -1,0 +1,172 @@
+"""The scripts as a user runs them, one after the other, on a VOC-layout tree."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import make_voc_tree
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+SMALL = {
+    "_base_": str(REPOSITORY / "configs" / "voc_r50_20k.json"),
+    "model": {
+        "backbone": {"depth": 18, "base_channels": 4},
+        "head": {"channels": 8},
+        "auxiliary": {"channels": 8},
+    },
+    "augment": {"base_scale": [64, 32], "crop_size": [32, 32]},
+    "evaluation": {"scale": [64, 32]},
+    "train": {
+        "batch_size": 2,
+        "iterations": 100000,
+        "log_every": 1,
+        "evaluate_every": 2,
+        "checkpoint_every": 2,
+    },
+}
+
+
+def run(name, *arguments, code=0):
+    """Runs a script to its end and returns what it printed."""
+    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == code, result.stderr[-3000:]
+    assert "Traceback" not in result.stderr
+    return result.stdout if code == 0 else result.stderr
+
+
+def start_training(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "scripts/train.py", *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(condition, process, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def iterations(run_folder):
+    path = run_folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    records = [json.loads(line) for line in lines if line.endswith("}")]
+    return [r["iteration"] for r in records if r["kind"] == "train"]
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    """Folder with a data set and a configuration that the tests below go along."""
+    folder = tmp_path_factory.mktemp("line")
+    make_voc_tree(folder / "VOC2012")
+    data = {"root": str(folder / "VOC2012"), "records": str(folder / "records")}
+    (folder / "config.json").write_text(json.dumps({**SMALL, "data": data}))
+    return folder
+
+
+def test_convert_train_kill_resume_interrupt(line):
+    """kill -9, then --resume, then Ctrl-C, with what the user is told."""
+    config, run_folder = line / "config.json", line / "run"
+    assert "train: 5 images" in run("make_tfrecords", "--cfg", config)
+
+    arguments = ["--cfg", config, "--out", run_folder]
+    process = start_training(*arguments)
+    checkpoints = run_folder / "checkpoints"
+    wait_for(lambda: checkpoints.is_dir() and 3 in iterations(run_folder), process)
+    process.kill()
+    process.wait()
+
+    text = run("train", *arguments, code=2)
+    assert "already exists" in text and "--resume" in text
+
+    before = max(int(path.name) for path in checkpoints.glob("*[0-9]"))
+    process = start_training(*arguments, "--resume")
+    wait_for(lambda: before + 3 in iterations(run_folder), process)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"Resuming {run_folder} at iteration {before} of" in text
+    assert f"--out {run_folder} --resume" in text and "Traceback" not in text
+    done = iterations(run_folder)
+    assert done == list(range(1, len(done) + 1))
+    assert max(int(path.name) for path in checkpoints.iterdir()) == done[-1]
+
+
+def test_evaluate_export_predict(line):
+    model = ["--model", line / "run"]
+    table = run("evaluate", *model, "--json", line / "scores.json")
+    assert "aeroplane" in table and "mIoU" in table
+    scores = json.loads((line / "scores.json").read_text())
+
+    text = run("export", *model, "--format", "saved_model", "--out", line / "export")
+    assert float(text.split()[-1]) < 1e-5
+    exported = ["--model", line / "export"]
+    run("evaluate", *exported, "--json", line / "exported.json")
+    again = json.loads((line / "exported.json").read_text())
+    assert again["mIoU"] == pytest.approx(scores["mIoU"], abs=1e-3)
+
+    weights = ["--cfg", line / "config.json", "--weights", line / "run/best.weights.h5"]
+    images = line / "VOC2012" / "JPEGImages"
+    run("predict", *weights, "--image", images, "--out", line / "from_weights")
+    run("predict", *exported, "--image", images, "--out", line / "from_export")
+    names = sorted(path.name for path in (line / "from_export").iterdir())
+    assert len(names) == 2 * len(list(images.iterdir()))
+    for path in images.iterdir():
+        labels, others = (
+            np.asarray(Image.open(line / folder / f"{path.stem}.png"))
+            for folder in ("from_weights", "from_export")
+        )
+        assert labels.shape == (24, 32) and labels.dtype == np.uint8
+        assert labels.max() < 21
+        assert (labels != others).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    "name, arguments, words",
+    [
+        ("train", ["--cfg", "configs/voc_r50_20k.json"], "VOCtrainval_11-May-2012.tar"),
+        ("train", ["--cfg", "configs/voc_r50_20.json"], "voc_r50_20k"),
+        ("train", ["--cfg", "voc_r50_20k", "--set", "train.batch=8"], "batch_size"),
+        ("train", ["--cfg", "shapes_r18", "--resume", "--out", "{}"], "Nothing to res"),
+        ("evaluate", [], "--cfg and --weights"),
+        ("evaluate", ["--model", "nowhere"], "neither a run folder"),
+        ("predict", ["--model", "x", "--image", "no.jpg", "--out", "{}"], "no.jpg"),
+        ("export", ["--model", "{}", "--out", "{}/export"], "neither a run folder"),
+    ],
+)
+def test_bad_input_is_one_message(name, arguments, words, tmp_path):
+    data = [
+        "--set",
+        f"data.root={tmp_path}/gone",
+        "--set",
+        f"data.records={tmp_path}/r",
+    ]
+    needs_data = name == "train" and "--resume" not in arguments
+    arguments = [text.format(tmp_path / "run") for text in arguments]
+    text = run(name, *arguments, *(data if needs_data else []), code=2)
+    assert text.startswith("Error: ") and words in text
+
+
+def test_weights_of_other_classes_are_refused(line, tmp_path):
+    text = run(
+        "predict",
+        *["--cfg", line / "config.json", "--set", "model.head.channels=16"],
+        *["--weights", line / "run/best.weights.h5"],
+        *["--image", line / "VOC2012" / "JPEGImages", "--out", tmp_path / "out"],
+        code=2,
+    )
+    assert "do not fit" in text
+    assert not (tmp_path / "out").exists()

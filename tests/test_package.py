@@ -1,0 +1,117 @@
+"""The package as a whole: what imports what, and that a wheel of it works."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import gcnet_tf
+
+PACKAGE = Path(gcnet_tf.__file__).parent
+REPOSITORY = PACKAGE.parent
+
+# Imports point from later entries to earlier ones only (or stay inside one).
+ORDER = [
+    "errors",
+    "manifest",
+    "inference",
+    "config",
+    "data",
+    "layers",
+    "models",
+    "fuse",
+    "metrics",
+    "visualize",
+    "weights",
+    "predictor",
+    "evaluate",
+    "training",
+    "export",
+    "cli",
+]
+
+
+def imported_parts(path):
+    """Names of our parts that a file imports: "data" for gcnet_tf.data.records."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module]
+            if node.module == "gcnet_tf":
+                modules = [f"gcnet_tf.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            if module.startswith("gcnet_tf."):
+                yield module.split(".")[1]
+
+
+def test_imports_point_one_way():
+    seen = set()
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        seen.add(part)
+        for other in imported_parts(path):
+            assert ORDER.index(other) <= ORDER.index(part), f"{path} imports {other}"
+    assert seen == set(ORDER)
+
+
+def test_importing_the_package_loads_no_tensorflow():
+    code = (
+        "import sys, gcnet_tf, gcnet_tf.config, gcnet_tf.data.prepare; "
+        "print('tensorflow' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+def test_a_wheel_installed_elsewhere_works(tmp_path):
+    """Configurations and label lists are inside it."""
+    # A copy, because building leaves files in the source folder.
+    source = tmp_path / "source"
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    if files.returncode:
+        names = [
+            str(path.relative_to(REPOSITORY))
+            for folder in ("gcnet_tf", "configs")
+            for path in (REPOSITORY / folder).rglob("*")
+            if path.suffix in (".py", ".json")
+        ] + ["setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
+    else:
+        names = files.stdout.splitlines()
+    for name in names:
+        if (REPOSITORY / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((REPOSITORY / name).read_bytes())
+
+    def pip(*arguments):
+        command = [sys.executable, "-m", "pip", "--quiet", *map(str, arguments)]
+        subprocess.run(command, check=True)
+
+    # Without isolation and dependencies: nothing is downloaded.
+    pip("wheel", "--no-build-isolation", "--no-deps", "-w", tmp_path, source)
+    (wheel,) = tmp_path.glob("*.whl")
+    pip("install", "--no-deps", "--target", tmp_path / "elsewhere", wheel)
+    code = (
+        "import gcnet_tf; print(gcnet_tf.__file__); "
+        "from gcnet_tf.data.catalog import dataset_facts; "
+        "print(len(dataset_facts('ade20k').classes)); "
+        "print(gcnet_tf.load_config('voc_r50_20k').published.miou)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "elsewhere"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    where, num_classes, miou = result.stdout.split()
+    assert where.startswith(str(tmp_path / "elsewhere"))
+    assert (num_classes, miou) == ("150", "76.42")
