@@ -28,10 +28,8 @@ def main() -> int:
     out = Path(args.out or f"runs/{Path(args.cfg).stem}")
 
     cli.start_tensorflow()
-    from gcnet_tf.data.prepare import ensure_records
     from gcnet_tf.training import Interrupted, train
 
-    ensure_records(config)
     try:
         train(config, out, resume=args.resume)
     except Interrupted as interruption:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import dataset_facts
 from gcnet_tf.data.pipeline import training_dataset
+from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluate import evaluate
 from gcnet_tf.metrics import Scores
@@ -23,7 +24,7 @@ from gcnet_tf.predictor import predictor_from_model
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.monitor import Monitor
 from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
-from gcnet_tf.training.run_folder import open_run
+from gcnet_tf.training.run_folder import check_run, open_run
 from gcnet_tf.training.step import make_train_step
 from gcnet_tf.training.strategy import make_strategy
 
@@ -40,6 +41,8 @@ def train(
 ) -> Path:
     """Trains the model that `config` describes and returns the run folder.
 
+    Records that are missing are made first.
+
     Args:
         config: the configuration.
         out: the run folder; must be new or empty unless `resume`.
@@ -53,6 +56,8 @@ def train(
             finite, or too little memory.
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint saved.
     """
+    run = Path(out)
+    check_run(run, config, resume)
     strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
     num_replicas = strategy.num_replicas_in_sync
     if config.train.batch_size % num_replicas:
@@ -61,9 +66,9 @@ def train(
             f"all {num_replicas} replicas together; it must be a multiple of "
             f"{num_replicas}."
         )
-    run = Path(out)
-    checkpoint = open_run(run, config, resume)
-    training = _Training(config, run, strategy, checkpoint)
+    # Before the run folder exists: data that is missing should leave no trace.
+    ensure_records(config)
+    training = _Training(config, run, strategy, open_run(run, config))
     try:
         training.loop(callbacks)
     except tf.errors.ResourceExhaustedError as error:

@@ -26,11 +26,8 @@ FREE_SETTINGS = {
 }
 
 
-def open_run(run: Path, config: Config, resume: bool) -> Path | None:
-    """Makes the folder of a new run, or finds the checkpoint to resume from.
-
-    Returns:
-        The newest checkpoint, or None to start at iteration 0.
+def check_run(run: Path, config: Config, resume: bool) -> None:
+    """Checks that a run can start, or resume, in this folder; writes nothing.
 
     Raises:
         UserError: when the folder is in use and `resume` is False, when there is
@@ -48,12 +45,23 @@ def open_run(run: Path, config: Config, resume: bool) -> Path | None:
             f"{run} already exists. Add --resume to go on with that run, or choose "
             "another folder with --out."
         )
+
+
+def open_run(run: Path, config: Config) -> Path | None:
+    """Writes the configuration and the versions into the folder, made if missing.
+
+    Returns:
+        The newest checkpoint, or None to start at iteration 0.
+
+    Raises:
+        UserError: when the folder cannot be written.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
+        _write_json(run / CONFIG_FILE, config_to_dict(config))
+        _write_json(run / "versions.json", _versions())
     except OSError as error:
-        raise UserError(f"Cannot make the run folder {run}: {error}") from error
-    _write_json(run / CONFIG_FILE, config_to_dict(config))
-    _write_json(run / "versions.json", _versions())
+        raise UserError(f"Cannot write to the run folder {run}: {error}") from error
     checkpoints = list_checkpoints(run)
     return checkpoints[-1] if checkpoints else None
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -79,7 +80,7 @@ def test_leaves_everything_in_the_run_folder(straight):
 def test_logs_the_reference_learning_rates_and_both_losses(straight):
     found = records(straight[0], "train")
     assert [record["iteration"] for record in found] == [1, 2, 3, 4]
-    rates = [(0.05 - 1e-4) * (1 - t / 4) ** 0.9 + 1e-4 for t in range(4)]
+    rates = [(0.2 - 1e-4) * (1 - t / 4) ** 0.9 + 1e-4 for t in range(4)]
     np.testing.assert_allclose([r["learning_rate"] for r in found], rates)
     for record in found:
         parts = record["decode_loss"] + record["auxiliary_loss"]
@@ -191,3 +192,25 @@ def test_mixed_precision_on_two_replicas(precision, tiny_config, straight, tmp_p
         records(run, "train")[0]["loss"] for run in (straight[0], tmp_path / "run")
     ]
     assert first[1] == pytest.approx(first[0], rel=0.02)
+
+
+def test_out_of_memory_names_the_settings_to_lower(tiny_config, tmp_path, monkeypatch):
+    def exhausted(*arguments):
+        def step(batch):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+        return step
+
+    monkeypatch.setattr("gcnet_tf.training.loop.make_train_step", exhausted)
+    with pytest.raises(UserError, match="Lower train.batch_size or augment.crop_size"):
+        train(tiny_config(), tmp_path / "run")
+
+
+def test_missing_data_leaves_no_run_folder(tiny_config, tmp_path):
+    config = tiny_config(f"data.records={tmp_path}/none", "data.dataset=voc12aug")
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, root=str(tmp_path / "gone"))
+    )
+    with pytest.raises(UserError, match="There are no records"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

