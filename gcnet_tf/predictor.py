@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gcnet_tf import inference
 from gcnet_tf.config import Config, load_config
-from gcnet_tf.data.catalog import DatasetFacts, dataset_facts
+from gcnet_tf.data.catalog import DatasetFacts, facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.fuse import inference_function
 from gcnet_tf.layers import resize_bilinear
@@ -61,7 +61,7 @@ def predictor_from_model(model: Segmentor, config: Config) -> Predictor:
     return Predictor(
         predict=lambda image: function(tf.constant(image)[None])[0].numpy(),
         config=config,
-        facts=_facts(config),
+        facts=facts_of(config.data),
     )
 
 
@@ -101,10 +101,6 @@ def load_predictor(
     return predictor_from_model(*load_model(cfg, weights, model, overrides))
 
 
-def _facts(config: Config) -> DatasetFacts:
-    return dataset_facts(config.data.dataset, config.data.classes, config.data.palette)
-
-
 def _with_weights(config: Config, weights: Path) -> tuple[Segmentor, Config]:
     model = build_model(config)
     load_weights(model, weights)
@@ -123,7 +119,7 @@ def _load_keras_file(
         model = keras.models.load_model(path)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"Cannot read {path} as a Keras model: {error}") from error
-    num_classes = _facts(config).num_classes
+    num_classes = facts_of(config.data).num_classes
     if not isinstance(model, Segmentor) or model.num_classes != num_classes:
         raise UserError(
             f"{path} is not a gcnet_tf model of {num_classes} classes, as {cfg} asks."
@@ -146,4 +142,4 @@ def _load_saved_model(path: Path, overrides: Sequence[str]) -> Predictor:
 
     # The signature lives as long as the object it came from.
     predict.owner = loaded  # type: ignore[attr-defined]
-    return Predictor(predict, config, _facts(config))
+    return Predictor(predict, config, facts_of(config.data))

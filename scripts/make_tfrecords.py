@@ -8,7 +8,7 @@ import shlex
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
-from gcnet_tf.data.catalog import dataset_facts
+from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import SPLITS, ensure_records
 from gcnet_tf.data.record_manifest import absent_classes, has_records, pixel_table
 from gcnet_tf.errors import UserError
@@ -35,7 +35,7 @@ def main() -> int:
         config, overwrite=args.overwrite, num_workers=args.workers
     )
 
-    expected = dataset_facts(data.dataset, data.classes, data.palette).num_images
+    expected = facts_of(data).num_images
     print()
     for split, manifest in manifests.items():
         number = manifest.num_samples

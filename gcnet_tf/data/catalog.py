@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from gcnet_tf.config import DataConfig
 from gcnet_tf.errors import UserError
 
 IGNORE_LABEL = 255
@@ -81,6 +82,11 @@ def dataset_facts(
         num_images=dict(_NUM_IMAGES.get(dataset, {})),
         label_map=_LABEL_MAPS.get(dataset),
     )
+
+
+def facts_of(data: DataConfig) -> DatasetFacts:
+    """`dataset_facts` of the data set that a configuration names."""
+    return dataset_facts(data.dataset, data.classes, data.palette)
 
 
 def automatic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf.config import Config
-from gcnet_tf.data.catalog import DatasetFacts, dataset_facts
+from gcnet_tf.data.catalog import DatasetFacts, facts_of
 from gcnet_tf.data.folders import find_pairs
 from gcnet_tf.data.record_manifest import Manifest, has_records, read_manifest
 from gcnet_tf.data.shapes import DEMO_SET, generate_shapes
@@ -31,7 +31,7 @@ def ensure_source(config: Config) -> None:
     raise UserError(
         f"There are no records in {config.data.records}, and no images to make them "
         f"from: the folder {root} does not exist.\n\n"
-        f"{_facts(config).instructions.format(root=root)}"
+        f"{facts_of(config.data).instructions.format(root=root)}"
     )
 
 
@@ -57,7 +57,7 @@ def ensure_records(
         UserError: when records are of another data set or damaged, when the source is
             missing, or when a source file is bad.
     """
-    facts = _facts(config)
+    facts = facts_of(config.data)
     data = config.data
     manifests = {}
     for split in splits:
@@ -88,13 +88,8 @@ def matching_manifest(config: Config, split: str) -> Manifest:
         UserError: when the records are missing or damaged, or not those of `config`.
     """
     manifest = read_manifest(config.data.records, split)
-    _check_agreement(manifest, _facts(config), Path(config.data.records) / split)
+    _check_agreement(manifest, facts_of(config.data), Path(config.data.records) / split)
     return manifest
-
-
-def _facts(config: Config) -> DatasetFacts:
-    data = config.data
-    return dataset_facts(data.dataset, data.classes, data.palette)
 
 
 def _check_agreement(manifest: Manifest, facts: DatasetFacts, folder: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from gcnet_tf.config import Config, config_to_dict, format_json
-from gcnet_tf.data.catalog import dataset_facts
+from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.fuse import fold, freeze
 from gcnet_tf.manifest import ExportManifest, write_manifest
@@ -38,8 +38,7 @@ def export_saved_model(
     shutil.rmtree(partial, ignore_errors=True)
     module = _module(model)
     tf.saved_model.save(module, str(partial), signatures=module.serve)
-    data = config.data
-    facts = dataset_facts(data.dataset, data.classes, data.palette)
+    facts = facts_of(config.data)
     manifest = ExportManifest(
         format="saved_model",
         classes=facts.classes,

@@ -1,7 +1,7 @@
 """From a configuration to a model."""
 
 from gcnet_tf.config import Config
-from gcnet_tf.data.catalog import dataset_facts
+from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.models.segmentor import Segmentor
 
 
@@ -11,9 +11,9 @@ def build_model(config: Config) -> Segmentor:
     Arithmetic is that of `config.train.precision`. Set
     `keras.utils.set_random_seed` before for repeatable weights.
     """
-    model, data = config.model, config.data
+    model = config.model
     segmentor = Segmentor(
-        num_classes=dataset_facts(data.dataset, data.classes, data.palette).num_classes,
+        num_classes=facts_of(config.data).num_classes,
         backbone={
             "depth": model.backbone.depth,
             "base_channels": model.backbone.base_channels,

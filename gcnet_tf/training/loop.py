@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from gcnet_tf.config import Config
-from gcnet_tf.data.catalog import dataset_facts
+from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
@@ -88,9 +88,7 @@ class _Training:
         self.config = config
         self.run = run
         self.strategy = strategy
-        self.facts = dataset_facts(
-            config.data.dataset, config.data.classes, config.data.palette
-        )
+        self.facts = facts_of(config.data)
         keras.utils.set_random_seed(config.train.seed)
         with strategy.scope():
             self.model = build_model(config)
@@ -124,7 +122,7 @@ class _Training:
                 callback_list.on_train_batch_end(self.iteration - 1, losses)
                 last = self.iteration == settings.iterations
                 if last or self.iteration % settings.log_every == 0:
-                    self.monitor.report(self.iteration, self._learning_rate())
+                    self.monitor.report(self.iteration)
                 if last or self.iteration % settings.evaluate_every == 0:
                     scores = self._evaluate()
                     epoch = (self.iteration - 1) // settings.evaluate_every
@@ -172,7 +170,7 @@ class _Training:
         if not all(math.isfinite(value) for value in losses.values()):
             raise self._not_finite(losses)
         self.iteration += 1
-        self.monitor.step(losses, waited, worked)
+        self.monitor.step(losses, self._learning_rate(), waited, worked)
         return {"loss": sum(losses.values()), **losses}
 
     def _not_finite(self, losses: dict[str, float]) -> UserError:

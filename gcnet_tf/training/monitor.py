@@ -31,6 +31,7 @@ class Monitor:
             total=iterations, initial=start, desc="train", unit="it", disable=None
         )
         self._iterations = iterations
+        self._learning_rate = 0.0
         self._reset()
 
     def _reset(self) -> None:
@@ -46,15 +47,21 @@ class Monitor:
             kept = [line for line in lines if _iteration_of(line) <= start]
             path.write_text("".join(kept))
 
-    def step(self, losses: dict[str, float], waited: float, worked: float) -> None:
-        """Adds one iteration: its losses, and seconds waiting for data and working."""
+    def step(
+        self,
+        losses: dict[str, float],
+        learning_rate: float,
+        waited: float,
+        worked: float,
+    ) -> None:
+        """Adds one iteration; `waited` for data and `worked` are seconds."""
         self._losses.append(losses)
         self._waited += waited
         self._worked += worked
-        total = sum(losses.values())
+        self._learning_rate = learning_rate
         self.bar.set_postfix_str(
-            f"loss {total:.3f}, {self.images_per_second:.1f} img/s, "
-            f"data {self.waiting_share:.0%}",
+            f"loss {sum(losses.values()):.3f}, lr {learning_rate:.2e}, "
+            f"{self.images_per_second:.1f} img/s, data {self.waiting_share:.0%}",
             refresh=False,
         )
         self.bar.update()
@@ -71,7 +78,7 @@ class Monitor:
         seconds = self._waited + self._worked
         return self._waited / seconds if seconds else 0.0
 
-    def report(self, iteration: int, learning_rate: float) -> None:
+    def report(self, iteration: int) -> None:
         """Writes the means since the last report."""
         if not self._losses:
             return
@@ -82,7 +89,7 @@ class Monitor:
         values = {
             "loss": sum(means.values()),
             **means,
-            "learning_rate": learning_rate,
+            "learning_rate": self._learning_rate,
             "images_per_second": self.images_per_second,
             "waiting_for_data": self.waiting_share,
         }
@@ -94,7 +101,7 @@ class Monitor:
             tf.summary.scalar("train/loss", values["loss"])
             for name in means:
                 tf.summary.scalar(f"train/{name}", means[name])
-            tf.summary.scalar("train/learning_rate", learning_rate)
+            tf.summary.scalar("train/learning_rate", self._learning_rate)
             tf.summary.scalar("speed/images_per_second", values["images_per_second"])
             tf.summary.scalar("speed/waiting_for_data", values["waiting_for_data"])
         self.writer.flush()
@@ -102,7 +109,7 @@ class Monitor:
         parts = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         self.say(
             f"iteration {iteration}/{self._iterations}: loss {values['loss']:.4f} "
-            f"({parts}), lr {learning_rate:.3e}, "
+            f"({parts}), lr {self._learning_rate:.3e}, "
             f"{values['images_per_second']:.1f} img/s, "
             f"data {values['waiting_for_data']:.0%}, "
             f"{tqdm.format_interval(int(seconds_left))} left"
