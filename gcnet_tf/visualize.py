@@ -6,6 +6,8 @@ from PIL import Image, ImageDraw, ImageFont
 Palette = tuple[tuple[int, int, int], ...]
 
 _MARGIN = 6
+# Legends under smaller pictures are hard to read.
+_MIN_SIDE = 512
 
 
 def colour(labels: np.ndarray, palette: Palette) -> np.ndarray:
@@ -16,12 +18,24 @@ def colour(labels: np.ndarray, palette: Palette) -> np.ndarray:
 
 
 def overlay(
-    image: np.ndarray, labels: np.ndarray, palette: Palette, opacity: float = 0.55
+    image: np.ndarray, labels: np.ndarray, palette: Palette, opacity: float = 0.5
 ) -> np.ndarray:
-    """The image with classes painted over it, RGB uint8; ignored pixels stay bare."""
-    painted = (1 - opacity) * image + opacity * colour(labels, palette)
+    """The image with classes painted over it, RGB uint8; ignored pixels stay bare.
+
+    A class's border is painted in full colour, to be seen on any texture.
+    """
+    alpha = np.where(_borders(labels), 1.0, opacity)[..., None]
+    painted = (1 - alpha) * image + alpha * colour(labels, palette)
     bare = (labels >= len(palette))[..., None]
     return np.where(bare, image, painted + 0.5).astype(np.uint8)
+
+
+def _borders(labels: np.ndarray) -> np.ndarray:
+    """True where the neighbour above or to the left is of another class."""
+    borders = np.zeros(labels.shape, bool)
+    borders[1:] |= labels[1:] != labels[:-1]
+    borders[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    return borders
 
 
 def with_legend(
@@ -32,8 +46,11 @@ def with_legend(
 ) -> Image.Image:
     """Puts a legend of the classes that occur in `labels` under the picture.
 
-    Each entry is the colour, the name and the share of the pixels, largest first.
+    Each entry is the colour, the name and the share of the pixels, largest first. A
+    small picture is enlarged by a whole factor.
     """
+    factor = max(1, _MIN_SIDE // max(labels.shape))
+    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
     order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     entries = [

@@ -24,17 +24,25 @@ def test_overlay_mixes_and_leaves_ignored_pixels_bare():
     assert mixed.dtype == np.uint8
 
 
+def test_borders_are_in_full_colour():
+    mixed = overlay(IMAGE, LABELS, PALETTE, opacity=0.5)
+    assert mixed[5, 30].tolist() == [200, 100, 0]
+    assert mixed[5, 31].tolist() == [150, 100, 50]
+
+
 def test_legend_lies_below_and_shows_the_colours_that_occur():
     picture = with_legend(IMAGE, LABELS, ("road", "a very long class name"), PALETTE)
     pixels = np.asarray(picture)
-    np.testing.assert_array_equal(pixels[:40, :60], IMAGE)
-    below = pixels[40:].reshape(-1, 3)
+    # Enlarged eight times: 480 is the largest multiple of 60 up to 512.
+    enlarged = IMAGE.repeat(8, axis=0).repeat(8, axis=1)
+    np.testing.assert_array_equal(pixels[:320, :480], enlarged)
+    below = pixels[320:].reshape(-1, 3)
     for rgb in PALETTE:
         assert (below == rgb).all(axis=1).sum() > 50
     only_road = np.asarray(
         with_legend(IMAGE, np.zeros_like(LABELS), ("road", "sky"), PALETTE)
     )
-    assert not (only_road[40:] == PALETTE[1]).all(axis=-1).any()
+    assert not (only_road[320:] == PALETTE[1]).all(axis=-1).any()
 
 
 def test_panel_is_three_pictures_wide():
