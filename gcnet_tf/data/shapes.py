@@ -46,6 +46,7 @@ class Recipe:
     # Mean colours of two textures in one image are at least this far apart (Euclidean).
     min_colour_distance: float = 70.0
     pattern_period: tuple[float, float] = (0.05, 0.11)
+    speckle_period: tuple[float, float] = (0.03, 0.045)
     background_period: tuple[float, float] = (0.25, 1.0)
     pixel_noise: float = 6.0  # standard deviation
 
@@ -247,7 +248,7 @@ def _pattern(rng: np.random.Generator, kind: str, size: int) -> np.ndarray:
         "square": lambda: along * across,  # checks
         "triangle": lambda: along,  # stripes
         "cross": lambda: np.maximum(along, across) - 0.8,  # a grid of lines
-        "star": lambda: _blobs(rng, size, RECIPE.pattern_period),
+        "star": lambda: _blobs(rng, size, RECIPE.speckle_period),
     }[kind]()
     return np.where(pattern > 0, 1.0, -1.0)
 
