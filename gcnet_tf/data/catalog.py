@@ -164,7 +164,8 @@ Pascal VOC 2012 with the SBD masks (10582 training and 1449 validation images).
 1. Images and masks, 2 GB:
    http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar
    Unpack it; its folder VOCdevkit/VOC2012 belongs at {{root}}
-2. Additional training masks (SBD), 1.4 GB:
+2. Additional training masks (SBD), 1.4 GB; without them training has VOC's own 1464
+   images and stays below the published mIoU:
    http://home.bharathh.info/pubs/codes/SBD/download.html
    Convert each cls/NAME.mat to SegmentationClassAug/NAME.png, and list the new names
    in aug.txt (mmsegmentation's tools/dataset_converters/voc_aug.py does both).
