@@ -1,5 +1,6 @@
 """The training loop: iterations under `tf.distribute`, resumable at every one."""
 
+import gc
 import math
 import signal
 import time
@@ -181,7 +182,8 @@ class _Training:
         return UserError(
             f"The loss is not finite at iteration {self.iteration}: {values}; samples: "
             f"{names}. Look at these samples, or lower train.learning_rate "
-            f"(now {self._learning_rate():.3e}) and start again with another --out."
+            f"(now {float(self.schedule(self.iteration)):.3e}) and start again with "
+            "another --out."
         )
 
     def _learning_rate(self) -> float:
@@ -197,6 +199,10 @@ class _Training:
 
         predictor = predictor_from_model(self.model, self.config)
         scores = evaluate(predictor, "val", on_sample=show)
+        # Frozen functions sit in reference cycles. Left to Python's own collector, three
+        # evaluations of an R50 of half width held 3.5 GB before the first was freed.
+        del predictor
+        gc.collect()
         self.monitor.report_scores(self.iteration, scores, self.facts.classes)
         if scores.miou > self.state["best_miou"]:
             self.state["best_miou"] = scores.miou
