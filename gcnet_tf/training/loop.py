@@ -199,8 +199,8 @@ class _Training:
 
         predictor = predictor_from_model(self.model, self.config)
         scores = evaluate(predictor, "val", on_sample=show)
-        # Frozen functions sit in reference cycles. Left to Python's own collector, three
-        # evaluations of an R50 of half width held 3.5 GB before the first was freed.
+        # Frozen functions sit in reference cycles. Left to Python's own collector,
+        # those of three evaluations, 3.5 GB for half an R50, pile up before one goes.
         del predictor
         gc.collect()
         self.monitor.report_scores(self.iteration, scores, self.facts.classes)
