@@ -56,7 +56,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="FILE_OR_RUN",
-        help="a run folder, an exported folder, or a .keras file (with its --cfg)",
+        help="a run folder (its best weights), an exported folder, or a .keras file "
+        "(with its --cfg)",
     )
 
 

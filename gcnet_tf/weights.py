@@ -1,10 +1,12 @@
 """Weights files, and where a run folder keeps them."""
 
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from gcnet_tf.errors import UserError, first_line
+
+if TYPE_CHECKING:  # for the annotation alone: a run is listed without TensorFlow
+    import keras
 
 WEIGHTS_FILE = "model.weights.h5"
 BEST_WEIGHTS = "best.weights.h5"
@@ -30,7 +32,7 @@ def weights_of_run(run: Path) -> Path:
     return checkpoints[-1] / WEIGHTS_FILE
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: "keras.Model", path: Path) -> None:
     """Loads a `.weights.h5` file.
 
     Raises:

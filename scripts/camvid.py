@@ -13,25 +13,22 @@ import numpy as np
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
+from gcnet_tf.weights import WEIGHTS_FILE, list_checkpoints
 
 CONFIG = "configs/camvid_r18.json"
 RUN = Path("runs/camvid_r18")
 SCORES = RUN / "evaluation.json"
-# mmsegmentation's GCNet-R18, same settings, seed 0: mean losses per 100 iterations.
-REFERENCE_LOSSES = [2.071, 1.653, 1.536, 1.429, 1.321, 1.244, 1.257, 1.189]
-REFERENCE_MIOU, REFERENCE_ACCURACY = 0.276, 0.719
+REFERENCE = json.loads(Path("docs/camvid_reference.json").read_text())
+REFERENCE_LOSSES = REFERENCE["loss_per_100_iterations"]
 
 
 def losses_per_hundred() -> list[float]:
     """Mean losses of each hundred iterations of the run."""
     records = [json.loads(line) for line in (RUN / "metrics.jsonl").open()]
     train = [record for record in records if record["kind"] == "train"]
-    hundreds = [(record["iteration"] - 1) // 100 for record in train]
+    hundreds = np.array([(record["iteration"] - 1) // 100 for record in train])
     losses = np.array([record["loss"] for record in train])
-    return [
-        float(losses[np.equal(hundreds, hundred)].mean())
-        for hundred in range(max(hundreds) + 1)
-    ]
+    return [float(losses[hundreds == each].mean()) for each in np.unique(hundreds)]
 
 
 def plot(losses: list[float]) -> None:
@@ -53,20 +50,19 @@ def main() -> int:
     images = Path(load_config(CONFIG).data.root) / "val" / "images"
     resume = ["--resume"] if (RUN / "config.json").is_file() else []
     cli.run_script("train", "--cfg", CONFIG, "--out", RUN, *resume)
-    cli.run_script("evaluate", "--model", RUN, "--json", SCORES)
-    cli.run_script(
-        "predict", "--model", RUN, "--image", images, "--out", RUN / "predictions"
-    )
+    # The last weights, as the reference was scored, not the best ones.
+    weights = ["--weights", list_checkpoints(RUN)[-1] / WEIGHTS_FILE]
+    model = ["--cfg", CONFIG, *weights]
+    cli.run_script("evaluate", *model, "--json", SCORES)
+    cli.run_script("predict", *model, "--image", images, "--out", RUN / "predictions")
     losses = losses_per_hundred()
     plot(losses)
     scores = json.loads(SCORES.read_text())
     print("\n              loss per hundred iterations")
     print("gcnet_tf      ", *(f"{loss:.3f}" for loss in losses))
     print("mmsegmentation", *(f"{loss:.3f}" for loss in REFERENCE_LOSSES))
-    print(
-        f"mIoU {scores['mIoU']:.3f} (reference {REFERENCE_MIOU}), "
-        f"pixel accuracy {scores['aAcc']:.3f} (reference {REFERENCE_ACCURACY})"
-    )
+    for name in ("mIoU", "aAcc"):
+        print(f"{name} {scores[name]:.3f} (reference {REFERENCE[name]})")
     return 0
 
 
