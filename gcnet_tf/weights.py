@@ -1,5 +1,6 @@
 """Weights files, and where a run folder keeps them."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,11 @@ def load_weights(model: "keras.Model", path: Path) -> None:
     if not path.name.endswith(".weights.h5"):
         raise UserError(f"Weights are files named *.weights.h5. Received: {path}")
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of some layers that a file lacks, and leaves them random.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         raise UserError(
             f"The weights in {path} do not fit the model of this configuration "
             f"(depth, channels and number of classes must agree): {first_line(error)}"

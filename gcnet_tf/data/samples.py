@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
 from gcnet_tf.data.folders import Pair
@@ -176,8 +176,11 @@ def _open(path: Path) -> tuple[bytes, Image.Image]:
     # Pillow's plugins raise whatever a damaged file leads them to: OSError,
     # SyntaxError, struct.error, zlib.error, DecompressionBombError, ...
     except Exception as error:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "its format is unknown"  # Pillow's text names a memory address
         raise UserError(
-            f"Cannot read {path} as an image: {error or type(error).__name__}. "
+            f"Cannot read {path} as an image: {reason}. "
             "The file may be damaged or cut short; replace it or move it away."
         ) from error
     return content, image

@@ -66,11 +66,16 @@ class ResidualUnit(keras.layers.Layer):
             arguments = [{"filters": channels}, wide, {"filters": self.filters, **last}]
         else:
             arguments = [wide, {"filters": channels, "kernel_size": 3, **last}]
-        self.convs = [
-            self._conv(f"conv{number}", **each)
-            for number, each in enumerate(arguments, start=1)
-        ]
+        # An attribute each, not a list: weights files name them, and older versions of
+        # Keras lose what is in lists of lists.
+        for number, each in enumerate(arguments, start=1):
+            setattr(self, f"conv{number}", self._conv(f"conv{number}", **each))
         self.shortcut: ConvNorm | None = None
+
+    @property
+    def convs(self) -> list[ConvNorm]:
+        """The convolutions of the main path, in order."""
+        return [getattr(self, f"conv{n}") for n in range(1, 3 + self.bottleneck)]
 
     def _conv(self, name, **arguments):
         return ConvNorm(
@@ -161,34 +166,35 @@ class ResNet(keras.layers.Layer):
         self.output_stride = output_stride
         self.folded = folded
         half = base_channels // 2
-        self.stem = [
-            ConvNorm(
-                filters,
-                kernel_size=3,
-                strides=strides,
-                folded=folded,
-                name=f"stem{number}",
-                dtype=self.dtype_policy,
-            )
-            for number, (filters, strides) in enumerate(
-                [(half, 2), (half, 1), (base_channels, 1)], start=1
-            )
-        ]
+        shared = {"folded": folded, "dtype": self.dtype_policy}
+        stem = [(half, 2), (half, 1), (base_channels, 1)]
+        for number, (filters, strides) in enumerate(stem, start=1):
+            name = f"stem{number}"
+            setattr(self, name, ConvNorm(filters, 3, strides, name=name, **shared))
         num_blocks, bottleneck = DEPTHS[depth]
-        self.stages = [
-            [
-                ResidualUnit(
+        for stage, (stride, dilation) in enumerate(STAGES[output_stride]):
+            for block in range(num_blocks[stage]):
+                unit = ResidualUnit(
                     base_channels * 2**stage,
                     bottleneck,
                     strides=stride if block == 0 else 1,
                     dilation=max(dilation // 2, 1) if block == 0 else dilation,
-                    folded=folded,
                     name=f"stage{stage + 1}_block{block + 1}",
-                    dtype=self.dtype_policy,
+                    **shared,
                 )
-                for block in range(num_blocks[stage])
-            ]
-            for stage, (stride, dilation) in enumerate(STAGES[output_stride])
+                setattr(self, unit.name, unit)
+
+    @property
+    def stem(self) -> list[ConvNorm]:
+        """The three convolutions before the pooling."""
+        return [getattr(self, f"stem{number}") for number in (1, 2, 3)]
+
+    @property
+    def stages(self) -> list[list[ResidualUnit]]:
+        """The residual units of each of the four stages."""
+        return [
+            [getattr(self, f"stage{stage}_block{block + 1}") for block in range(number)]
+            for stage, number in enumerate(DEPTHS[self.depth][0], start=1)
         ]
 
     def build(self, input_shape):

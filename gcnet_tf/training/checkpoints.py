@@ -14,7 +14,12 @@ import keras
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.weights import BEST_WEIGHTS, WEIGHTS_FILE, list_checkpoints
+from gcnet_tf.weights import (
+    BEST_WEIGHTS,
+    WEIGHTS_FILE,
+    list_checkpoints,
+    load_weights,
+)
 
 
 def save_checkpoint(
@@ -57,7 +62,7 @@ def restore_checkpoint(
     """
     try:
         state = json.loads((checkpoint / "state.json").read_text())
-        model.load_weights(checkpoint / WEIGHTS_FILE)
+        load_weights(model, checkpoint / WEIGHTS_FILE)
         with np.load(checkpoint / "optimizer.npz") as arrays:
             values = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
         if len(values) != len(optimizer.variables):

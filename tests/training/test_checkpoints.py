@@ -1,8 +1,10 @@
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.models import ResNet
 from gcnet_tf.training.checkpoints import (
     restore_checkpoint,
     save_best,
@@ -100,3 +102,28 @@ def test_weights_of_a_run_are_the_best_else_the_newest(tmp_path):
     save_best(tmp_path, model, {"iteration": 5, "mIoU": 0.5})
     assert weights_of_run(tmp_path).name == "best.weights.h5"
     assert '"mIoU": 0.5' in (tmp_path / "best.json").read_text()
+
+
+def test_weights_of_another_depth_are_refused_and_none_is_left_random(tmp_path):
+    def model(depth):
+        backbone = ResNet(depth, base_channels=4)
+        backbone.build((None, None, None, 3))
+        outputs = backbone(inputs := keras.Input((None, None, 3)))
+        return keras.Model(inputs, outputs)
+
+    model(18).save_weights(tmp_path / "r18.weights.h5")
+    with pytest.raises(UserError, match="do not fit"):
+        load_weights(model(34), tmp_path / "r18.weights.h5")
+
+
+def test_a_weights_file_names_the_layers(tmp_path):
+    """Lists of lists would be numbered containers, which older versions lose."""
+    backbone = ResNet(18, base_channels=4)
+    backbone.build((None, None, None, 3))
+    inputs = keras.Input((None, None, 3))
+    keras.Model(inputs, backbone(inputs)).save_weights(tmp_path / "m.weights.h5")
+    names = []
+    with h5py.File(tmp_path / "m.weights.h5") as file:
+        file.visit(names.append)
+    assert any(name.endswith("stage4_block2/conv2/conv/vars/0") for name in names)
+    assert not any("container" in name for name in names)
