@@ -79,8 +79,8 @@ def _check_same_settings(run: Path, config: Config) -> None:
     if changed:
         raise UserError(
             f"The run {run} was started with other settings: {'; '.join(changed)}. "
-            f"Resume with --cfg {run / CONFIG_FILE} --out {run} --resume, or start anew "
-            "with another --out."
+            f"Resume with --cfg {run / CONFIG_FILE} --out {run} --resume, or start "
+            "anew with another --out."
         )
 
 
