@@ -102,7 +102,9 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
         "import gcnet_tf; print(gcnet_tf.__file__); "
         "from gcnet_tf.data.catalog import dataset_facts; "
         "print(len(dataset_facts('ade20k').classes)); "
-        "print(gcnet_tf.load_config('voc_r50_20k').published.miou)"
+        "print(gcnet_tf.load_config('voc_r50_20k').published.miou); "
+        "from gcnet_tf import build_model, load_config; "
+        "print(build_model(load_config('shapes_r18')).num_classes)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -112,6 +114,6 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
         text=True,
         check=True,
     )
-    where, num_classes, miou = result.stdout.split()
+    where, num_classes, miou, num_shapes = result.stdout.split()
     assert where.startswith(str(tmp_path / "elsewhere"))
-    assert (num_classes, miou) == ("150", "76.42")
+    assert (num_classes, miou, num_shapes) == ("150", "76.42", "6")
