@@ -3,11 +3,13 @@
 import argparse
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from gcnet_tf.errors import UserError
 
@@ -91,6 +93,19 @@ def run_script(name: str, *arguments: object) -> None:
     result = subprocess.run([sys.executable, f"scripts/{name}.py", *words])
     if result.returncode:
         sys.exit(result.returncode)
+
+
+def run_training(config: str, run_folder: Path) -> None:
+    """Runs scripts/train.py, or goes on with the run that is in the folder already."""
+    resume = ["--resume"] if (run_folder / "config.json").is_file() else []
+    run_script("train", "--cfg", config, "--out", run_folder, *resume)
+
+
+def training_command(args: argparse.Namespace, *more: str) -> str:
+    """The shell command that trains with the `--cfg` and `--set` of `args`."""
+    settings = [part for text in args.set for part in ("--set", text)]
+    command = ["python", "scripts/train.py", "--cfg", args.cfg, *settings, *more]
+    return shlex.join(command)
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -1,7 +1,7 @@
 """The inference graph: normalisation folded into convolutions, weights frozen.
 
 Evaluation, prediction and export share it. On a CPU it is about twice as fast as the
-training model, and only folding *and* freezing together are (design/STACK.md).
+training model, and only folding *and* freezing together are: one alone gains nothing.
 """
 
 from collections.abc import Callable

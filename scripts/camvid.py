@@ -48,8 +48,7 @@ def plot(losses: list[float]) -> None:
 def main() -> int:
     cli.script_parser(__doc__).parse_args()
     images = Path(load_config(CONFIG).data.root) / "val" / "images"
-    resume = ["--resume"] if (RUN / "config.json").is_file() else []
-    cli.run_script("train", "--cfg", CONFIG, "--out", RUN, *resume)
+    cli.run_training(CONFIG, RUN)
     # The last weights, as the reference was scored, not the best ones.
     weights = ["--weights", list_checkpoints(RUN)[-1] / WEIGHTS_FILE]
     model = ["--cfg", CONFIG, *weights]

@@ -21,8 +21,7 @@ def main() -> int:
     cli.script_parser(__doc__).parse_args()
     # Draws the images as well, where they are missing.
     cli.run_script("make_tfrecords", "--cfg", CONFIG)
-    resume = ["--resume"] if (RUN / "config.json").is_file() else []
-    cli.run_script("train", "--cfg", CONFIG, "--out", RUN, *resume)
+    cli.run_training(CONFIG, RUN)
     cli.run_script("evaluate", "--model", RUN, "--json", SCORES)
     cli.run_script("export", "--model", RUN, "--format", "saved_model", "--out", EXPORT)
     images = Path(load_config(CONFIG).data.root) / "val" / "images"

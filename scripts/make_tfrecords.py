@@ -4,8 +4,6 @@ python scripts/make_tfrecords.py --cfg configs/voc_r50_20k.json
 python scripts/make_tfrecords.py --cfg my_config.json --overwrite
 """
 
-import shlex
-
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
 from gcnet_tf.data.catalog import facts_of
@@ -52,10 +50,8 @@ def main() -> int:
             f"Warning: no training pixel has the class {', '.join(absent)}. Check the "
             "order of the classes; 255 in a label means not labelled.\n"
         )
-    settings = [part for text in args.set for part in ("--set", text)]
-    command = ["python", "scripts/train.py", "--cfg", args.cfg, *settings]
     print(f"Records: {data.records}")
-    print(f"Next:    {shlex.join(command)}")
+    print(f"Next:    {cli.training_command(args)}")
     return 0
 
 

@@ -5,7 +5,6 @@ python scripts/train.py --cfg configs/voc_r50_20k.json --resume
 python scripts/train.py --cfg configs/shapes_r18.json --set train.logical_cpus=2
 """
 
-import shlex
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -33,10 +32,8 @@ def main() -> int:
     try:
         train(config, out, resume=args.resume)
     except Interrupted as interruption:
-        settings = [part for text in args.set for part in ("--set", text)]
-        command = ["python", "scripts/train.py", "--cfg", args.cfg, *settings]
         print(f"Stopped {interruption}; a checkpoint is saved. To go on:")
-        print(f"  {shlex.join([*command, '--out', str(out), '--resume'])}")
+        print(f"  {cli.training_command(args, '--out', str(out), '--resume')}")
         return cli.EXIT_INTERRUPTED
     print(f"Trained: {out}")
     print(f"Watch:   tensorboard --logdir {out / 'logs'}")
