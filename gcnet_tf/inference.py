@@ -15,10 +15,11 @@ def keep_ratio_size(height: int, width: int, scale: tuple[int, int]) -> tuple[in
     """The (height, width) an image is resized to without changing its shape.
 
     The larger number of `scale` bounds the long side, the smaller one the short side,
-    and the image is made as large as that allows, also when that enlarges it.
+    and the image is made as large as that allows, also when that enlarges it. At least
+    1 each, however thin the image.
     """
     factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
-    return int(height * factor + 0.5), int(width * factor + 0.5)
+    return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
 
 def whole(predict: Predict, image: np.ndarray) -> np.ndarray:
