@@ -7,15 +7,43 @@ def resize_bilinear(images, size, align_corners: bool):
     """Resizes `(batch, height, width, channels)` to `size` = (height, width).
 
     Args:
-        images: any floating type; the result is float32.
+        images: any floating type; float64 stays, all else becomes float32.
         size: two integers, or an int32 tensor of shape (2,).
         align_corners: True maps the centres of the corner pixels onto each other,
             False the borders of the image (PyTorch's `interpolate` has both). No
             antialiasing in either case.
     """
+    images = tf.convert_to_tensor(images)
+    if images.dtype == tf.float64:
+        return _resize_float64(images, size, align_corners)
     images = tf.cast(images, tf.float32)
     if align_corners:
         return tf.raw_ops.ResizeBilinear(
             images=images, size=size, align_corners=True, half_pixel_centers=False
         )
     return tf.image.resize(images, size, method="bilinear", antialias=False)
+
+
+def _resize_float64(images, size, align_corners):
+    """Rows, then columns. TensorFlow's operations return float32 for float64, too."""
+    for axis in (1, 2):
+        length = tf.shape(images)[axis]
+        low, high, share = _neighbours(length, size[axis - 1], align_corners)
+        share = tf.reshape(share, [-1, 1, 1] if axis == 1 else [-1, 1])
+        images = (1 - share) * tf.gather(images, low, axis=axis) + share * tf.gather(
+            images, high, axis=axis
+        )
+    return images
+
+
+def _neighbours(length, new_length, align_corners):
+    """For each new position, the old ones on both sides and the share of the second."""
+    old = tf.cast(length, tf.float64)
+    new = tf.cast(new_length, tf.float64)
+    position = tf.range(new)
+    if align_corners:
+        source = position * (old - 1) / tf.maximum(new - 1, 1)
+    else:
+        source = tf.maximum((position + 0.5) * old / new - 0.5, 0)
+    low = tf.minimum(tf.cast(source, tf.int32), length - 1)
+    return low, tf.minimum(low + 1, length - 1), source - tf.cast(low, tf.float64)

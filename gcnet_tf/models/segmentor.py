@@ -19,7 +19,8 @@ class Segmentor(keras.Model):
     """Normalisation, backbone, decode head, and an auxiliary head in training.
 
     Call it with RGB images `(batch, height, width, 3)` in 0–255, any integer or
-    floating type, any size. It returns a dict of float32 logits at the input's size:
+    floating type, any size. It returns a dict of float32 logits (float64 under a
+    float64 policy) at the input's size:
     `{"logits": (batch, height, width, num_classes)}`, with `"aux_logits"` of the same
     shape when `training=True`.
 
