@@ -1,5 +1,7 @@
 """Which devices train, and how they share a batch."""
 
+from functools import cache
+
 import tensorflow as tf
 
 from gcnet_tf.errors import UserError
@@ -17,6 +19,17 @@ def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
         UserError: when TensorFlow already runs with another number of logical CPUs.
     """
     gpus = tf.config.list_physical_devices("GPU")
+    if kind == "mirrored" and not gpus:
+        _divide_cpu(logical_cpus)
+    return _make_once(kind, 0 if gpus else logical_cpus)
+
+
+@cache
+def _make_once(kind: str, num_cpus: int) -> tf.distribute.Strategy:
+    """One object per process: TensorFlow numbers the exchanges between replicas anew
+    for each strategy, and a second model fails on what it remembers of the first one's.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         # Otherwise the first process takes all of the memory of every GPU.
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -24,8 +37,7 @@ def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
         return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
     if gpus:
         return tf.distribute.MirroredStrategy()
-    _divide_cpu(logical_cpus)
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(logical_cpus)])
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(num_cpus)])
 
 
 def _divide_cpu(number: int) -> None:

@@ -17,3 +17,8 @@ def test_more_logical_cpus_than_this_process_has():
     # The test session divides the CPU in two (conftest.py).
     with pytest.raises(UserError, match="train.logical_cpus is 3.*with 2"):
         make_strategy("mirrored", 3)
+
+
+def test_a_process_has_one_strategy_object():
+    """Two would share TensorFlow's exchanges between replicas, and mix them up."""
+    assert make_strategy("mirrored", 2) is make_strategy("mirrored", 2)
