@@ -1,0 +1,331 @@
+"""Downloads of large files, such as checkpoints, that go on after an interruption."""
+
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from gcnet_tf.errors import UserError, first_line
+
+_BLOCK_BYTES = 2**18
+_TIMEOUT_SECONDS = 60
+# How often one call goes on after a cut connection, provided that data arrived.
+_MAX_TRIES = 20
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: $GCNET_TF_CACHE, or else the user's cache folder."""
+    if own := os.environ.get("GCNET_TF_CACHE"):
+        return Path(own)
+    general = os.environ.get("XDG_CACHE_HOME")
+    return Path(general or Path.home() / ".cache") / "gcnet_tf"
+
+
+def hash_in_name(name: str) -> str | None:
+    """The part of a SHA-256 in a name such as resnet50_v1c-2cccc1ad.pth, if any."""
+    match = re.search(r"-([0-9a-f]{8})\.pth$", name)
+    return match[1] if match else None
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def download(
+    url: str, path: Path, sha256: str | None = None, allow_mismatch: bool = False
+) -> Path:
+    """Makes sure that a file is there, whole; a second call costs one hash at most.
+
+    Until it is whole, it is called NAME.partial. A call that finds one goes on where
+    that ends, unless the file on the server has changed. Of several processes that want
+    the same file, one downloads and the others wait for it.
+
+    Args:
+        url: http or https.
+        path: where to put the file; folders are made.
+        sha256: the hash to expect, or its first digits; also for a file already there.
+        allow_mismatch: only warn when the hash is another one.
+
+    Returns:
+        `path`.
+
+    Raises:
+        UserError: when the file cannot be had, or its hash is another one.
+    """
+    _check_url(url)
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _lock(_partial(path)) as file:
+                # Another process may have finished it while this one waited.
+                if not path.exists():
+                    _fetch(url, path, file)
+                    _check_new(url, path, sha256, allow_mismatch)
+                    _partial(path).replace(path)
+                    return path
+        _check_present(path, sha256, allow_mismatch)
+    except OSError as error:
+        raise UserError(
+            f"Cannot keep {url} at {path}: {first_line(error)}. Check the free space "
+            "and the permissions there, and run again."
+        ) from error
+    return path
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        known = False
+    # Printable ASCII: urllib sends nothing else.
+    if not known or not re.fullmatch("[!-~]+", url):
+        raise UserError(
+            f"Cannot download {url!r}: an address must begin with http:// or https:// "
+            "and a host, and have no spaces. Give a local file by its path instead."
+        )
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+# The lock
+
+
+@contextmanager
+def _lock(partial: Path) -> Iterator[IO[bytes]]:
+    """Opens the partial file, to append to, as the only process that does."""
+    while True:
+        with partial.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # While this process waited, the one before may have moved or removed it.
+            if not _is_open_as(file, partial):
+                continue
+            try:
+                yield file
+            finally:
+                if _is_open_as(file, partial) and not os.fstat(file.fileno()).st_size:
+                    partial.unlink()
+                    _version_file(partial).unlink(missing_ok=True)
+            return
+
+
+def _is_open_as(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+# The hash
+
+
+def _check_present(path: Path, sha256: str | None, allow_mismatch: bool) -> None:
+    digest = _mismatch(path, sha256)
+    if digest and not allow_mismatch:
+        raise UserError(
+            f"{path} has the SHA-256 {digest}, and {sha256} was expected. Remove the "
+            "file, so that it is downloaded again."
+        )
+    if digest:
+        warnings.warn(f"{path} has the SHA-256 {digest}; {sha256} was expected.")
+
+
+def _check_new(url: str, path: Path, sha256: str | None, allow_mismatch: bool) -> None:
+    digest = _mismatch(_partial(path), sha256)
+    if digest and not allow_mismatch:
+        _partial(path).unlink()
+        raise UserError(
+            f"{url} gave a file with the SHA-256 {digest}, and {sha256} was expected; "
+            "it was removed. Run again, and if the same happens, the server has "
+            f"another file: put the right one at {path} by other means."
+        )
+    if digest:
+        warnings.warn(f"{url} has the SHA-256 {digest}; {sha256} was expected.")
+
+
+def _mismatch(path: Path, sha256: str | None) -> str | None:
+    """The file's hash when it does not begin with the expected digits."""
+    if sha256 is None:
+        return None
+    assert re.fullmatch("[0-9a-fA-F]{8,64}", sha256), f"{sha256} is no SHA-256"
+    digest = file_sha256(path)
+    return None if digest.startswith(sha256.lower()) else digest
+
+
+# The transfer
+
+
+class _Cut(Exception):
+    """The connection failed, or ended early."""
+
+
+def _fetch(url: str, path: Path, file: IO[bytes]) -> None:
+    """Downloads what is missing of the partial file, as long as data arrives."""
+    furthest = file.seek(0, os.SEEK_END)
+    for _ in range(_MAX_TRIES):
+        try:
+            _fetch_once(url, path, file)
+            _version_file(_partial(path)).unlink(missing_ok=True)
+            return
+        except _Cut as cut:
+            reason = cut
+        if file.tell() <= furthest:
+            break
+        furthest = file.tell()
+    raise UserError(
+        f"The download of {url} failed: {reason}. Check the network and run again, it "
+        f"goes on from there; or put the file at {path} by other means."
+    )
+
+
+def _fetch_once(url: str, path: Path, file: IO[bytes]) -> None:
+    response, total = _open(url, path, file)
+    bar = tqdm(
+        total=total,
+        initial=file.tell(),
+        desc=path.name,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=None,
+    )
+    with response, bar:
+        while block := _read(response):
+            file.write(block)
+            bar.update(len(block))
+        file.flush()
+    if total is not None and file.tell() != total:
+        raise _Cut(f"it ended after {file.tell()} of {total} bytes")
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    # Apart from the writing, whose errors mean something else.
+    try:
+        return response.read(_BLOCK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _Cut(first_line(error)) from error
+
+
+def _open(
+    url: str, path: Path, file: IO[bytes]
+) -> tuple[http.client.HTTPResponse, int | None]:
+    """Asks for the rest of the file, or else for all of it.
+
+    Returns:
+        What continues `file` at its end, and the number of bytes of the whole file if
+        the server says it.
+    """
+    done = file.seek(0, os.SEEK_END)
+    version = _known_version(path, url) if done else None
+    wanted = {}
+    if version:
+        wanted = {"Range": f"bytes={done}-", "If-Range": version["validator"]}
+    response = _request(url, path, wanted)
+    if version and response and _continues(response, done, version):
+        return response, version["total"]
+    # A server that has another version by now sends all of it (200), or nothing (416),
+    # or does not care (206).
+    if not response or response.status != 200:
+        if response:
+            response.close()
+        response = _request(url, path, {})
+    assert response
+    file.seek(0)
+    file.truncate()
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() else None
+    _note_version(path, url, response, total)
+    return response, total
+
+
+def _request(
+    url: str, path: Path, headers: dict[str, str]
+) -> http.client.HTTPResponse | None:
+    """Returns None when the server does not have the range asked for."""
+    # Some servers refuse the user agent of urllib.
+    request = urllib.request.Request(url, headers={"User-Agent": "gcnet_tf"} | headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+        status = response.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        status = error.code
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _Cut(str(getattr(error, "reason", error))) from error
+    if "Range" in headers and status == 416:
+        return None
+    if status != 200 and not ("Range" in headers and status == 206):
+        raise UserError(_refusal(url, path, status))
+    return response
+
+
+def _refusal(url: str, path: Path, status: int) -> str:
+    if status in (401, 403):
+        advice = "It is not public: see whether its page asks for an agreement"
+    elif status in (404, 410):
+        advice = "There is no such file any more: check the address"
+    else:
+        advice = "Try again later"
+    meaning = http.client.responses.get(status, "unknown")
+    return (
+        f"The server answers {status} ({meaning}) to {url}. {advice}, or put the file "
+        f"at {path} by other means."
+    )
+
+
+# The version of the partial file, so that two versions are never spliced
+
+
+def _version_file(partial: Path) -> Path:
+    return partial.with_name(partial.name + ".json")
+
+
+def _note_version(
+    path: Path, url: str, response: http.client.HTTPResponse, total: int | None
+) -> None:
+    """Writes what identifies the file on the server, if the server says it."""
+    header = "ETag"
+    # A weak one, W/"…", does not promise the same bytes.
+    if not response.headers.get(header, "").startswith('"'):
+        header = "Last-Modified"
+    validator = response.headers.get(header)
+    version = {"url": url, "header": header, "validator": validator, "total": total}
+    _version_file(_partial(path)).write_text(json.dumps(version))
+
+
+def _known_version(path: Path, url: str) -> dict | None:
+    """What `_note_version` wrote, if it allows to go on."""
+    try:
+        version = json.loads(_version_file(_partial(path)).read_text())
+        usable = version["url"] == url and version["validator"] and version["total"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return version if usable else None
+
+
+def _continues(response: http.client.HTTPResponse, done: int, version: dict) -> bool:
+    """Whether the response begins at byte `done` of the same version."""
+    validator = version["validator"]
+    return (
+        response.status == 206
+        and response.headers.get("Content-Range")
+        == f"bytes {done}-{version['total'] - 1}/{version['total']}"
+        # Servers may leave the header out, as If-Range has compared it already.
+        and response.headers.get(version["header"], validator) == validator
+    )
