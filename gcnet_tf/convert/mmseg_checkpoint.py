@@ -1,0 +1,213 @@
+"""From a checkpoint of mmsegmentation to our weights; no tensor is overlooked."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gcnet_tf.convert.mmseg_names import (
+    is_classifier,
+    reason_to_drop,
+    reference_key,
+    to_ours,
+)
+from gcnet_tf.errors import UserError
+
+State = Mapping[str, np.ndarray]  # the reference's names
+Shapes = Mapping[str, tuple[int, ...]]  # our paths
+
+# (blocks in the third stage, convolutions per block): depth of the ResNet
+_DEPTHS = {(2, 2): 18, (6, 2): 34, (6, 3): 50, (23, 3): 101, (36, 3): 152}
+_CLASSIFIER = "decode_head.conv_seg.bias"
+_MOST_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What became of a checkpoint's tensors.
+
+    Attributes:
+        weights: our path: value in our order of axes.
+        dropped: the checkpoint's name: why it was left out.
+    """
+
+    weights: dict[str, np.ndarray]
+    dropped: dict[str, str]
+
+    def account(self) -> str:
+        """Two lines: what was mapped, and what was dropped for which reason."""
+        statistics = sum(v.size for p, v in self.weights.items() if "/moving_" in p)
+        parameters = sum(v.size for v in self.weights.values()) - statistics
+        reasons = Counter(self.dropped.values())
+        dropped = [f"{number} ({why})" for why, number in reasons.items()]
+        return (
+            f"mapped:  {len(self.weights)} tensors, {parameters:,} parameters and "
+            f"{statistics:,} running statistics\n"
+            f"dropped: {', '.join(dropped) or 'nothing'}"
+        )
+
+
+def difference_of_classes(
+    meta: Mapping[str, Any], classes: Sequence[str]
+) -> str | None:
+    """What the checkpoint's class names say against `classes`, if anything.
+
+    Args:
+        meta: the checkpoint's; names are in "CLASSES" (0.x) or "dataset_meta" (1.x).
+        classes: the configuration's.
+    """
+    names = meta.get("CLASSES")
+    dataset = meta.get("dataset_meta")
+    if names is None and isinstance(dataset, Mapping):
+        names = dataset.get("classes")
+    if not isinstance(names, (list, tuple)):
+        return None
+    for index, (theirs, ours) in enumerate(zip(names, classes)):
+        if theirs != ours:
+            return f"The checkpoint calls class {index} {theirs!r}, not {ours!r}."
+    return None
+
+
+def match_segmentor(
+    state: State, shapes: Shapes, source: str, drop_other_classes: bool = False
+) -> Matched:
+    """Gives every weight of a whole model its value.
+
+    Args:
+        state: the checkpoint's tensors.
+        shapes: of every weight of the model.
+        source: how messages call the checkpoint.
+        drop_other_classes: give the classifiers no value, instead of an error, when the
+            checkpoint has another number of classes.
+
+    Raises:
+        UserError: when the checkpoint is of another head, depth or number of classes,
+            or lacks a tensor, has one too many, or one of another shape.
+    """
+    _check_head(state, source)
+    _check_depth(state, shapes, source)
+    found = state[_CLASSIFIER].size if _CLASSIFIER in state else None
+    expected = shapes["decode_head/classifier/bias"][0]
+    if found in (None, expected):
+        return _match(state, shapes, source)
+    if not drop_other_classes:
+        raise UserError(
+            f"{source} has {found} classes, this configuration {expected}. Choose the "
+            "configuration of the same data set, or train from it with "
+            "train.init_from, which leaves the classifiers out."
+        )
+    classifiers = {p: reference_key(p) for p in shapes if is_classifier(p)}
+    matched = _match(
+        {k: v for k, v in state.items() if k not in classifiers.values()},
+        {p: s for p, s in shapes.items() if p not in classifiers},
+        source,
+    )
+    reason = f"a classifier of {found} classes"
+    dropped = {key: reason for key in classifiers.values() if key in state}
+    return Matched(matched.weights, {**matched.dropped, **dropped})
+
+
+def match_backbone(state: State, shapes: Shapes, source: str) -> Matched:
+    """As `match_segmentor` for a backbone alone, whose names have no prefix.
+
+    Weights of `shapes` that are not the backbone's get no value.
+    """
+    if any(key.startswith("decode_head.") for key in state):
+        raise UserError(
+            f"{source} is a whole segmentation model, not a backbone. Name it in "
+            "train.init_from instead of model.backbone.pretrained."
+        )
+    if "stem.0.weight" not in state:
+        raise UserError(
+            f"{source} is not a ResNet-V1c: it lacks the stem of three convolutions "
+            "(stem.0.weight). Use a resnet18_v1c, resnet50_v1c or resnet101_v1c file."
+        )
+    prefixed = {
+        key if key.startswith("fc.") else f"backbone.{key}": value
+        for key, value in state.items()
+    }
+    shapes = {path: s for path, s in shapes.items() if path.startswith("backbone/")}
+    _check_depth(prefixed, shapes, source)
+    return _match(prefixed, shapes, source)
+
+
+def _match(state: State, shapes: Shapes, source: str) -> Matched:
+    paths = {reference_key(path): path for path in shapes}
+    weights, dropped = {}, {}
+    unexpected, misshapen = [], []
+    for key, value in state.items():
+        path = paths.get(key)
+        reason = reason_to_drop(key)
+        if path is None and reason is not None:
+            dropped[key] = reason
+        elif path is None:
+            unexpected.append(key)
+        else:
+            weights[path] = to_ours(path, value)
+            if weights[path].shape != tuple(shapes[path]):
+                misshapen.append(f"{key} {list(value.shape)}")
+    problems = {
+        "missing": [key for key in paths if key not in state],
+        "unexpected": unexpected,
+        "of another shape": misshapen,
+    }
+    if any(problems.values()):
+        listed = [
+            f"{len(keys)} {what}: {_some(keys)}"
+            for what, keys in problems.items()
+            if keys
+        ]
+        raise UserError(
+            f"{source} does not fit the model of this configuration, and nothing was "
+            f"loaded. Tensors {'; '.join(listed)}."
+        )
+    return Matched(weights, dropped)
+
+
+def _check_head(state: State, source: str) -> None:
+    parts = {key.split(".")[1] for key in state if key.startswith("decode_head.")}
+    if "gc_block" in parts:
+        return
+    if _CLASSIFIER not in state:
+        raise UserError(
+            f"{source} is not a segmentation model of mmsegmentation: it has no "
+            f"{_CLASSIFIER}. (A backbone alone goes into model.backbone.pretrained.)"
+        )
+    others = sorted(parts - {"conv_seg", "convs", "conv_cat"})
+    raise UserError(
+        f"{source} is of another head than GCNet's: its decode_head has no gc_block"
+        f"{', only ' + ', '.join(others) if others else ''}. Choose a checkpoint of a "
+        "gcnet_* model."
+    )
+
+
+def _check_depth(state: State, shapes: Shapes, source: str) -> None:
+    found = _depth(state)
+    expected = _depth(reference_key(path) for path in shapes)
+    if found != expected:
+        raise UserError(
+            f"{source} has a backbone of {_layers(found)}, this configuration of "
+            f"{_layers(expected)}. Choose the one that goes with the other."
+        )
+
+
+def _depth(keys: Iterable[str]) -> int | None:
+    units = [re.match(r"backbone\.layer3\.(\d+)\.conv(\d)\.", key) for key in keys]
+    pairs = [(int(unit[1]), int(unit[2])) for unit in units if unit]
+    if not pairs:
+        return None
+    last_block, convs = (max(numbers) for numbers in zip(*pairs))
+    return _DEPTHS.get((last_block + 1, convs))
+
+
+def _layers(depth: int | None) -> str:
+    return "an unknown number of layers" if depth is None else f"{depth} layers"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES_SHOWN])
+    more = len(names) - _MOST_NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,0 +1,97 @@
+"""The table of names against the key lists of two published models."""
+
+import numpy as np
+import pytest
+
+from gcnet_tf.config import load_config
+from gcnet_tf.convert import mmseg_names
+from gcnet_tf.models import build_model
+from gcnet_tf.weights import weight_shapes
+
+
+def num_convs(depth):
+    """Convolutions of a backbone: three of the stem, then blocks and projections."""
+    blocks = {18: 8, 34: 16, 50: 16, 101: 33}[depth]
+    projections = {18: 3, 34: 3, 50: 4, 101: 4}[depth]
+    return 3 + blocks * (3 if depth > 34 else 2) + projections
+
+
+@pytest.mark.parametrize("depth, entries", [(50, 366), (101, 672)])
+def test_every_weight_has_a_name_of_its_own(depth, entries):
+    model = build_model(
+        load_config("voc_r50_20k", [f"model.backbone.depth={depth}", *NARROW])
+    )
+    keys = [mmseg_names.reference_key(path) for path in weight_shapes(model)]
+    assert len(set(keys)) == len(keys)
+    # Spec 2.2: the number of entries of a checkpoint, counters included.
+    num_norms = num_convs(depth) + 3 + 1
+    assert len(keys) + num_norms == entries
+
+
+NARROW = [
+    "model.backbone.base_channels=4",
+    "model.head.channels=8",
+    "model.auxiliary.channels=8",
+]
+
+# Spec 2.2, by hand.
+KNOWN = {
+    "backbone/stem1/conv/kernel": "backbone.stem.0.weight",
+    "backbone/stem3/norm/moving_variance": "backbone.stem.7.running_var",
+    "backbone/stage1_block1/conv1/conv/kernel": "backbone.layer1.0.conv1.weight",
+    "backbone/stage3_block23/conv2/norm/gamma": "backbone.layer3.22.bn2.weight",
+    "backbone/stage4_block1/shortcut/conv/kernel": (
+        "backbone.layer4.0.downsample.0.weight"
+    ),
+    "backbone/stage4_block1/shortcut/norm/beta": "backbone.layer4.0.downsample.1.bias",
+    "decode_head/conv_before/conv/kernel": "decode_head.convs.0.conv.weight",
+    "decode_head/conv_after/norm/moving_mean": "decode_head.convs.1.bn.running_mean",
+    "decode_head/conv_joined/norm/gamma": "decode_head.conv_cat.bn.weight",
+    "decode_head/context/mask/bias": "decode_head.gc_block.conv_mask.bias",
+    "decode_head/context/channel_add/reduce/kernel": (
+        "decode_head.gc_block.channel_add_conv.0.weight"
+    ),
+    "decode_head/context/channel_mul/norm/beta": (
+        "decode_head.gc_block.channel_mul_conv.1.bias"
+    ),
+    "decode_head/context/channel_add/expand/bias": (
+        "decode_head.gc_block.channel_add_conv.3.bias"
+    ),
+    "decode_head/classifier/kernel": "decode_head.conv_seg.weight",
+    "auxiliary_head/conv/conv/kernel": "auxiliary_head.convs.0.conv.weight",
+    "auxiliary_head/classifier/bias": "auxiliary_head.conv_seg.bias",
+}
+
+
+@pytest.mark.parametrize("path, key", KNOWN.items())
+def test_known_names(path, key):
+    assert mmseg_names.reference_key(path) == key
+
+
+@pytest.mark.parametrize(
+    "path", ["backbone/stem4/conv/kernel", "head/kernel", "backbone/stem1/conv/depth"]
+)
+def test_other_paths_are_errors(path):
+    with pytest.raises(KeyError):
+        mmseg_names.reference_key(path)
+
+
+def test_axes():
+    kernel = np.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7)
+    path = "decode_head/conv_before/conv/kernel"
+    ours = mmseg_names.to_ours(path, kernel)
+    assert ours.shape == (5, 7, 3, 2)
+    assert ours[4, 6, 2, 1] == kernel[1, 2, 4, 6]
+    np.testing.assert_array_equal(mmseg_names.to_reference(path, ours), kernel)
+    path = "decode_head/context/channel_add/norm/gamma"
+    scale = np.arange(4).reshape(4, 1, 1)
+    assert mmseg_names.to_ours(path, scale).shape == (4,)
+    back = mmseg_names.to_reference(path, np.arange(4))
+    np.testing.assert_array_equal(back, scale)
+
+
+def test_what_is_dropped():
+    assert mmseg_names.reason_to_drop("backbone.stem.1.num_batches_tracked")
+    assert mmseg_names.reason_to_drop("fc.weight")
+    assert mmseg_names.reason_to_drop("backbone.stem.1.weight") is None
+    assert mmseg_names.reason_to_drop("decode_head.fc.weight") is None
