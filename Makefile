@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid test check format lint types clean
+.PHONY: venv demo camvid parity golden test check format clean
 
 # A file, not the folder, says that the installation finished.
 $(VENV)/installed: setup.cfg constraints.txt
@@ -22,6 +22,21 @@ demo: venv
 # The same on real images, ../shared/camvid, against the reference's loss curve.
 camvid: venv
 	$(BIN)/python scripts/camvid.py
+
+# mmsegmentation itself, which the package never needs: an environment of its own.
+PARITY_VENV = .venv-parity
+$(PARITY_VENV)/installed: tests/parity/requirements.txt
+	$(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# Both implementations side by side: the 16 published rows, and scores on real images.
+parity: venv $(PARITY_VENV)/installed
+	$(BIN)/python tests/parity/live.py --python $(PARITY_VENV)/bin/python
+
+# The reference's numbers that the tests compare with, computed again.
+golden: $(PARITY_VENV)/installed
+	$(PARITY_VENV)/bin/python tests/parity/make_golden.py
 
 test: venv
 	$(BIN)/python -m pytest

@@ -1,0 +1,56 @@
+"""Reads the golden files, and gives our layers the weights that made them."""
+
+from pathlib import Path
+
+import numpy as np
+from drawn import checksum, draw_tensor
+
+from gcnet_tf.convert.mmseg_names import reference_key, to_ours, to_reference
+
+FOLDER = Path(__file__).parent
+
+
+def load(name: str) -> dict[str, np.ndarray]:
+    """The arrays of a golden file."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def drawn_weights(shapes, seed: int, expected_checksum: float) -> dict[str, np.ndarray]:
+    """Our path: the value that the reference had there.
+
+    Args:
+        shapes: our path, from the whole model's top: shape.
+        seed: see `drawn.draw_tensor`.
+        expected_checksum: what the golden file says of these values.
+    """
+    drawn = {}
+    for path, shape in shapes.items():
+        key = reference_key(path)
+        drawn[path] = draw_tensor(key, to_reference(path, np.zeros(shape)).shape, seed)
+    check_drawn(drawn.values(), expected_checksum)
+    return {path: to_ours(path, value) for path, value in drawn.items()}
+
+
+def set_drawn_weights(layer, prefix: str, seed: int, expected_checksum: float) -> None:
+    """As `drawn_weights`, into a built layer that is a part of the whole model.
+
+    Args:
+        layer: the layer; the first part of its weights' paths is its own name.
+        prefix: where the layer is in the whole model, such as "backbone".
+        seed, expected_checksum: see `drawn_weights`.
+    """
+    weights = {f"{prefix}/{w.path.split('/', 1)[1]}": w for w in layer.weights}
+    shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
+    for path, value in drawn_weights(shapes, seed, expected_checksum).items():
+        weights[path].assign(value)
+
+
+def check_drawn(values, expected: float) -> None:
+    """Fails when numpy draws other numbers than when the golden files were made."""
+    np.testing.assert_allclose(
+        checksum(values),
+        expected,
+        rtol=1e-9,
+        err_msg="numpy drew other inputs than the golden file's; make it anew",
+    )

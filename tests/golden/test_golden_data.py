@@ -1,0 +1,130 @@
+"""Resizing, cropping and colour steps against the reference's own pixels."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from drawn import draw_image, draw_label
+from golden import check_drawn, load
+
+from gcnet_tf.data import photometric, resample, transforms
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load("transforms")
+
+
+def positions(size):
+    return transforms.window_positions(0, size, size)
+
+
+def resize_label(label, size):
+    rows, columns = (
+        resample.nearest_index(positions(size[axis]), size[axis], label.shape[axis])
+        for axis in range(2)
+    )
+    return label[rows.numpy()][:, columns.numpy()]
+
+
+def test_sizes(golden):
+    for (height, width, *scale), expected in zip(
+        golden["sizes/cases"].tolist(), golden["sizes/resized"]
+    ):
+        found = transforms.keep_ratio_size(height, width, scale)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_resize(golden):
+    image, label = draw_image(12, 30, 41), draw_label(12, 30, 41, 6)
+    check_drawn([image, label], golden["resize/input_checksum"])
+    for number, scale in enumerate(golden["resize/scales"].tolist()):
+        size = transforms.keep_ratio_size(30, 41, scale).numpy().tolist()
+        resized = transforms.resize_window(image, size, 0, 0, *size)
+        np.testing.assert_array_equal(resized, golden[f"resize/{number}/image"])
+        expected = golden[f"resize/{number}/label"]
+        np.testing.assert_array_equal(resize_label(label, size), expected)
+
+
+def photometric_image(golden):
+    image = draw_image(12, 24, 40)
+    check_drawn([image], golden["photometric/input_checksum"])
+    return image
+
+
+@pytest.mark.parametrize("step", ["brightness", "contrast"])
+def test_brightness_and_contrast_are_exact(golden, step):
+    change = getattr(photometric, f"change_{step}")
+    for amount, expected in zip(
+        golden[f"photometric/{step}/amounts"], golden[f"photometric/{step}/images"]
+    ):
+        found = change(photometric_image(golden), np.float32(amount))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("step", ["saturation", "hue"])
+def test_colour_steps_are_within_one_level(golden, step):
+    """OpenCV itself truncates in groups of pixels and rounds in the rest of a row."""
+    change = getattr(photometric, f"change_{step}")
+    for amount, expected in zip(
+        golden[f"photometric/{step}/amounts"], golden[f"photometric/{step}/images"]
+    ):
+        found = change(photometric_image(golden), np.float32(amount))
+        assert np.abs(found.numpy().astype(int) - expected).max() <= 1
+
+
+def test_order_of_the_steps(golden):
+    yes = tf.constant(True)
+    for amounts, expected in zip(
+        golden["photometric/chain/amounts"], golden["photometric/chain/images"]
+    ):
+        brightness, contrast, saturation, hue, first = amounts
+        distortion = photometric.Distortion(
+            *(yes, tf.constant(brightness, tf.float32)),
+            *(yes, tf.constant(contrast, tf.float32), tf.constant(first == 1)),
+            *(yes, tf.constant(saturation, tf.float32)),
+            *(yes, tf.constant(int(hue))),
+        )
+        found = photometric.distort(photometric_image(golden), distortion).numpy()
+        difference = np.abs(found.astype(int) - expected)
+        # One level per colour step; the second step and the contrast may widen it.
+        assert difference.mean() < 1 and (difference <= 1).mean() > 0.9
+
+
+def crop_sample(golden):
+    image, label = draw_image(12, 45, 61), draw_label(12, 45, 61, 3)
+    label[:20, :30] = 1
+    label[25:, 40:] = 255
+    check_drawn([image, label], golden["crop/input_checksum"])
+    return image, label
+
+
+def test_which_crops_are_accepted(golden):
+    _, label = crop_sample(golden)
+    height, width = golden["crop/size"].tolist()
+    ratio = float(golden["crop/category_max_ratio"])
+    found = []
+    for corner in golden["crop/corners"].tolist():
+        counts = transforms._class_counts(label, (45, 61), corner, (height, width))
+        found.append(bool(transforms._is_balanced(counts, ratio)))
+    np.testing.assert_array_equal(found, golden["crop/accepted"])
+    assert 0 < sum(found) < len(found)
+
+
+def test_pixels_of_a_crop(golden):
+    """As the pipeline takes them: a window of the image resized to its own size."""
+    image, label = crop_sample(golden)
+    top, bottom, left, right = golden["crop/box"].tolist()
+    window = transforms.resize_window(
+        image, (45, 61), top, left, bottom - top, right - left
+    )
+    np.testing.assert_array_equal(window, golden["crop/image"])
+    rows = transforms.window_positions(top, bottom - top, bottom - top).numpy()
+    columns = transforms.window_positions(left, right - left, right - left).numpy()
+    np.testing.assert_array_equal(label[rows][:, columns], golden["crop/label"])
+
+
+def test_flip(golden):
+    image, label = crop_sample(golden)
+    columns = transforms.window_positions(0, 61, 61, reverse=True).numpy()
+    np.testing.assert_array_equal(image[:, columns], golden["flip/image"])
+    np.testing.assert_array_equal(label[:, columns], golden["flip/label"])

@@ -1,0 +1,35 @@
+"""Scores against the reference's own, edge cases included."""
+
+import numpy as np
+import pytest
+from golden import load
+
+from gcnet_tf.metrics import ConfusionMatrix
+
+GOLDEN = load("metrics")
+CASES = sorted(key.split("/")[0] for key in GOLDEN if key.endswith("/label"))
+
+
+def assert_scores(matrix, case):
+    scores = matrix.scores()
+    for name in ("iou", "accuracy", "miou", "macc", "aacc"):
+        expected = GOLDEN[f"{case}/{name}"]
+        np.testing.assert_allclose(getattr(scores, name), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_image(case):
+    matrix = ConfusionMatrix(int(GOLDEN["num_classes"]))
+    matrix.update(GOLDEN[f"{case}/label"], GOLDEN[f"{case}/prediction"])
+    assert_scores(matrix, case)
+
+
+def test_three_images_add_up():
+    matrix = ConfusionMatrix(int(GOLDEN["num_classes"]))
+    for case in ("all_classes", "absent_class", "single_class"):
+        matrix.update(GOLDEN[f"{case}/label"], GOLDEN[f"{case}/prediction"])
+    assert_scores(matrix, "three_images")
+
+
+def test_there_are_edge_cases():
+    assert len(CASES) == 7

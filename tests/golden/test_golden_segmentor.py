@@ -1,0 +1,147 @@
+"""The whole model and the ways to run it, against the reference's own numbers."""
+
+import dataclasses
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from drawn import draw_image
+from golden import check_drawn, drawn_weights, load
+
+from gcnet_tf import inference
+from gcnet_tf.config import EvaluationConfig, load_config
+from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.models import Segmentor
+from gcnet_tf.predictor import Predictor, predictor_from_model
+from gcnet_tf.weights import assign_weights, weight_shapes
+
+CLASSES = 'data.classes=["a", "b", "c", "d", "e"]'
+CONFIG = load_config("shapes_r18", ["data.dataset=folder", CLASSES])
+SCALE = (130, 65)
+WINDOWS = {"window": (33, 41), "stride": (22, 23)}
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load("segmentor")
+
+
+@pytest.fixture(scope="module")
+def models(golden):
+    """Models by (align_corners, dtype), made once."""
+    made = {}
+
+    def get(align_corners, dtype="float64"):
+        if (align_corners, dtype) not in made:
+            model = Segmentor(
+                5,
+                backbone={"depth": 50, "base_channels": 4},
+                head={"channels": 16},
+                auxiliary={"channels": 8},
+                align_corners=align_corners,
+                dtype=dtype,
+            )
+            model.build((None, None, None, 3))
+            shapes = weight_shapes(model)
+            weights = drawn_weights(shapes, 11, golden["weights_checksum"])
+            assign_weights(model, weights)
+            made[align_corners, dtype] = model
+        return made[align_corners, dtype]
+
+    return get
+
+
+def predictor(model, mode, ms_flip=False, scale=SCALE) -> Predictor:
+    """A predictor by the model itself, in its own precision."""
+    config = dataclasses.replace(
+        CONFIG,
+        model=dataclasses.replace(CONFIG.model, align_corners=model.align_corners),
+        evaluation=EvaluationConfig(scale, mode, **WINDOWS, ms_flip=ms_flip),
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    def logits(image):
+        return model(image[tf.newaxis])["logits"][0]
+
+    def predict(image):
+        return logits(image).numpy()
+
+    return Predictor(predict, config, facts_of(config.data))
+
+
+def image(golden):
+    pixels = draw_image(12, 65, 97)
+    check_drawn([pixels], golden["input_checksum"])
+    return pixels
+
+
+def other_image(golden):
+    """One that the evaluation's scale changes."""
+    pixels = draw_image(12, 57, 83)
+    check_drawn([pixels], golden["other_checksum"])
+    return pixels
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+def test_logits_in_float64(golden, models, mode, align_corners):
+    run = predictor(models(align_corners), mode, scale=(97, 65))
+    expected = golden[f"{mode}/align_corners_{align_corners}/logits".lower()]
+    np.testing.assert_allclose(
+        run.scores(image(golden))[::2, ::2], expected, rtol=0, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("mode", ["whole", "slide"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_logits_in_float32(golden, models, mode, align_corners, fused):
+    model = models(align_corners, "float32")
+    run = predictor(model, mode, scale=(97, 65))
+    if fused:
+        run = predictor_from_model(model, run.config)
+    name = f"{mode}/align_corners_{align_corners}".lower()
+    found = run.scores(image(golden))[::2, ::2]
+    expected = golden[f"{name}/logits_float32"]
+    largest = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=6e-5 * largest)
+    best = np.sort(golden[f"{name}/logits"], axis=-1)
+    clear = best[..., -1] - best[..., -2] > 1e-3
+    assert clear.mean() > 0.9
+    agree = found.argmax(-1) == golden[f"{name}/logits"].argmax(-1)
+    assert agree[clear].all()
+
+
+@pytest.mark.parametrize("mode, align_corners", [("whole", False), ("slide", True)])
+def test_two_resizes(golden, models, mode, align_corners):
+    run = predictor(models(align_corners), mode)
+    expected = golden[f"{mode}/two_step/logits"]
+    found = run.scores(other_image(golden))[::2, ::2]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode, align_corners", [("whole", False), ("slide", True)])
+def test_multi_scale_flip(golden, models, mode, align_corners):
+    run = predictor(models(align_corners), mode, ms_flip=True)
+    found = run.scores(other_image(golden))
+    expected = golden[f"{mode}/ms_flip/probabilities"]
+    np.testing.assert_allclose(found[::2, ::2], expected, rtol=0, atol=1e-10)
+    labels = found.argmax(axis=-1)
+    np.testing.assert_array_equal(labels, golden[f"{mode}/ms_flip/labels"])
+
+
+def test_images_are_scaled_as_in_the_reference(golden):
+    """Sizes, and every byte."""
+    picture = other_image(golden)
+    ratios = EvaluationConfig().ratios
+    scales = inference.scales_of(SCALE, ratios)
+    np.testing.assert_array_equal(scales, golden["ms_flip/scales"])
+    for scale, size, crc in zip(
+        scales, golden["ms_flip/resized_sizes"], golden["ms_flip/resized_crc32"]
+    ):
+        found = inference.keep_ratio_size(*picture.shape[:2], scale)
+        assert found == tuple(size)
+        resized = cv2.resize(picture, found[::-1], interpolation=cv2.INTER_LINEAR)
+        assert zlib.crc32(resized.tobytes()) == crc

@@ -1,0 +1,263 @@
+"""Both implementations side by side: `make parity`.
+
+    python tests/parity/live.py                      everything, about 25 minutes
+    python tests/parity/live.py --rows voc_r50_20k   some rows of the table
+
+For each of the 16 published configurations the reference (mmsegmentation 1.2.2, in an
+environment of its own) builds the model from its own configuration file at full width,
+gives it drawn weights and statistics, and writes a checkpoint. It is imported here as a
+published one would be, and the logits are compared. Then both score real images, by
+three protocols, with a narrow R50 (leave it out with --no-miou).
+
+Exits with 1 when a tolerance is exceeded.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from gcnet_tf import cli, inference
+from gcnet_tf.config import Config, load_config
+from gcnet_tf.convert.mmseg_checkpoint import match_segmentor
+from gcnet_tf.convert.official import published_checkpoint, published_rows
+from gcnet_tf.convert.torch_file import read_torch_file
+from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.data.samples import read_image, read_label
+from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.models import Segmentor, build_model
+from gcnet_tf.predictor import predictor_from_model
+from gcnet_tf.weights import assign_weights, weight_shapes, weights_by_path
+
+REFERENCE = Path(__file__).with_name("reference_live.py")
+# What must be reached. Logits: float64 absolutely, float32 against the largest one.
+FLOAT64 = 1e-10
+FLOAT32 = 6e-5
+MIOU = 1e-4
+# Pixels whose two best scores are closer than this may go either way.
+CLEAR_MARGIN = 1e-3
+
+
+class Reference:
+    """The reference's process."""
+
+    def __init__(self, python: str):
+        self.python = python
+        self.names = self._call("list").split()
+
+    def config(self, row: str, folder: Path) -> dict[str, np.ndarray]:
+        self._call("config", self.name_of(row), folder)
+        return self._arrays(folder)
+
+    def miou(self, folder: Path, images: Path, labels: Path, count: int):
+        arguments = ["--images", images, "--labels", labels, "--count", count]
+        self._call("miou", folder, *arguments)
+        return self._arrays(folder)
+
+    def name_of(self, row: str) -> str:
+        """The 1.x name of the configuration whose 0.x checkpoint the row names."""
+        url = published_checkpoint(row) or ""
+        depth, crop, length, dataset = re.fullmatch(
+            r".*/gcnet_(r\d+)-d8_(\d+x\d+)_(\d+k)_(\w+?)_\d{8}_.*", url
+        ).groups()
+        pattern = rf"gcnet_{depth}-d8_\d+xb\d+-{length}_{dataset}-{crop}"
+        (name,) = [each for each in self.names if re.fullmatch(pattern, each)]
+        return name
+
+    def _call(self, *arguments) -> str:
+        command = [self.python, REFERENCE, *arguments]
+        result = subprocess.run(
+            [str(word) for word in command], capture_output=True, text=True
+        )
+        if result.returncode:
+            sys.exit(f"{REFERENCE.name} failed:\n{result.stderr[-3000:]}")
+        return result.stdout
+
+    @staticmethod
+    def _arrays(folder: Path) -> dict[str, np.ndarray]:
+        with np.load(folder / "reference.npz") as file:
+            return {name: file[name] for name in file.files}
+
+
+def load_checkpoint(model: Segmentor, path: Path) -> None:
+    state = read_torch_file(path).state_dict
+    matched = match_segmentor(state, weight_shapes(model), path.name)
+    assign_weights(model, matched.weights)
+
+
+def same_settings(config: Config, reference: dict[str, np.ndarray]) -> list[str]:
+    """Names of settings that differ from the reference's own configuration file."""
+    train, augment, evaluation = config.train, config.augment, config.evaluation
+    facts = facts_of(config.data)
+    ours = {
+        "num_classes": facts.num_classes,
+        "classes": facts.classes,
+        "palette": facts.palette,
+        "align_corners": config.model.align_corners,
+        "test_mode": evaluation.mode,
+        "learning_rate": train.learning_rate,
+        "momentum": train.momentum,
+        "weight_decay": train.weight_decay,
+        "power": train.poly_power,
+        "minimum_rate": train.min_learning_rate,
+        "iterations": train.iterations,
+        "batch": train.batch_size,
+        "crop_size": augment.crop_size,
+        "train_scale": augment.base_scale,
+        "ratio_range": augment.ratio_range,
+        "category_max_ratio": augment.category_max_ratio,
+        "test_scale": evaluation.scale,
+    }
+    if evaluation.mode == "slide":
+        ours |= {"window": evaluation.window, "stride": evaluation.stride}
+    return [k for k, value in ours.items() if not np.array_equal(value, reference[k])]
+
+
+def windows_differ(config: Config, reference: dict[str, np.ndarray]) -> bool:
+    evaluation = config.evaluation
+    found = [
+        (rows.start, rows.stop, columns.start, columns.stop)
+        for rows, columns in inference.windows(
+            1025, 2049, evaluation.window, evaluation.stride
+        )
+    ]
+    return not np.array_equal(found, reference["windows"])
+
+
+def compare_row(row: str, reference: Reference) -> list[str]:
+    """Prints the row's line; returns what is wrong with it."""
+    config = load_config(row)
+    with tempfile.TemporaryDirectory() as folder:
+        expected = reference.config(row, Path(folder))
+        model = build_model(config)
+        load_checkpoint(model, Path(folder) / "checkpoint.pth")
+    image, logits = expected["image"], expected["logits"]
+    largest = np.abs(logits).max()
+
+    # What evaluation and export run: normalisation folded away, weights frozen.
+    fused = predictor_from_model(model, config).predict(image)
+    plain = model(image[np.newaxis])["logits"][0].numpy()
+    double = Segmentor.from_config({**model.get_config(), "dtype": "float64"})
+    double.build((None, None, None, 3))
+    values = {path: w.numpy() for path, w in weights_by_path(model).items()}
+    assign_weights(double, values)
+    exact = double(image[np.newaxis])["logits"][0].numpy()
+
+    differences = {
+        "float32": np.abs(plain - logits).max() / largest,
+        "fused": np.abs(fused - logits).max() / largest,
+        "float64": np.abs(exact - expected["logits_float64"]).max(),
+    }
+    best = np.sort(expected["logits_float64"], axis=-1)
+    clear = best[..., -1] - best[..., -2] > CLEAR_MARGIN
+    agree = fused.argmax(axis=-1) == logits.argmax(axis=-1)
+    num_parameters = sum(v.size for p, v in values.items() if "/moving_" not in p)
+
+    wrong = [
+        f"{name} {value:.1e}"
+        for name, value in differences.items()
+        if not value <= (FLOAT64 if name == "float64" else FLOAT32)
+    ]
+    wrong += [] if agree[clear].all() else ["masks"]
+    wrong += [] if num_parameters == expected["num_parameters"] else ["parameters"]
+    wrong += same_settings(config, expected)
+    windows = "-"
+    if config.evaluation.mode == "slide":
+        wrong += ["windows"] if windows_differ(config, expected) else []
+        windows = ",".join(f"{y}:{x}" for y, _, x, _ in expected["windows"])
+    shown = "".join(f" {value:>8.1e}" for value in differences.values())
+    masks, verdict = f"{100 * agree.mean():.3f}%", "DIFFERS" if wrong else "same"
+    print(
+        f"{row:<27} {num_parameters:>10,} {largest:>7.2f}{shown} {masks:>9} "
+        f"{verdict:>8}  {windows}",
+        flush=True,
+    )
+    return [f"{row}: {each}" for each in wrong]
+
+
+def compare_miou(reference: Reference, data: Path, count: int) -> list[str]:
+    """Scores of both on the same real images; prints a line per protocol."""
+    images, labels = data / "images", data / "labels"
+    with tempfile.TemporaryDirectory() as folder:
+        expected = reference.miou(Path(folder), images, labels, count)
+        classes = expected["classes"].tolist()
+        window, stride = (expected[k].tolist() for k in ("window", "stride"))
+        settings = [
+            "data.palette=[]",
+            "model.backbone.depth=50",
+            "model.backbone.base_channels=8",
+            "model.head.channels=64",
+            "model.auxiliary.channels=32",
+            f"evaluation.scale={expected['scale'].tolist()}",
+            f"evaluation.stride={stride}",
+            f"evaluation.window={window}",
+            f"evaluation.ratios={expected['ratios'].tolist()}",
+        ]
+        model = build_model(load_config("camvid_r18", settings))
+        load_checkpoint(model, Path(folder) / "checkpoint.pth")
+    wrong = []
+    for protocol in ("whole", "slide", "ms_flip"):
+        start = time.perf_counter()
+        config = load_config("camvid_r18", settings + cli.mode_overrides(protocol))
+        predictor = predictor_from_model(model, config)
+        matrix = ConfusionMatrix(len(classes))
+        differing = pixels = 0
+        for name, theirs in zip(expected["names"], expected[f"{protocol}/labels"]):
+            (path,) = images.glob(f"{name}.*")
+            found = predictor.labels(read_image(path))
+            truth = read_label(labels / f"{name}.png", predictor.facts)
+            matrix.update(truth, found)
+            differing += int((found != theirs).sum())
+            pixels += found.size
+        scores = matrix.scores()
+        theirs = float(expected[f"{protocol}/miou"])
+        difference = abs(scores.miou - theirs)
+        print(
+            f"{protocol:<8} mIoU {scores.miou:.6f} reference {theirs:.6f} "
+            f"difference {difference:.1e}; {differing} of {pixels:,} pixels differ; "
+            f"{len(expected['names'])} images in {time.perf_counter() - start:.0f} s",
+            flush=True,
+        )
+        if not difference <= MIOU:
+            wrong.append(f"{protocol}: mIoU differs by {difference:.1e}")
+    return wrong
+
+
+def main() -> None:
+    parser = cli.script_parser(__doc__)
+    parser.add_argument("--python", default=".venv-parity/bin/python")
+    parser.add_argument("--rows", nargs="*", default=None)
+    parser.add_argument("--no-miou", action="store_true")
+    parser.add_argument("--images", type=Path, default=Path("../shared/camvid/val"))
+    parser.add_argument("--count", type=int, default=24)
+    args = parser.parse_args()
+    reference = Reference(args.python)
+    wrong = []
+    rows = published_rows() if args.rows is None else args.rows
+    if rows:
+        print(
+            "Largest differences of logits: float32 and fused relative to the largest "
+            "logit, float64 absolute."
+        )
+        print(
+            f"{'row':<27} {'parameters':>10} {'largest':>7} {'float32':>8} "
+            f"{'fused':>8} {'float64':>8} {'masks':>9} {'settings':>8}  windows y:x",
+            flush=True,
+        )
+    for row in rows:
+        wrong += compare_row(row, reference)
+        tf.keras.backend.clear_session()
+    if not args.no_miou:
+        wrong += compare_miou(reference, args.images, args.count)
+    if wrong:
+        sys.exit("Out of tolerance: " + "; ".join(wrong))
+    print("Everything within tolerance.")
+
+
+if __name__ == "__main__":
+    main()

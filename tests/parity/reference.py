@@ -1,0 +1,234 @@
+"""Modules of the reference (mmsegmentation 1.2.2), carrying drawn weights.
+
+Activations go in and come out as numpy arrays with channels last; inside they are
+PyTorch's. Nothing here is ours but the plumbing: what is compared is the reference's
+own code.
+"""
+
+import platform
+import sys
+import types
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+_UNUSED_OPERATORS = (
+    "CrissCrossAttention",
+    "PSAMask",
+    "point_sample",
+    "sigmoid_focal_loss",
+)
+
+
+def _stand_in_for_mmcv_ops() -> None:
+    """mmcv-lite has no compiled operators; mmseg imports some for other heads."""
+    module = types.ModuleType("mmcv.ops")
+    for name in _UNUSED_OPERATORS:
+        setattr(module, name, None)
+    sys.modules["mmcv.ops"] = module
+
+
+_stand_in_for_mmcv_ops()
+
+from drawn import draw_state  # noqa: E402
+from mmcv.cnn import ContextBlock  # noqa: E402
+from mmengine.config import ConfigDict  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
+from mmengine.structures import PixelData  # noqa: E402
+from mmseg.evaluation import IoUMetric  # noqa: E402
+from mmseg.models.segmentors import EncoderDecoder, SegTTAModel  # noqa: E402
+from mmseg.models.utils import resize  # noqa: E402
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS  # noqa: E402
+from mmseg.structures import SegDataSample  # noqa: E402
+from mmseg.utils import register_all_modules  # noqa: E402
+
+# Scripts take the reference's names from here, so that the stand-in is in place.
+__all__ = [
+    "DATASETS",
+    "MODELS",
+    "TRANSFORMS",
+    "ContextBlock",
+    "IoUMetric",
+    "SegTTAModel",
+    "resize",
+]
+
+torch.set_num_threads(2)
+MMLogger.get_instance("mmengine", log_level="WARNING")
+# Makes the reference's names known to its registries, and "mmseg" their default scope.
+register_all_modules()
+
+MEAN = (123.675, 116.28, 103.53)
+STANDARD_DEVIATION = (58.395, 57.12, 57.375)
+NORM = {"type": "BN", "requires_grad": True}
+PACKAGES = (
+    "torch",
+    "mmsegmentation",
+    "mmcv-lite",
+    "mmengine",
+    "numpy",
+    "opencv-python",
+)
+
+
+def versions() -> str:
+    """What computed the numbers, as in "python 3.11.9, torch 2.13.0, …"."""
+    names = [f"{name} {version(name)}" for name in PACKAGES]
+    return ", ".join([f"python {platform.python_version()}", *names])
+
+
+def backbone_config(depth: int, width: int, frozen_stages: int = -1) -> dict:
+    """ResNetV1c with output stride 8; `width` is base and stem channels."""
+    return {
+        "type": "ResNetV1c",
+        "depth": depth,
+        "base_channels": width,
+        "stem_channels": width,
+        "strides": (1, 2, 1, 1),
+        "dilations": (1, 1, 2, 4),
+        "contract_dilation": True,
+        "frozen_stages": frozen_stages,
+        "norm_cfg": NORM,
+        "norm_eval": False,
+        "style": "pytorch",
+    }
+
+
+def gc_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
+    return {
+        "type": "GCHead",
+        "in_channels": in_channels,
+        "in_index": 3,
+        "channels": channels,
+        "ratio": 0.25,
+        "pooling_type": "att",
+        "fusion_types": ("channel_add",),
+        "dropout_ratio": 0,
+        "num_classes": num_classes,
+        "norm_cfg": NORM,
+        "loss_decode": {"type": "CrossEntropyLoss", "loss_weight": 1.0},
+    }
+
+
+def fcn_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
+    return {
+        "type": "FCNHead",
+        "in_channels": in_channels,
+        "in_index": 2,
+        "channels": channels,
+        "num_convs": 1,
+        "concat_input": False,
+        "dropout_ratio": 0,
+        "num_classes": num_classes,
+        "norm_cfg": NORM,
+        "loss_decode": {"type": "CrossEntropyLoss", "loss_weight": 0.4},
+    }
+
+
+def build_segmentor(
+    depth: int,
+    width: int,
+    head_channels: int,
+    aux_channels: int,
+    num_classes: int,
+    align_corners: bool = False,
+    test_cfg: dict | None = None,
+    frozen_stages: int = -1,
+    ratio: float = 0.25,
+    pad_size: tuple[int, int] | None = None,
+) -> EncoderDecoder:
+    """The whole model without dropout, float32, fresh weights, training mode."""
+    stage4 = width * 8 * (4 if depth >= 50 else 1)
+    head = gc_head_config(stage4, head_channels, num_classes)
+    aux = fcn_head_config(stage4 // 2, aux_channels, num_classes)
+    head["ratio"] = ratio
+    corners = {"align_corners": align_corners}
+    return MODELS.build(
+        {
+            "type": "EncoderDecoder",
+            "data_preprocessor": {
+                "type": "SegDataPreProcessor",
+                "mean": MEAN,
+                "std": STANDARD_DEVIATION,
+                "bgr_to_rgb": True,
+                "pad_val": 0,
+                "seg_pad_val": 255,
+                "size": pad_size,
+            },
+            "backbone": backbone_config(depth, width, frozen_stages),
+            "decode_head": {**head, **corners},
+            "auxiliary_head": {**aux, **corners},
+            "train_cfg": {},
+            "test_cfg": ConfigDict(test_cfg or {"mode": "whole"}),
+        }
+    )
+
+
+def load_drawn(
+    module: torch.nn.Module, seed: int, prefix: str = "", double: bool = True
+) -> dict[str, np.ndarray]:
+    """Loads drawn weights strictly; returns them under the whole model's names.
+
+    The counters of batches, which are 0, are not returned.
+
+    Args:
+        module: the segmentor or a part of it.
+        seed: see `drawn.draw_tensor`.
+        prefix: where the part sits in the whole model, as in "decode_head.".
+        double: whether the module becomes float64 before.
+    """
+    if double:
+        module.double()
+    shapes = {
+        prefix + key: tuple(value.shape) for key, value in module.state_dict().items()
+    }
+    state = draw_state(shapes, seed)
+    tensors = {key[len(prefix) :]: torch.from_numpy(state[key]) for key in state}
+    module.load_state_dict(tensors, strict=True)
+    if double and hasattr(module, "data_preprocessor"):
+        normalise_exactly(module)
+    return state
+
+
+def normalise_exactly(model: EncoderDecoder) -> None:
+    """Gives a float64 model the exact mean and deviation, not float32's widened."""
+    for name, values in (("mean", MEAN), ("std", STANDARD_DEVIATION)):
+        exact = torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
+        setattr(model.data_preprocessor, name, exact)
+
+
+def to_torch(array: np.ndarray) -> torch.Tensor:
+    """(batch, height, width, channels) to (batch, channels, height, width)."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 1)))
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """(batch, channels, height, width) to (batch, height, width, channels)."""
+    return np.ascontiguousarray(np.moveaxis(tensor.detach().numpy(), 1, -1))
+
+
+def bgr_tensor(image: np.ndarray) -> torch.Tensor:
+    """RGB uint8 (height, width, 3) as the reference's pipelines pack it."""
+    return torch.from_numpy(image[:, :, ::-1].transpose(2, 0, 1).copy())
+
+
+def normalised(model: EncoderDecoder, image: np.ndarray) -> torch.Tensor:
+    """An RGB uint8 image through the reference's preprocessing; (1, 3, h, w)."""
+    return model.data_preprocessor({"inputs": [bgr_tensor(image)]})["inputs"]
+
+
+def data_sample(label: np.ndarray) -> SegDataSample:
+    """A label (height, width) as the reference packs it."""
+    sample = SegDataSample()
+    truth = torch.from_numpy(label.astype(np.int64))[None]
+    sample.gt_sem_seg = PixelData(data=truth)
+    return sample
+
+
+def infer(model: EncoderDecoder, image: np.ndarray) -> torch.Tensor:
+    """Logits at the size of an RGB uint8 image, by the model's test mode."""
+    inputs = normalised(model, image)
+    size = tuple(image.shape[:2])
+    with torch.no_grad():
+        return model.inference(inputs, [{"ori_shape": size, "img_shape": size}])

@@ -1,0 +1,386 @@
+"""The reference as a process of its own, for checks at full width and on real images.
+
+    python tests/parity/reference_live.py list
+    python tests/parity/reference_live.py config NAME FOLDER
+    python tests/parity/reference_live.py miou FOLDER --images DIR --labels DIR
+
+`list` prints the published GCNet configurations, a name per line. `config` builds the
+model of one of them; `miou` scores a narrow model on real images by the reference's
+own test pipeline. Both write FOLDER/checkpoint.pth in the layout of a published 0.x
+file and FOLDER/reference.npz, described at `published_model` and `score_images`.
+
+It needs the environment of tests/parity/requirements.txt.
+"""
+
+import argparse
+import re
+import time
+from pathlib import Path
+
+import mmseg
+import numpy as np
+import reference
+import torch
+from drawn import draw_image
+from mmcv.transforms import Compose
+from mmengine.config import Config, ConfigDict
+from mmengine.model import revert_sync_batchnorm
+from reference import DATASETS, MODELS, IoUMetric, SegTTAModel
+
+Arrays = dict[str, np.ndarray]
+
+CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs" / "gcnet"
+WEIGHTS_SEED = 21
+IMAGE_SEED = 22
+IMAGE_SIZE = (129, 193)
+# The size for which the windows are listed: a Cityscapes image in the 769 models.
+WINDOWS_SIZE = (1025, 2049)
+
+
+def config_names() -> list[str]:
+    return sorted(path.stem for path in CONFIGS.glob("*.py"))
+
+
+# --- one published model --------------------------------------------------------------
+
+
+def published_model(name: str) -> tuple[dict, Arrays]:
+    """The model of one configuration file at full width, with drawn weights.
+
+    Returns:
+        The checkpoint and, as arrays: `image` uint8 RGB (129, 193, 3); `logits` float32
+        and `logits_float64`, both (129, 193, classes), of the whole image at its size
+        and from the same float32 weights; the model's facts (`num_parameters` with and
+        `num_inference_parameters` without the auxiliary head, `num_classes`, `classes`,
+        `palette`, `align_corners`, `test_mode`); the run's facts (`learning_rate`,
+        `momentum`, `weight_decay`, `power`, `minimum_rate`, `iterations`,
+        `batch_per_gpu`, `batch`, `crop_size` as (height, width), `train_scale`,
+        `ratio_range`, `category_max_ratio`, `test_scale`, `reduce_zero_label`); and
+        when `test_mode` is "slide", `window`, `stride` and `windows`, int (n, 4): top,
+        bottom, left, right of each window of a (1025, 2049) image, in order.
+    """
+    config = Config.fromfile(CONFIGS / f"{name}.py")
+    config.model.pretrained = None
+    model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
+    # Other weights for every row, so that mixed up files cannot agree.
+    seed = WEIGHTS_SEED + config_names().index(name)
+    reference.load_drawn(model, seed, double=False)
+    facts = _facts(name, config, model)
+    checkpoint = published_checkpoint(
+        model, facts["classes"], facts["palette"], config.pretty_text
+    )
+
+    image = draw_image(IMAGE_SEED, *IMAGE_SIZE)
+    logits = whole_logits(model, image)
+    windows = {}
+    if model.test_cfg.mode == "slide":
+        windows = {
+            "window": np.array(model.test_cfg.crop_size),
+            "stride": np.array(model.test_cfg.stride),
+            "windows": slide_windows(model, *WINDOWS_SIZE),
+        }
+    reference.normalise_exactly(model.double())
+    arrays = {
+        "image": image,
+        "logits": logits,
+        "logits_float64": whole_logits(model, image),
+        **{key: np.array(value) for key, value in facts.items()},
+        **windows,
+    }
+    return checkpoint, arrays
+
+
+def _facts(name: str, config: Config, model) -> dict:
+    optimizer = config.optim_wrapper.optimizer
+    schedule = config.param_scheduler[0]
+    train = {step.type: step for step in config.train_pipeline}
+    test = {step.type: step for step in config.test_pipeline}
+    meta = DATASETS.get(config.dataset_type).METAINFO
+    num_parameters = _count(model)
+    batch = config.train_dataloader.batch_size
+    # The number of devices is in the name only, as in "4xb2".
+    devices = re.search(r"_(\d+)xb(\d+)", name)
+    assert devices and int(devices[2]) == batch
+    return {
+        "name": name,
+        "num_classes": model.decode_head.num_classes,
+        "classes": meta["classes"],
+        "palette": meta["palette"],
+        "num_parameters": num_parameters,
+        "num_inference_parameters": num_parameters - _count(model.auxiliary_head),
+        "align_corners": model.align_corners,
+        "test_mode": model.test_cfg.mode,
+        "learning_rate": optimizer.lr,
+        "momentum": optimizer.momentum,
+        "weight_decay": optimizer.weight_decay,
+        "power": schedule.power,
+        "minimum_rate": schedule.eta_min,
+        "iterations": config.train_cfg.max_iters,
+        "batch_per_gpu": batch,
+        "batch": batch * int(devices[1]),
+        "crop_size": train["RandomCrop"].crop_size,
+        "category_max_ratio": train["RandomCrop"].cat_max_ratio,
+        "train_scale": train["RandomResize"].scale,
+        "ratio_range": train["RandomResize"].ratio_range,
+        "test_scale": test["Resize"].scale,
+        "reduce_zero_label": test["LoadAnnotations"].get("reduce_zero_label", False),
+    }
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def whole_logits(model, image: np.ndarray) -> np.ndarray:
+    """Logits (height, width, classes) of the whole image, whatever the test mode."""
+    inputs = reference.normalised(model, image)
+    with torch.no_grad():
+        logits = model.whole_inference(inputs, [{"img_shape": image.shape[:2]}])
+    return reference.to_numpy(logits)[0]
+
+
+def slide_windows(model, height: int, width: int) -> np.ndarray:
+    """The windows that slide_inference cuts: each pixel says where it is."""
+    rows = torch.arange(height).view(1, 1, -1, 1).expand(1, 1, height, width)
+    columns = torch.arange(width).view(1, 1, 1, -1).expand(1, 1, height, width)
+    places = torch.cat([rows, columns], dim=1).float()
+    windows = []
+
+    def record(crop, metas):
+        (top, left), (bottom, right) = crop[0, :, 0, 0], crop[0, :, -1, -1]
+        windows.append([int(top), int(bottom) + 1, int(left), int(right) + 1])
+        return crop[:, :1]
+
+    original, out_channels = model.encode_decode, model.out_channels
+    model.encode_decode, model.out_channels = record, 1
+    try:
+        model.slide_inference(places, [{}])
+    finally:
+        model.encode_decode, model.out_channels = original, out_channels
+    return np.array(windows)
+
+
+def published_checkpoint(model, classes, palette, config_text: str) -> dict:
+    """What a published 0.x file holds; its state dict is a copy."""
+    state = model.state_dict()
+    for key in state:
+        state[key] = state[key].clone()
+    meta = {
+        "mmseg_version": "0.5.0+b57fb2b",
+        "mmcv_version": "0.6.0",
+        "time": "Sat Jun 13 18:58:06 2020",
+        "config": config_text,
+        "CLASSES": list(classes),
+        "PALETTE": [list(color) for color in palette],
+        "epoch": 1,
+        "iter": 20000,
+    }
+    return {"meta": meta, "state_dict": state}
+
+
+# --- scores on real images ------------------------------------------------------------
+
+CAMVID = ("sky", "building", "pole", "road", "pavement", "tree")
+CAMVID += ("sign_symbol", "fence", "car", "pedestrian", "bicyclist")
+SCALE = (512, 256)
+WINDOW, STRIDE = (193, 193), (129, 129)
+RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+# How many images the classifier is fitted to.
+NUM_FITTED = 8
+LOAD = {"type": "LoadImageFromFile"}
+RESIZE = {"type": "Resize", "scale": SCALE, "keep_ratio": True}
+LABEL = {"type": "LoadAnnotations", "reduce_zero_label": False}
+PACK = {"type": "PackSegInputs"}
+
+
+def score_images(images: Path, labels: Path, count: int) -> tuple[dict, Arrays]:
+    """A narrow R50's predictions and scores by three protocols.
+
+    The model: base and stem channels 8, head 64, aux 32, 11 classes, ratio 1/4,
+    align_corners False, no dropout; drawn weights, but a classifier fitted to the first
+    images, so that the predictions have to do with what is seen.
+
+    Returns:
+        The checkpoint and, as arrays: `names` (n,) stems of the images, `classes`,
+        `scale`, `window`, `stride` (height, width), `ratios`, `scales` (6, 2) of
+        ms_flip; and for each protocol P of whole, slide, ms_flip: `P/labels` uint8
+        (n, height, width), predictions at the images' own size (equal for all images);
+        `P/iou`, `P/accuracy` (11,), `P/miou`, `P/macc`, `P/aacc`, unrounded fractions
+        over all images. For whole and slide `P/margins` float16 (n, height, width), by
+        how much the best logit exceeds the second best.
+    """
+    model = reference.build_segmentor(50, 8, 64, 32, len(CAMVID))
+    reference.load_drawn(model, WEIGHTS_SEED, double=False)
+    model.eval()
+    pairs = _spread(images, labels, count)
+    fit_classifier(model, pairs[:NUM_FITTED])
+    scales = [(int(SCALE[0] * ratio), int(SCALE[1] * ratio)) for ratio in RATIOS]
+    arrays: Arrays = {
+        "names": np.array([image.stem for image, _ in pairs]),
+        "classes": np.array(CAMVID),
+        "scale": np.array(SCALE),
+        "window": np.array(WINDOW),
+        "stride": np.array(STRIDE),
+        "ratios": np.array(RATIOS),
+        "scales": np.array(scales),
+    }
+    single = [LOAD, RESIZE, LABEL, PACK]
+    slide = {"mode": "slide", "crop_size": WINDOW, "stride": STRIDE}
+    for protocol, test_cfg, pipeline in (
+        ("whole", {"mode": "whole"}, single),
+        ("slide", slide, single),
+        ("ms_flip", {"mode": "whole"}, _ms_flip_pipeline(scales)),
+    ):
+        start = time.perf_counter()
+        model.test_cfg = ConfigDict(test_cfg)
+        for key, value in _score(model, pipeline, pairs).items():
+            arrays[f"{protocol}/{key}"] = value
+        seconds = time.perf_counter() - start
+        score = 100 * float(arrays[f"{protocol}/miou"])
+        print(f"{protocol}: mIoU {score:.4f}, {seconds:.1f} s", flush=True)
+    text = "# drawn weights, tests/parity/reference_live.py\n"
+    palette = [[20 * number, 255 - 20 * number, 60] for number in range(len(CAMVID))]
+    return published_checkpoint(model, CAMVID, palette, text), arrays
+
+
+def _spread(images: Path, labels: Path, count: int) -> list[tuple[Path, Path]]:
+    """`count` (image, label) pairs, evenly spread over the folder."""
+    found = sorted(path for path in images.iterdir() if path.suffix in {".jpg", ".png"})
+    places = np.linspace(0, len(found) - 1, count).astype(int)
+    pairs = [(found[place], labels / f"{found[place].stem}.png") for place in places]
+    missing = [str(label) for _, label in pairs if not label.is_file()]
+    if missing:
+        raise SystemExit(f"no label {missing[0]}")
+    return pairs
+
+
+def _ms_flip_pipeline(scales: list[tuple[int, int]]) -> list[dict]:
+    resizes = [{**RESIZE, "scale": scale} for scale in scales]
+    flips = [{"type": "RandomFlip", "prob": prob} for prob in (0.0, 1.0)]
+    return [
+        LOAD,
+        {"type": "TestTimeAug", "transforms": [resizes, flips, [LABEL], [PACK]]},
+    ]
+
+
+def _run(pipeline: Compose, pair: tuple[Path, Path]) -> dict:
+    image, label = pair
+    return pipeline(
+        {
+            "img_path": str(image),
+            "seg_map_path": str(label),
+            "reduce_zero_label": False,
+            "seg_fields": [],
+        }
+    )
+
+
+@torch.no_grad()
+def _score(model, pipeline: list[dict], pairs: list[tuple[Path, Path]]) -> Arrays:
+    composed = Compose(pipeline)
+    metric = IoUMetric(prefix="val")
+    metric.dataset_meta = {"classes": CAMVID}
+    maps, margins = [], []
+    for pair in pairs:
+        data = _run(composed, pair)
+        # As the data loader's collate function makes it of one image.
+        if isinstance(data["inputs"], list):
+            batch = {key: [[each] for each in data[key]] for key in data}
+            result = SegTTAModel(model).test_step(batch)[0]
+        else:
+            batch = {key: [data[key]] for key in data}
+            result = model.test_step(batch)[0]
+            best = result.seg_logits.data.topk(2, dim=0).values
+            margins.append((best[0] - best[1]).half().numpy())
+        maps.append(result.pred_sem_seg.data.squeeze().numpy().astype(np.uint8))
+        metric.process(batch, [result.to_dict()])
+    # Added in float64: the reference's float32 loses pixels in large data sets.
+    areas = [torch.stack(each).double().sum(dim=0) for each in zip(*metric.results)]
+    scores = IoUMetric.total_area_to_metrics(*areas)
+    arrays = {
+        "labels": np.stack(maps),
+        "iou": scores["IoU"],
+        "accuracy": scores["Acc"],
+        "miou": np.nanmean(scores["IoU"]),
+        "macc": np.nanmean(scores["Acc"]),
+        "aacc": scores["aAcc"],
+    }
+    return {**arrays, "margins": np.stack(margins)} if margins else arrays
+
+
+@torch.no_grad()
+def fit_classifier(model, pairs: list[tuple[Path, Path]]) -> None:
+    """Fits conv_seg by least squares, every class weighing the same."""
+    seen = []
+    hook = model.decode_head.conv_seg.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0])
+    )
+    pipeline = Compose([LOAD, RESIZE, LABEL, PACK])
+    features, truths = [], []
+    for pair in pairs:
+        data = _run(pipeline, pair)
+        model.test_step({key: [data[key]] for key in data})
+        feature = seen.pop()[0]
+        truth = data["data_samples"].gt_sem_seg.data[None].float()
+        small = torch.nn.functional.interpolate(truth, size=feature.shape[1:])
+        features.append(feature.flatten(1).T.double())
+        truths.append(small.flatten().long())
+    hook.remove()
+    inputs, truth = torch.cat(features), torch.cat(truths)
+    inputs, truth = inputs[truth != 255], truth[truth != 255]
+    inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    wanted = torch.nn.functional.one_hot(truth, len(CAMVID)).double()
+    weights = 1 / wanted.sum(dim=0).clamp(min=1)[truth, None]
+    moments = inputs.T @ (weights * inputs)
+    ridge = 1e-3 * moments.diagonal().mean() * torch.eye(len(moments))
+    solution = torch.linalg.solve(moments + ridge, inputs.T @ (weights * wanted))
+    # Targets of 0 and 1 would be nearly equal after a softmax; 0 and 10 are not.
+    solution = (10 * solution).T.float()
+    conv = model.decode_head.conv_seg
+    conv.weight.data = solution[:, :-1, None, None].contiguous()
+    conv.bias.data = solution[:, -1].contiguous()
+
+
+# --- command line ---------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list")
+    config = commands.add_parser("config")
+    config.add_argument("name")
+    config.add_argument("folder", type=Path)
+    miou = commands.add_parser("miou")
+    miou.add_argument("folder", type=Path)
+    miou.add_argument("--images", type=Path, required=True)
+    miou.add_argument("--labels", type=Path, required=True)
+    miou.add_argument("--count", type=int, default=24)
+    arguments = parser.parse_args()
+    names = config_names()
+    if arguments.command == "list":
+        print("\n".join(names))
+        return
+    zipped = True
+    if arguments.command == "config":
+        if arguments.name not in names:
+            parser.error(f"no configuration '{arguments.name}'; see `list`")
+        # Both containers occur among the rows: the published files have the old one.
+        zipped = names.index(arguments.name) % 2 == 1
+        checkpoint, arrays = published_model(arguments.name)
+    else:
+        checkpoint, arrays = score_images(
+            arguments.images, arguments.labels, arguments.count
+        )
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    torch.save(
+        checkpoint,
+        arguments.folder / "checkpoint.pth",
+        _use_new_zipfile_serialization=zipped,
+    )
+    arrays["versions"] = np.array(reference.versions())
+    np.savez_compressed(arguments.folder / "reference.npz", **arrays)
+
+
+if __name__ == "__main__":
+    main()
