@@ -63,6 +63,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def mode_overrides(mode: str | None) -> list[str]:
+    """The settings that `--mode` stands for."""
+    if mode is None:
+        return []
+    if mode == "ms_flip":
+        return ["evaluation.ms_flip=true"]
+    return ["evaluation.ms_flip=false", f"evaluation.mode={mode}"]
+
+
 def start_tensorflow() -> None:
     """Imports TensorFlow without the notices it prints on every start.
 

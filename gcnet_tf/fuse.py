@@ -13,11 +13,7 @@ from tensorflow.python.framework.convert_to_constants import (
 
 from gcnet_tf.layers.norm import EPSILON
 from gcnet_tf.models import Segmentor
-
-
-def _by_path(model: Segmentor) -> dict[str, tf.Variable]:
-    """The model's weights by path, without the model's own name."""
-    return {weight.path.split("/", 1)[1]: weight for weight in model.weights}
+from gcnet_tf.weights import weights_by_path
 
 
 def fold(model: Segmentor) -> Segmentor:
@@ -29,8 +25,8 @@ def fold(model: Segmentor) -> Segmentor:
     arguments = {**model.get_config(), "auxiliary": None, "folded": True}
     folded = Segmentor.from_config({**arguments, "dtype": "float32"})
     folded.build((None, None, None, 3))
-    source = _by_path(model)
-    for path, weight in _by_path(folded).items():
+    source = weights_by_path(model)
+    for path, weight in weights_by_path(folded).items():
         unit = path.removesuffix("conv/kernel").removesuffix("conv/bias")
         norm = unit + "norm/"
         if unit == path or norm + "gamma" not in source:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -35,24 +36,41 @@ class Predictor:
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Class ids uint8 `(height, width)` of an RGB uint8 image of the same size."""
-        evaluation = self.config.evaluation
-        height, width = image.shape[:2]
-        size = inference.keep_ratio_size(height, width, evaluation.scale)
-        resized = image
-        if size != (height, width):
-            resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-        if evaluation.mode == "slide":
-            scores = inference.slide(
-                self.predict, resized, evaluation.window, evaluation.stride
-            )
-        else:
-            scores = inference.whole(self.predict, resized)
-        if size != (height, width):
-            # A second resize of the scores, as in the reference: the network's own
-            # enlargement goes to its input size only.
-            align_corners = self.config.model.align_corners
-            scores = resize_bilinear(scores[None], (height, width), align_corners)[0]
+        scores = self.scores(image)
         return tf.argmax(scores, axis=-1, output_type=tf.int32).numpy().astype(np.uint8)
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """Scores float32 `(height, width, num_classes)` of an RGB uint8 image.
+
+        They are probabilities under `evaluation.ms_flip`, else logits.
+        """
+        settings = self.config.evaluation
+
+        def at_scale(predict: inference.Predict, scale: tuple[int, int]) -> np.ndarray:
+            return inference.at_scale(
+                predict, image, scale, _resize_image, self._resize_scores
+            )
+
+        predict = self.predict
+        if settings.mode == "slide":
+            predict = partial(
+                inference.slide,
+                self.predict,
+                window=settings.window,
+                stride=settings.stride,
+            )
+        if not settings.ms_flip:
+            return at_scale(predict, settings.scale)
+        scales = inference.scales_of(settings.scale, settings.ratios)
+        return inference.multi_scale_flip(at_scale, predict, scales)
+
+    def _resize_scores(self, scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        align_corners = self.config.model.align_corners
+        return resize_bilinear(scores[None], size, align_corners)[0].numpy()
+
+
+def _resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def predictor_from_model(model: Segmentor, config: Config) -> Predictor:

@@ -13,7 +13,7 @@ import numpy as np
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
-from gcnet_tf.weights import WEIGHTS_FILE, list_checkpoints
+from gcnet_tf.weights import WEIGHTS_FILE, newest_checkpoint
 
 CONFIG = "configs/camvid_r18.json"
 RUN = Path("runs/camvid_r18")
@@ -50,7 +50,9 @@ def main() -> int:
     images = Path(load_config(CONFIG).data.root) / "val" / "images"
     cli.run_training(CONFIG, RUN)
     # The last weights, as the reference was scored, not the best ones.
-    weights = ["--weights", list_checkpoints(RUN)[-1] / WEIGHTS_FILE]
+    checkpoint = newest_checkpoint(RUN)
+    assert checkpoint is not None  # a training that ends has saved one
+    weights = ["--weights", checkpoint / WEIGHTS_FILE]
     model = ["--cfg", CONFIG, *weights]
     cli.run_script("evaluate", *model, "--json", SCORES)
     cli.run_script("predict", *model, "--image", images, "--out", RUN / "predictions")

@@ -2,6 +2,7 @@
 
 python scripts/evaluate.py --model runs/shapes_r18
 python scripts/evaluate.py --cfg configs/voc_r50_20k.json --weights W.weights.h5
+python scripts/evaluate.py --model runs/voc_r50_20k --mode ms_flip
 """
 
 import json
@@ -15,6 +16,12 @@ def main() -> int:
     cli.add_model_arguments(parser)
     parser.add_argument("--split", default="val", help="which split; default: val")
     parser.add_argument(
+        "--mode",
+        choices=["whole", "slide", "ms_flip"],
+        help="the image at once, in windows, or the configuration's way at several "
+        "scales, each also mirrored; default: as the configuration says",
+    )
+    parser.add_argument(
         "--json", metavar="FILE", help="write the scores there, as unrounded fractions"
     )
     args = parser.parse_args()
@@ -25,7 +32,8 @@ def main() -> int:
     from gcnet_tf.metrics import format_table
     from gcnet_tf.predictor import load_predictor
 
-    predictor = load_predictor(args.cfg, args.weights, args.model, args.set)
+    settings = [*args.set, *cli.mode_overrides(args.mode)]
+    predictor = load_predictor(args.cfg, args.weights, args.model, settings)
     ensure_records(predictor.config, [args.split])
     scores = evaluate(predictor, args.split)
     print(format_table(scores, predictor.facts.classes))

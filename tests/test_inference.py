@@ -95,3 +95,90 @@ def test_the_modules_shared_with_the_runtime_need_numpy_alone(module):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == f"[] ['gcnet_tf', '{module}']"
+
+
+def test_at_scale_resizes_there_and_back():
+    image = np.zeros((20, 30, 3), np.uint8)
+    seen = []
+
+    def predict(image):
+        seen.append(image.shape[:2])
+        return np.full((*image.shape[:2], 2), 7.0)
+
+    def resize(array, size):
+        return np.zeros((*size, array.shape[-1])) + array[:1, :1]
+
+    found = inference.at_scale(predict, image, (60, 40), resize, resize)
+    assert seen == [(40, 60)] and found.shape == (20, 30, 2) and (found == 7).all()
+    # Where nothing changes, nothing is resized.
+    inference.at_scale(predict, image, (30, 20), None, None)
+    assert seen[-1] == (20, 30)
+
+
+# Spec, section 6.5.
+@pytest.mark.parametrize(
+    "scale, expected",
+    [
+        (
+            (2048, 512),
+            [
+                (1024, 256),
+                (1536, 384),
+                (2048, 512),
+                (2560, 640),
+                (3072, 768),
+                (3584, 896),
+            ],
+        ),
+        (
+            (2049, 1025),
+            [(1024, 512), (1536, 768), (2049, 1025)]
+            + [(2561, 1281), (3073, 1537), (3585, 1793)],
+        ),
+    ],
+)
+def test_scales_of_the_published_protocol(scale, expected):
+    ratios = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+    assert inference.scales_of(scale, ratios) == expected
+
+
+def test_multi_scale_flip_is_the_mean_of_probabilities():
+    """Not of the scores, which a class with large ones would dominate."""
+    image = np.arange(6.0).reshape(1, 6, 1)
+
+    def predict(image):
+        return image[..., :1] * np.array([1.0, -1.0])
+
+    def at_scale(predict, scale):
+        return predict(image) * scale[0]
+
+    found = inference.multi_scale_flip(at_scale, predict, [(1, 1), (2, 2)])
+    # A function of the pixel alone: its mirror image changes nothing.
+    expected = (
+        inference.softmax(predict(image)) + inference.softmax(2 * predict(image))
+    ) / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_multi_scale_flip_sees_every_scale_as_it_is_and_mirrored():
+    image = np.random.default_rng(0).random((3, 4, 2))
+    seen = []
+
+    def predict(image):
+        seen.append(image)
+        return image
+
+    def at_scale(predict, scale):
+        return predict(image * scale[0])
+
+    inference.multi_scale_flip(at_scale, predict, [(1, 1), (3, 3)])
+    assert len(seen) == 4
+    for found, factor in zip(seen[::2], (1, 3)):
+        np.testing.assert_array_equal(found, factor * image)
+    for plain, mirrored in zip(seen[::2], seen[1::2]):
+        np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+
+
+def test_multi_scale_flip_without_scales():
+    with pytest.raises(ValueError, match="at least one scale"):
+        inference.multi_scale_flip(None, None, [])

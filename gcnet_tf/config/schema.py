@@ -54,6 +54,19 @@ class BackboneConfig:
         "the published models use 8.",
         choices=(8, 16),
     )
+    pretrained: str | None = setting(
+        None,
+        "Weights that the backbone starts training from: imagenet (the reference's "
+        "file for this depth, downloaded once), a .pth file of that form or its "
+        "address; null for random ones.",
+    )
+    frozen_stages: int = setting(
+        -1,
+        "Stages that training leaves as they are, normalisation included: 0 the stem, "
+        "1 to 4 the stem and so many stages, -1 none.",
+        at_least=-1,
+        at_most=4,
+    )
 
 
 @dataclass(frozen=True)
@@ -206,6 +219,19 @@ class TrainConfig:
     auxiliary_weight: float = setting(
         0.4, "Weight of the auxiliary head's loss.", at_least=0
     )
+    head_lr_multiplier: float = setting(
+        1.0,
+        "Both heads learn at this multiple of learning_rate, which decays towards the "
+        "same min_learning_rate.",
+        above=0,
+    )
+    init_from: str | None = setting(
+        None,
+        "Weights that the whole model starts from: a run folder, a .weights.h5 file, a "
+        ".pth file of mmsegmentation, or a published row such as voc_r50_20k "
+        "(downloaded once). The classifiers start anew if it has another number of "
+        "classes; model.backbone.pretrained is not used then.",
+    )
     seed: int = setting(
         0,
         "Seed of the weights, the order of the images and every random change to them.",
@@ -269,6 +295,16 @@ class EvaluationConfig:
         (513, 513),
         "[vertical, horizontal] step in pixels between windows; at most the window.",
         at_least=1,
+    )
+    ms_flip: bool = setting(
+        False,
+        "Mean of the probabilities at several scales, each as it is and mirrored: "
+        "slower and a little better; `mode` says how each is seen.",
+    )
+    ratios: tuple[float, ...] = setting(
+        (0.5, 0.75, 1.0, 1.25, 1.5, 1.75),
+        "What ms_flip multiplies `scale` by, one after the other.",
+        above=0,
     )
 
 

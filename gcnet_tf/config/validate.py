@@ -105,6 +105,12 @@ def _validate_train(train: TrainConfig) -> None:
 
 def _validate_evaluation(evaluation: EvaluationConfig) -> None:
     _require(
+        len(evaluation.ratios) > 0
+        and int(min(evaluation.scale) * min(evaluation.ratios)) >= 1,
+        f"evaluation.ratios: received {list(evaluation.ratios)}; allowed: one or more, "
+        f"none of which shrinks evaluation.scale, {list(evaluation.scale)}, to nothing",
+    )
+    _require(
         all(s <= w for s, w in zip(evaluation.stride, evaluation.window)),
         f"evaluation.stride: received {list(evaluation.stride)}; allowed: at most "
         f"evaluation.window, which is {list(evaluation.window)}, or pixels between "

@@ -18,6 +18,7 @@ def build_model(config: Config) -> Segmentor:
             "depth": model.backbone.depth,
             "base_channels": model.backbone.base_channels,
             "output_stride": model.backbone.output_stride,
+            "frozen_stages": model.backbone.frozen_stages,
         },
         head={
             "channels": model.head.channels,

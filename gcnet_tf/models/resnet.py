@@ -139,6 +139,9 @@ class ResNet(keras.layers.Layer):
         depth: 18, 34, 50 or 101.
         base_channels: channels of the stem and of stage 1's blocks.
         output_stride: 8 or 16.
+        frozen_stages: 0 freezes the stem, 1 to 4 the stem and so many stages: their
+            weights are not trainable and their normalisation uses the running
+            statistics; -1 freezes nothing.
         folded: whether this is the inference form (see `ConvNorm`).
 
     Raises:
@@ -150,6 +153,7 @@ class ResNet(keras.layers.Layer):
         depth: int = 50,
         base_channels: int = 64,
         output_stride: int = 8,
+        frozen_stages: int = -1,
         folded: bool = False,
         **kwargs,
     ):
@@ -164,6 +168,7 @@ class ResNet(keras.layers.Layer):
         self.depth = depth
         self.base_channels = base_channels
         self.output_stride = output_stride
+        self.frozen_stages = frozen_stages
         self.folded = folded
         half = base_channels // 2
         shared = {"folded": folded, "dtype": self.dtype_policy}
@@ -206,12 +211,26 @@ class ResNet(keras.layers.Layer):
         for unit in (unit for stage in self.stages for unit in stage):
             unit.build(shape)
             shape = unit.compute_output_shape(shape)
+        # Only now: Keras would make the weights of a layer not yet built trainable.
+        for layer in self._frozen_layers():
+            layer.trainable = False
         self.built = True
+
+    def _is_frozen(self, stage):
+        """Whether a stage, 0 for the stem, is left as it is."""
+        return stage <= self.frozen_stages
+
+    def _frozen_layers(self):
+        if self._is_frozen(0):
+            yield from self.stem
+        for number, stage in enumerate(self.stages, start=1):
+            if self._is_frozen(number):
+                yield from stage
 
     def call(self, images, training=False):
         features = images
         for conv in self.stem:
-            features = conv(features, training=training)
+            features = conv(features, training=training and not self._is_frozen(0))
         # Explicit zeros + VALID: max_pool2d with explicit padding needs Flex ops in
         # TFLite, and zero is exact because nothing is negative after ReLU.
         features = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]])
@@ -219,7 +238,8 @@ class ResNet(keras.layers.Layer):
         outputs = {}
         for number, stage in enumerate(self.stages, start=1):
             for unit in stage:
-                features = unit(features, training=training)
+                trained = training and not self._is_frozen(number)
+                features = unit(features, training=trained)
             outputs[f"stage{number}"] = features
         return outputs
 
@@ -241,5 +261,6 @@ class ResNet(keras.layers.Layer):
             "depth": self.depth,
             "base_channels": self.base_channels,
             "output_stride": self.output_stride,
+            "frozen_stages": self.frozen_stages,
             "folded": self.folded,
         }

@@ -19,6 +19,7 @@ from gcnet_tf.weights import (
     WEIGHTS_FILE,
     list_checkpoints,
     load_weights,
+    save_weights,
 )
 
 
@@ -79,7 +80,5 @@ def restore_checkpoint(
 
 def save_best(run: Path, model: keras.Model, scores: dict) -> None:
     """Replaces the best weights of the run and the scores beside them."""
-    partial = run / ("partial-" + BEST_WEIGHTS)
-    model.save_weights(partial)
-    os.replace(partial, run / BEST_WEIGHTS)
+    save_weights(model, run / BEST_WEIGHTS)
     (run / "best.json").write_text(json.dumps(scores, indent=2))

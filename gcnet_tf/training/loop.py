@@ -23,11 +23,13 @@ from gcnet_tf.metrics import Scores
 from gcnet_tf.models import build_model
 from gcnet_tf.predictor import predictor_from_model
 from gcnet_tf.training import checkpoints
+from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.monitor import Monitor
 from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
 from gcnet_tf.training.run_folder import check_run, open_run
 from gcnet_tf.training.step import make_train_step
 from gcnet_tf.training.strategy import make_strategy
+from gcnet_tf.weights import newest_checkpoint
 
 
 class Interrupted(Exception):
@@ -69,7 +71,7 @@ def train(
         )
     # Before the run folder exists: data that is missing should leave no trace.
     ensure_records(config)
-    training = _Training(config, run, strategy, open_run(run, config))
+    training = _Training(config, run, strategy)
     try:
         training.loop(callbacks)
     except tf.errors.ResourceExhaustedError as error:
@@ -85,7 +87,7 @@ def train(
 class _Training:
     """A run in progress: the model, its optimiser, and where it stands."""
 
-    def __init__(self, config: Config, run: Path, strategy, checkpoint: Path | None):
+    def __init__(self, config: Config, run: Path, strategy):
         self.config = config
         self.run = run
         self.strategy = strategy
@@ -96,18 +98,27 @@ class _Training:
             self.schedule, self.optimizer = _make_optimizer(config)
             self.optimizer.build(self.model.trainable_weights)
         self.state: dict[str, Any] = {"iteration": 0, "best_miou": -1.0}
-        if checkpoint is not None:
-            with strategy.scope():
-                self.state = checkpoints.restore_checkpoint(
-                    checkpoint, self.model, self.optimizer
-                )
+        with strategy.scope():
+            origin = self._load()
+        open_run(run, config)
         self.iteration: int = self.state["iteration"]
         self.monitor = Monitor(
             run, config.train.iterations, self.iteration, config.train.batch_size
         )
+        self.monitor.say(origin)
         self.train_step = make_train_step(
             self.model, self.optimizer, strategy, config.train.auxiliary_weight
         )
+
+    def _load(self) -> str:
+        """Loads the newest checkpoint of the run, or what a new run starts from."""
+        checkpoint = newest_checkpoint(self.run)
+        if checkpoint is None:
+            return initialise(self.model, self.config)
+        self.state = checkpoints.restore_checkpoint(
+            checkpoint, self.model, self.optimizer
+        )
+        return f"Loaded {checkpoint}."
 
     def loop(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         settings = self.config.train
@@ -230,18 +241,27 @@ def _without_name(batch: dict) -> dict:
 
 def _make_optimizer(config: Config):
     settings = config.train
-    schedule = PolynomialDecay(
-        settings.learning_rate,
-        settings.min_learning_rate,
-        settings.iterations,
-        settings.poly_power,
-    )
+
+    def schedule(multiplier=1.0):
+        # As in the reference, the minimum is not multiplied.
+        return PolynomialDecay(
+            multiplier * settings.learning_rate,
+            settings.min_learning_rate,
+            settings.iterations,
+            settings.poly_power,
+        )
+
+    rates = {}
+    if settings.head_lr_multiplier != 1:
+        head = schedule(settings.head_lr_multiplier)
+        rates = {"decode_head": head, "auxiliary_head": head}
+    base = schedule()
     optimizer: keras.optimizers.Optimizer = CoupledSGD(
-        schedule, settings.momentum, settings.weight_decay
+        base, settings.momentum, settings.weight_decay, rates
     )
     if settings.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return schedule, optimizer
+    return base, optimizer
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """SGD and learning rate in the reference's form (PyTorch's SGD, poly decay)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -44,6 +47,13 @@ class CoupledSGD(keras.optimizers.Optimizer):
     Keras' own SGD differs twice: its velocity contains the learning rate, which matters
     as soon as the rate changes, and its weight decay bypasses the momentum. The decay
     holds for every trainable weight, biases and normalisations included.
+
+    Args:
+        learning_rate: a number or a schedule.
+        momentum: share of the velocity that stays.
+        decay: weight decay.
+        rates: part of the model ("decode_head"): the schedule of its weights, where it
+            is not `learning_rate`.
     """
 
     def __init__(
@@ -51,12 +61,21 @@ class CoupledSGD(keras.optimizers.Optimizer):
         learning_rate=0.01,
         momentum: float = 0.9,
         decay: float = 5e-4,
+        rates: Mapping[str, Any] | None = None,
         name: str = "coupled_sgd",
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.decay = decay
+        self.rates = {
+            part: (
+                keras.optimizers.schedules.deserialize(rate)
+                if isinstance(rate, dict)
+                else rate
+            )
+            for part, rate in (rates or {}).items()
+        }
 
     def build(self, variables):
         if self.built:
@@ -66,12 +85,21 @@ class CoupledSGD(keras.optimizers.Optimizer):
             self.add_variable_from_reference(variable, "velocity")
             for variable in variables
         ]
+        # Found here: `update_step` gets variables of TensorFlow, which have no path.
+        self.rate_of = [self._own_rate(variable.path) for variable in variables]
+
+    def _own_rate(self, path: str) -> Any:
+        found = [self.rates[part] for part in path.split("/") if part in self.rates]
+        return found[0] if found else None
 
     def update_step(self, gradient, variable, learning_rate):
-        velocity = self.velocities[self._get_variable_index(variable)]
+        index = self._get_variable_index(variable)
+        velocity = self.velocities[index]
         gradient = tf.cast(gradient, variable.dtype)
         gradient += self.decay * tf.convert_to_tensor(variable)
         self.assign(velocity, self.momentum * tf.convert_to_tensor(velocity) + gradient)
+        if (schedule := self.rate_of[index]) is not None:
+            learning_rate = schedule(self.iterations)
         self.assign_sub(
             variable,
             tf.cast(learning_rate, variable.dtype) * tf.convert_to_tensor(velocity),
@@ -82,4 +110,8 @@ class CoupledSGD(keras.optimizers.Optimizer):
             **super().get_config(),
             "momentum": self.momentum,
             "decay": self.decay,
+            "rates": {
+                part: keras.optimizers.schedules.serialize(rate)
+                for part, rate in self.rates.items()
+            },
         }

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from gcnet_tf.config import Config, config_to_dict, format_json, load_config
 from gcnet_tf.errors import UserError
-from gcnet_tf.weights import list_checkpoints
 
 CONFIG_FILE = "config.json"
 PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless")
 
 # Settings that a resumed run may change: they alter what is written and where things
-# lie, never the weights.
+# lie, or what a new run starts from, never the weights of one that goes on.
 FREE_SETTINGS = {
+    "model.backbone.pretrained",
+    "train.init_from",
     "data.root",
     "data.records",
     "train.log_every",
@@ -47,11 +48,8 @@ def check_run(run: Path, config: Config, resume: bool) -> None:
         )
 
 
-def open_run(run: Path, config: Config) -> Path | None:
+def open_run(run: Path, config: Config) -> None:
     """Writes the configuration and the versions into the folder, made if missing.
-
-    Returns:
-        The newest checkpoint, or None to start at iteration 0.
 
     Raises:
         UserError: when the folder cannot be written.
@@ -62,8 +60,6 @@ def open_run(run: Path, config: Config) -> Path | None:
         _write_json(run / "versions.json", _versions())
     except OSError as error:
         raise UserError(f"Cannot write to the run folder {run}: {error}") from error
-    checkpoints = list_checkpoints(run)
-    return checkpoints[-1] if checkpoints else None
 
 
 def _check_same_settings(run: Path, config: Config) -> None:

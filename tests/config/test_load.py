@@ -174,6 +174,11 @@ def test_unknown_keys_are_refused_with_the_nearest_one(raw, wrong, nearest):
             minimal(evaluation={"window": [100, 50], "stride": [100, 51]}),
             ["evaluation.stride", "[100, 51]", "[100, 50]"],
         ),
+        (minimal(evaluation={"ratios": []}), ["evaluation.ratios", "[]"]),
+        (
+            minimal(evaluation={"scale": [9, 4], "ratios": [1.0, 0.2]}),
+            ["evaluation.ratios", "[1.0, 0.2]", "[9, 4]"],
+        ),
         ({}, ["data.classes", "0 names"]),
         ({"data": {"classes": ["road"]}}, ["data.classes", "1 name"]),
         ({"data": {"classes": [str(i) for i in range(256)]}}, ["256", "2 to 255"]),

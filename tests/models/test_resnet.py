@@ -95,3 +95,32 @@ def test_new_units_are_the_identity():
 def test_refuses_what_is_not_there(arguments):
     with pytest.raises(ValueError, match="Received: "):
         ResNet(**arguments)
+
+
+@pytest.mark.parametrize(
+    "frozen, prefixes", [(0, ["stem"]), (2, ["stem", "stage1_", "stage2_"])]
+)
+def test_frozen_stages_stay_as_they_are(frozen, prefixes):
+    model = ResNet(18, base_channels=4, frozen_stages=frozen)
+    model.build((None, None, None, 3))
+    trained = {w.path.split("/")[1] for w in model.trainable_weights}
+    every = {w.path.split("/")[1] for w in model.weights}
+    kept = {name for name in every if name.startswith(tuple(prefixes))}
+    assert kept and trained == every - kept
+    before = {w.path: w.numpy() for w in model.weights}
+    model(RNG.normal(size=(2, 33, 33, 3)).astype(np.float32), training=True)
+    for weight in model.weights:
+        same = np.array_equal(weight.numpy(), before[weight.path])
+        moves = "moving" in weight.path and weight.path.split("/")[1] not in kept
+        assert same != moves, weight.path
+
+
+def test_nothing_is_frozen_by_default():
+    model = ResNet(18, base_channels=4)
+    model.build((None, None, None, 3))
+    assert len(model.trainable_weights) * 5 == len(model.weights) * 3
+
+
+def test_frozen_stages_survive_saving():
+    model = ResNet(18, base_channels=4, frozen_stages=1)
+    assert ResNet.from_config(model.get_config()).frozen_stages == 1

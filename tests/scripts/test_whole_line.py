@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = {
     "_base_": str(REPOSITORY / "configs" / "voc_r50_20k.json"),
     "model": {
-        "backbone": {"depth": 18, "base_channels": 4},
+        "backbone": {"depth": 18, "base_channels": 4, "pretrained": None},
         "head": {"channels": 8},
         "auxiliary": {"channels": 8},
     },

@@ -214,3 +214,45 @@ def test_missing_data_leaves_no_run_folder(tiny_config, tmp_path):
     with pytest.raises(UserError, match="There are no records"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_starts_from_another_run_and_leaves_frozen_stages(
+    straight, tiny_config, tmp_path
+):
+    run, _ = straight
+    config = tiny_config(
+        f"train.init_from={run}",
+        "model.backbone.frozen_stages=2",
+        "train.head_lr_multiplier=10",
+        "train.iterations=2",
+        "train.logical_cpus=2",
+    )
+    train(config, tmp_path / "run")
+    assert (
+        f"Starting from {run}, all weights."
+        in (tmp_path / "run" / "train.log").read_text()
+    )
+    start = build_model(config)
+    start.load_weights(run / "best.weights.h5")
+    before = {weight.path: weight.numpy() for weight in start.weights}
+    frozen = ("stem", "stage1_", "stage2_")
+    for path, value in final_weights(config, tmp_path / "run").items():
+        same = np.array_equal(value, before[path])
+        # Softmax ignores the mask's bias; only the weight decay moves it, from 0.
+        if not path.endswith("mask/bias"):
+            assert same == path.split("/")[2].startswith(frozen), path
+
+
+def test_a_start_that_is_missing_leaves_no_run_folder(tiny_config, tmp_path):
+    config = tiny_config(f"train.init_from={tmp_path}/gone.weights.h5")
+    with pytest.raises(UserError, match="No weights file"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_run_does_not_need_its_start(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    train(tiny_config("train.iterations=2"), run)
+    gone = f"model.backbone.pretrained={tmp_path}/gone.pth"
+    train(tiny_config("train.iterations=2", gone), run, resume=True)
+    assert f"Loaded {run}" in (run / "train.log").read_text()

@@ -54,3 +54,21 @@ def test_configuration_round_trips():
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert isinstance(again, CoupledSGD)
     assert (again.momentum, again.decay) == (0.8, 0.01)
+
+
+def test_a_part_of_the_model_has_a_rate_of_its_own():
+    head = PolynomialDecay(0.1, 1e-4, 10, 0.9)
+    optimizer = CoupledSGD(0.01, momentum=0.0, decay=0.0, rates={"decode_head": head})
+    variables = []
+    for part in ("backbone", "decode_head", "decode_head2"):
+        with keras.name_scope("gcnet"), keras.name_scope(part):
+            variables.append(keras.Variable(1.0, name="kernel"))
+    assert variables[1].path == "gcnet/decode_head/kernel"
+    optimizer.build(variables)
+    for step in range(3):
+        before = [float(variable.numpy()) for variable in variables]
+        optimizer.apply([tf.constant(1.0)] * 3, variables)
+        moved = [b - float(v.numpy()) for b, v in zip(before, variables)]
+        np.testing.assert_allclose(moved, [0.01, float(head(step)), 0.01], rtol=1e-5)
+    again = CoupledSGD.from_config(optimizer.get_config())
+    assert float(again.rates["decode_head"](3)) == float(head(3))

@@ -5,6 +5,7 @@ import pytest
 from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.training.run_folder import check_run, open_run
+from gcnet_tf.weights import newest_checkpoint
 
 CONFIG = load_config("shapes_r18")
 
@@ -12,7 +13,8 @@ CONFIG = load_config("shapes_r18")
 def test_a_new_run_says_what_it_is(tmp_path):
     run = tmp_path / "deep" / "run"
     check_run(run, CONFIG, resume=False)
-    assert open_run(run, CONFIG) is None
+    open_run(run, CONFIG)
+    assert newest_checkpoint(run) is None
     assert load_config(run / "config.json") == CONFIG
     versions = json.loads((run / "versions.json").read_text())
     assert versions["tensorflow"].startswith("2.")
@@ -38,8 +40,8 @@ def test_resumes_with_the_same_settings_only(tmp_path):
     (tmp_path / "checkpoints" / "00000005").mkdir(parents=True)
     (tmp_path / "checkpoints" / "00000010").mkdir()
     check_run(tmp_path, CONFIG, resume=True)
-    found = open_run(tmp_path, CONFIG)
-    assert found is not None and found.name == "00000010"
+    open_run(tmp_path, CONFIG)
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "00000010"
     other = load_config("shapes_r18", ["train.learning_rate=0.02"])
     with pytest.raises(UserError, match="train.learning_rate was 0.2 and is 0.02"):
         check_run(tmp_path, other, resume=True)

@@ -1,0 +1,108 @@
+"""What a new training starts from: random weights, a backbone, or a whole model."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from gcnet_tf.config import Config
+from gcnet_tf.convert.mmseg_checkpoint import match_backbone, match_segmentor
+from gcnet_tf.convert.mmseg_names import is_classifier
+from gcnet_tf.convert.official import (
+    fetch,
+    imagenet_backbone,
+    published_checkpoint,
+    published_rows,
+)
+from gcnet_tf.convert.torch_file import read_torch_file
+from gcnet_tf.errors import UserError
+from gcnet_tf.models import Segmentor
+from gcnet_tf.weights import (
+    SUFFIX,
+    assign_weights,
+    load_weights,
+    weight_shapes,
+    weights_by_path,
+    weights_of_run,
+)
+
+
+def initialise(model: Segmentor, config: Config) -> str:
+    """Loads what `config` wants a new training to start from.
+
+    Returns:
+        A sentence on what was loaded, and what was left out.
+
+    Raises:
+        UserError: when it is missing, damaged, or of another model.
+    """
+    if config.train.init_from is not None:
+        return _load_model(model, config.train.init_from)
+    pretrained = config.model.backbone.pretrained
+    if pretrained is not None:
+        return _load_backbone(model, pretrained)
+    return "Starting from random weights."
+
+
+def _load_backbone(model: Segmentor, source: str) -> str:
+    if source == "imagenet":
+        source = imagenet_backbone(model.backbone.depth)
+    path = fetch(source) if "://" in source else Path(source)
+    state = read_torch_file(path).state_dict
+    matched = match_backbone(state, weight_shapes(model), path.name)
+    assign_weights(model, matched.weights)
+    return f"Starting with the backbone {path.name}; the heads have random weights."
+
+
+def _load_model(model: Segmentor, source: str) -> str:
+    path = Path(source)
+    if (path / "config.json").is_file():
+        values = _values_of_weights(model, weights_of_run(path))
+    elif source.endswith(SUFFIX):
+        values = _values_of_weights(model, path)
+    elif source.endswith(".pth"):
+        values = _values_of_torch_file(model, path)
+    elif url := published_checkpoint(source):
+        values = _values_of_torch_file(model, fetch(url))
+    else:
+        raise UserError(
+            f"train.init_from: received {source}; allowed: a run folder, a {SUFFIX} or "
+            f".pth file, or one of {', '.join(published_rows())}."
+        )
+    assign_weights(model, values)
+    left_out = sorted(weight_shapes(model).keys() - values.keys())
+    if not left_out:
+        return f"Starting from {source}, all weights."
+    return (
+        f"Starting from {source}, which has another number of classes than the "
+        f"{model.num_classes} here: all weights but {', '.join(left_out)}."
+    )
+
+
+def _values_of_torch_file(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
+    state = read_torch_file(path).state_dict
+    shapes = weight_shapes(model)
+    return match_segmentor(state, shapes, path.name, drop_other_classes=True).weights
+
+
+def _values_of_weights(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
+    """Reads the file into a model of its own number of classes."""
+    num_classes = _num_classes(path) or model.num_classes
+    twin = Segmentor.from_config({**model.get_config(), "num_classes": num_classes})
+    twin.build((None, None, None, 3))
+    load_weights(twin, path)
+    return {
+        name: weight.numpy()
+        for name, weight in weights_by_path(twin).items()
+        if num_classes == model.num_classes or not is_classifier(name)
+    }
+
+
+def _num_classes(path: Path) -> int | None:
+    """The classes that a weights file has; None if it does not say."""
+    try:
+        with h5py.File(path) as file:
+            # Kernel and bias, in the order in which the layer made them.
+            return int(file["decode_head/classifier/vars/1"].shape[0])
+    except (OSError, KeyError, AttributeError):
+        return None

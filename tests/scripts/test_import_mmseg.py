@@ -1,0 +1,192 @@
+"""Checkpoints in and out, as a user does it; a local server stands in for the official.
+
+What a script does before TensorFlow starts is cheap to try, so that there are many bad
+files here; what a checkpoint may hold is tested in tests/convert.
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from convert.mmseg_states import drawn_state
+from convert.torch_files import call, write_torch_file
+from file_server import FileServer
+
+from gcnet_tf.config import load_config
+from gcnet_tf.convert.mmseg_names import reference_key, to_ours
+from gcnet_tf.models import build_model
+from gcnet_tf.weights import load_weights, weight_shapes, weights_by_path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SMALL = {
+    "model": {
+        "backbone": {"base_channels": 4, "pretrained": None},
+        "head": {"channels": 8},
+        "auxiliary": {"channels": 8},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    write_config(path)
+    return drawn_state(weight_shapes(build_model(load_config(path))))
+
+
+def write_config(path, url=None):
+    base = str(REPOSITORY / "configs" / "voc_r50_20k.json")
+    config = {"_base_": base, **SMALL, "published": {"checkpoint_url": url}}
+    path.write_text(json.dumps(config))
+    return path
+
+
+def content(state, **meta):
+    return {
+        "meta": {"mmseg_version": "0.5.0", "iter": 20000, **meta},
+        "state_dict": state,
+    }
+
+
+def run(name, *arguments, code=0, cache=None):
+    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
+    result = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **({"GCNET_TF_CACHE": str(cache)} if cache else {})},
+    )
+    assert result.returncode == code, result.stderr[-3000:]
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def assert_is(config, weights, state):
+    model = build_model(load_config(config))
+    load_weights(model, weights)
+    for path, weight in weights_by_path(model).items():
+        expected = to_ours(path, state[reference_key(path)])
+        np.testing.assert_array_equal(weight.numpy(), expected, err_msg=path)
+
+
+def test_there_and_back(tmp_path, state):
+    """A local file, with a name that promises another hash and another class name."""
+    config = write_config(tmp_path / "config.json")
+    names = [*load_config(config).data.classes]
+    checkpoint = write_torch_file(
+        tmp_path / "model-01234567.pth",
+        content(state, CLASSES=["sky", *names]),
+        "legacy",
+    )
+    out = tmp_path / "new" / "folder" / "model.weights.h5"
+    found = run(
+        *("import_mmseg", "--cfg", config, "--checkpoint", checkpoint, "--out", out)
+    )
+    counters = sum(key.endswith("tracked") for key in state)
+    assert f"{len(state) - counters} tensors, " in found.stdout
+    assert f"dropped: {counters} (a counter of batches" in found.stdout
+    assert "classes: 21" in found.stdout and f"Wrote {out}" in found.stdout
+    assert "its name says 01234567" in found.stderr
+    assert "calls class 0 'sky', not 'background'" in found.stderr
+    assert_is(config, out, state)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+    model = ["--cfg", config, "--weights", out]
+    found = run("export_mmseg", *model, "--out", tmp_path / "back.npz")
+    assert f"Wrote {len(state) - counters} tensors" in found.stdout
+    with np.load(tmp_path / "back.npz") as back:
+        assert set(back.files) == {key for key in state if not key.endswith("tracked")}
+        for key in back.files:
+            np.testing.assert_array_equal(back[key], state[key], err_msg=key)
+            assert back[key].dtype == state[key].dtype
+
+
+def test_download(tmp_path, state):
+    """Refused for its hash, cut and resumed, taken from the cache."""
+    file = write_torch_file(tmp_path / "file", content(state)).read_bytes()
+    digest = hashlib.sha256(file).hexdigest()[:8]
+    good, bad = f"/gcnet-{digest}.pth", "/gcnet-01234567.pth"
+    config = tmp_path / "config.json"
+    cache, out = tmp_path / "cache", tmp_path / "model.weights.h5"
+    arguments = ("import_mmseg", "--cfg", config, "--download", "--out", out)
+    with FileServer({good: file, bad: file}) as server:
+        write_config(config, server.url(bad))
+        text = run(*arguments, code=2, cache=cache).stderr
+        assert "expected" in text and "01234567" in text and digest in text
+        assert not out.exists()
+        found = run(*arguments, "--allow-hash-mismatch", cache=cache)
+        assert "Warning: " in found.stderr and "01234567" in found.stderr
+        assert_is(config, out, state)
+        out.unlink()
+
+        write_config(config, server.url(good))
+        server.cut_after, server.cuts = len(file) // 2, 1
+        before = len(server.requests)
+        run(*arguments, cache=cache)
+        assert [asked for _, asked in server.requests[before:]] == [
+            None,
+            f"bytes={len(file) // 2}-",
+        ]
+        assert_is(config, out, state)
+    # The server is gone; the cache is not.
+    out.unlink()
+    run(*arguments, cache=cache)
+    assert_is(config, out, state)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: path, "There is no file"),
+        (lambda path: path.write_bytes(b"<html>404</html>"), "a web page"),
+        (lambda path: cut(write_torch_file(path, {"a": np.ones(99)})), "cut off"),
+        (
+            lambda path: cut(write_torch_file(path, {"a": np.ones(99)}, "legacy")),
+            "cut off",
+        ),
+        (
+            lambda path: write_torch_file(
+                path, {"a": call("posix system", f"touch {path}.hostile")}
+            ),
+            "posix.system.*nothing in it was run",
+        ),
+        (lambda path: write_torch_file(path, {"a": np.ones(3)}), "not a segmentation"),
+    ],
+)
+def test_broken_and_hostile_files(make, words, tmp_path):
+    path = tmp_path / "FILE.pth"
+    make(path)
+    config = write_config(tmp_path / "config.json")
+    out = tmp_path / "out.weights.h5"
+    text = run(
+        *("import_mmseg", "--cfg", config, "--checkpoint", path, "--out", out), code=2
+    ).stderr
+    assert text.startswith("Error: ") and text.count("\n") == 1
+    assert re.search(words, text)
+    assert not out.exists() and not Path(f"{path}.hostile").exists()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--checkpoint", "x.pth", "--out", "{}/weights.npz"], "*.weights.h5"),
+        (["--download", "--out", "{}/a.weights.h5"], "no published.checkpoint_url"),
+        (["--checkpoint", "x.pth", "--out", "{}/config.json/a.weights.h5"], "folder"),
+    ],
+)
+def test_bad_arguments(arguments, words, tmp_path):
+    config = write_config(tmp_path / "config.json")
+    arguments = [each.format(tmp_path) for each in arguments]
+    text = run("import_mmseg", "--cfg", config, *arguments, code=2).stderr
+    assert words in text
