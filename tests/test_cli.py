@@ -6,6 +6,7 @@ import warnings
 import pytest
 
 from gcnet_tf import cli
+from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 
 
@@ -78,3 +79,19 @@ def test_tensorflow_starts_without_a_word_but_errors_are_shown():
 )
 def test_what_counts_as_noise(line, shown):
     assert (cli._START_UP_NOISE.match(line) is None) == shown
+
+
+@pytest.mark.parametrize(
+    "mode, expected",
+    [
+        (None, ("slide", True)),
+        ("whole", ("whole", False)),
+        ("slide", ("slide", False)),
+        # Multi-scale and flip, each seen as the configuration says.
+        ("ms_flip", ("slide", True)),
+    ],
+)
+def test_modes_of_evaluation(mode, expected):
+    before = ["evaluation.mode=slide", "evaluation.ms_flip=true"]
+    config = load_config("shapes_r18", [*before, *cli.mode_overrides(mode)])
+    assert (config.evaluation.mode, config.evaluation.ms_flip) == expected

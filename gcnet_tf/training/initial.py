@@ -47,7 +47,13 @@ def initialise(model: Segmentor, config: Config) -> str:
 def _load_backbone(model: Segmentor, source: str) -> str:
     if source == "imagenet":
         source = imagenet_backbone(model.backbone.depth)
-    path = fetch(source) if "://" in source else Path(source)
+    try:
+        path = fetch(source) if "://" in source else Path(source)
+    except UserError as error:
+        raise UserError(
+            f"{error} To start from random weights: --set "
+            "model.backbone.pretrained=null"
+        ) from error
     state = read_torch_file(path).state_dict
     matched = match_backbone(state, weight_shapes(model), path.name)
     assign_weights(model, matched.weights)

@@ -111,6 +111,14 @@ def test_evaluate_export_predict(line):
     assert "aeroplane" in table and "mIoU" in table
     scores = json.loads((line / "scores.json").read_text())
 
+    for mode in ("slide", "ms_flip"):
+        run("evaluate", *model, "--mode", mode, "--json", line / f"{mode}.json")
+    # The images are smaller than a window: one window is the whole image.
+    slide, ms_flip = (
+        json.loads((line / f"{mode}.json").read_text()) for mode in ("slide", "ms_flip")
+    )
+    assert slide == scores and ms_flip["mIoU"] != scores["mIoU"]
+
     text = run("export", *model, "--format", "saved_model", "--out", line / "export")
     assert float(text.split()[-1]) < 1e-5
     exported = ["--model", line / "export"]

@@ -89,6 +89,15 @@ def test_the_official_backbone_is_downloaded_once(
         assert len(server.requests) == 1
 
 
+def test_without_a_network_one_is_told_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("GCNET_TF_CACHE", str(tmp_path / "cache"))
+    with FileServer({}) as server:
+        url = server.url("/resnet18_v1c.pth")
+    model, config = make(f"model.backbone.pretrained={url}")
+    with pytest.raises(UserError, match="by other means.*pretrained=null"):
+        initialise(model, config)
+
+
 def test_no_official_backbone_of_this_depth():
     model, config = make(
         "model.backbone.depth=34", "model.backbone.pretrained=imagenet"
