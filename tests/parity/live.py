@@ -1,6 +1,6 @@
 """Both implementations side by side: `make parity`.
 
-    python tests/parity/live.py                      everything, about 25 minutes
+    python tests/parity/live.py                      everything, about 15 minutes
     python tests/parity/live.py --rows voc_r50_20k   some rows of the table
 
 For each of the 16 published configurations the reference (mmsegmentation 1.2.2, in an
@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from gcnet_tf import cli, inference
 from gcnet_tf.config import Config, load_config
@@ -30,9 +29,14 @@ from gcnet_tf.convert.torch_file import read_torch_file
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.samples import read_image, read_label
 from gcnet_tf.metrics import ConfusionMatrix
-from gcnet_tf.models import Segmentor, build_model
-from gcnet_tf.predictor import predictor_from_model
 from gcnet_tf.weights import assign_weights, weight_shapes, weights_by_path
+
+cli.start_tensorflow()
+
+import tensorflow as tf  # noqa: E402
+
+from gcnet_tf.models import Segmentor, build_model  # noqa: E402
+from gcnet_tf.predictor import predictor_from_model  # noqa: E402
 
 REFERENCE = Path(__file__).with_name("reference_live.py")
 # What must be reached. Logits: float64 absolutely, float32 against the largest one.
@@ -90,7 +94,7 @@ def load_checkpoint(model: Segmentor, path: Path) -> None:
     assign_weights(model, matched.weights)
 
 
-def same_settings(config: Config, reference: dict[str, np.ndarray]) -> list[str]:
+def differing_settings(config: Config, reference: dict[str, np.ndarray]) -> list[str]:
     """Names of settings that differ from the reference's own configuration file."""
     train, augment, evaluation = config.train, config.augment, config.evaluation
     facts = facts_of(config.data)
@@ -165,7 +169,7 @@ def compare_row(row: str, reference: Reference) -> list[str]:
     ]
     wrong += [] if agree[clear].all() else ["masks"]
     wrong += [] if num_parameters == expected["num_parameters"] else ["parameters"]
-    wrong += same_settings(config, expected)
+    wrong += differing_settings(config, expected)
     windows = "-"
     if config.evaluation.mode == "slide":
         wrong += ["windows"] if windows_differ(config, expected) else []
