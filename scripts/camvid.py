@@ -52,8 +52,7 @@ def main() -> int:
     # The last weights, as the reference was scored, not the best ones.
     checkpoint = newest_checkpoint(RUN)
     assert checkpoint is not None  # a training that ends has saved one
-    weights = ["--weights", checkpoint / WEIGHTS_FILE]
-    model = ["--cfg", CONFIG, *weights]
+    model = ["--cfg", CONFIG, "--weights", checkpoint / WEIGHTS_FILE]
     cli.run_script("evaluate", *model, "--json", SCORES)
     cli.run_script("predict", *model, "--image", images, "--out", RUN / "predictions")
     losses = losses_per_hundred()

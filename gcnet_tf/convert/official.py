@@ -1,5 +1,6 @@
 """The reference's own files: where they are, and how they come here, once."""
 
+import warnings
 from pathlib import Path
 
 from gcnet_tf.config import load_config
@@ -30,13 +31,17 @@ def fetch(url: str, allow_hash_mismatch: bool = False) -> Path:
     return download(url, path, hash_in_name(name), allow_hash_mismatch)
 
 
-def hash_difference(path: Path) -> str | None:
-    """What a file's SHA-256 says against the digits in its name, if anything."""
+def warn_of_hash(path: Path) -> None:
+    """Warns when a local file's SHA-256 does not begin with the digits in its name."""
     wanted = hash_in_name(path.name)
-    found = file_sha256(path) if wanted else ""
-    if wanted is None or found.startswith(wanted):
-        return None
-    return f"its SHA-256 starts with {found[: len(wanted)]}, its name says {wanted}"
+    if wanted is None or not path.is_file():
+        return
+    found = file_sha256(path)[: len(wanted)]
+    if found != wanted:
+        warnings.warn(
+            f"{path.name} is not the file it is named after: its SHA-256 starts with "
+            f"{found}, its name says {wanted}."
+        )
 
 
 def imagenet_backbone(depth: int) -> str:

@@ -1,0 +1,29 @@
+"""From a checkpoint that has been read to a weights file of ours."""
+
+import warnings
+from pathlib import Path
+
+from gcnet_tf.config import Config
+from gcnet_tf.convert.mmseg_checkpoint import difference_of_classes, match_segmentor
+from gcnet_tf.convert.torch_file import TorchFile
+from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.models import build_model
+from gcnet_tf.weights import assign_weights, save_weights, weight_shapes
+
+
+def import_weights(file: TorchFile, config: Config, out: Path, source: str) -> str:
+    """Writes the weights in `file` for the model of `config`; returns the account.
+
+    Warns when the checkpoint calls its classes otherwise.
+
+    Raises:
+        UserError: when the checkpoint is not of this model.
+    """
+    model = build_model(config)
+    matched = match_segmentor(file.state_dict, weight_shapes(model), source)
+    assign_weights(model, matched.weights)
+    save_weights(model, out)
+    classes = facts_of(config.data).classes
+    if difference := difference_of_classes(file.meta, classes):
+        warnings.warn(difference)
+    return f"{matched.account()}\nclasses: {len(classes)}"
