@@ -3,18 +3,17 @@
 from gcnet_tf.config.json_text import format_json
 from gcnet_tf.config.load import config_from_dict, config_to_dict, load_config
 from gcnet_tf.config.schema import (
-    AugmentConfig,
     AuxiliaryConfig,
     BackboneConfig,
     Config,
     ContextConfig,
-    DataConfig,
     EvaluationConfig,
     HeadConfig,
     ModelConfig,
     PublishedConfig,
     TrainConfig,
 )
+from gcnet_tf.config.schema_data import AugmentConfig, DataConfig
 
 __all__ = [
     "AugmentConfig",

@@ -14,6 +14,7 @@ from gcnet_tf.config.parse import (
     is_optional,
     shown,
     without_none,
+    words_of,
 )
 from gcnet_tf.config.schema import Config
 
@@ -102,11 +103,15 @@ def _section_schema(section: type, doc: str) -> dict[str, Any]:
 
 
 def _value_schema(kind: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    if dataclasses.is_dataclass(kind):
+        return _section_schema(typing.cast(type, kind), "One of the list.")
     inner = without_none(kind)
     if typing.get_origin(inner) is tuple:
         element, length = element_and_length(inner)
         size = {} if length is None else {"minItems": length, "maxItems": length}
-        return {"type": "array", "items": _value_schema(element, metadata), **size}
+        array = {"type": "array", "items": _value_schema(element, metadata), **size}
+        others = [*words_of(kind), *([None] if is_optional(kind) else [])]
+        return {"anyOf": [array, {"enum": others}]} if others else array
     name = _JSON_TYPE[inner]
     schema: dict[str, Any] = {"type": [name, "null"] if is_optional(kind) else name}
     for key, keyword in (

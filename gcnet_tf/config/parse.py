@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -47,10 +48,7 @@ def build_section(section: type, raw: Any, path: str = "") -> Any:
         where = f"{path}.{key}" if path else str(key)
         if key not in fields:
             raise unknown_key(where)
-        if dataclasses.is_dataclass(hints[key]):
-            values[key] = build_section(hints[key], value, where)
-        else:
-            values[key] = _parse(hints[key], fields[key].metadata, value, where)
+        values[key] = _parse(hints[key], fields[key].metadata, value, where)
     return section(**values)
 
 
@@ -78,12 +76,15 @@ def all_paths(section: type = Config, prefix: str = "") -> list[str]:
         paths.append(prefix + name)
         if dataclasses.is_dataclass(kind):
             paths += all_paths(typing.cast(type, kind), f"{prefix}{name}.")
+        elif is_list_of_sections(kind):
+            element, _ = element_and_length(kind)
+            paths += all_paths(element, f"{prefix}{name}[].")
     return paths
 
 
 def unknown_key(path: str) -> UserError:
     """The error for a path that is no setting, with the nearest valid one."""
-    parent, _, leaf = path.rpartition(".")
+    parent, _, leaf = re.sub(r"\[\d+\]", "[]", path).rpartition(".")
     known = all_paths()
     # Last parts of the paths; where one occurs twice, the first of them is suggested.
     anywhere = {name.rpartition(".")[2]: name for name in reversed(known)}
@@ -114,8 +115,12 @@ def type_text(kind: Any, many: bool = False) -> str:
     """A type in words: "an integer", "a list of 2 integers", "a number or null"."""
     if kind in _TYPE_TEXT:
         return _TYPE_TEXT[kind][many]
-    if is_optional(kind):
-        return f"{type_text(without_none(kind), many)} or null"
+    if dataclasses.is_dataclass(kind):
+        names = ", ".join(field.name for field in dataclasses.fields(kind))
+        return f"{'objects' if many else 'an object'} with the settings {names}"
+    others = [*map(shown, words_of(kind)), *(["null"] if is_optional(kind) else [])]
+    if others:
+        return " or ".join([type_text(without_none(kind), many), *others])
     assert typing.get_origin(kind) is tuple, f"no text for the type {kind}"
     element, length = element_and_length(kind)
     count = "" if length is None else f"{length} "
@@ -143,21 +148,46 @@ def allowed_text(kind: Any, metadata: Mapping[str, Any]) -> str:
     bounds = range_text(metadata)
     if not bounds:
         return type_text(kind)
-    each = "each " if typing.get_origin(kind) is tuple else ""
+    each = "each " if typing.get_origin(without_none(kind)) is tuple else ""
     return f"{type_text(kind)}, {each}{bounds}"
 
 
 def is_optional(kind: Any) -> bool:
     """Whether a type is written `X | None`."""
-    return isinstance(kind, types.UnionType)
+    return types.NoneType in _alternatives(kind)
+
+
+def words_of(kind: Any) -> tuple[str, ...]:
+    """The words of `X | Literal["word"]`, which stand for a value that is computed."""
+    literals = [item for item in _alternatives(kind) if _is_literal(item)]
+    return tuple(word for item in literals for word in typing.get_args(item))
 
 
 def without_none(kind: Any) -> Any:
-    """The X of `X | None`; any other type as it is."""
-    if not is_optional(kind):
-        return kind
-    (inner,) = (item for item in typing.get_args(kind) if item is not types.NoneType)
+    """The X of `X | Literal["word"] | None`; any other type as it is."""
+    (inner,) = (
+        item
+        for item in _alternatives(kind)
+        if item is not types.NoneType and not _is_literal(item)
+    )
     return inner
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    """The parts of `X | Y`; any other type alone."""
+    # With a Literal in it, Python makes a typing.Union, and else a types.UnionType.
+    is_union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    return typing.get_args(kind) if is_union else (kind,)
+
+
+def _is_literal(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Literal
+
+
+def is_list_of_sections(kind: Any) -> bool:
+    """Whether a type is written `tuple[X, ...]` with a dataclass X."""
+    is_tuple = typing.get_origin(kind) is tuple
+    return is_tuple and dataclasses.is_dataclass(typing.get_args(kind)[0])
 
 
 def element_and_length(kind: Any) -> tuple[Any, int | None]:
@@ -171,8 +201,12 @@ def element_and_length(kind: Any) -> tuple[Any, int | None]:
 
 def _parse(kind: Any, metadata: Mapping[str, Any], value: Any, where: str) -> Any:
     """Checks one value against its type and range; lists become tuples."""
+    if dataclasses.is_dataclass(kind):
+        return build_section(typing.cast(type, kind), value, where)
     if is_optional(kind) and value is None:
         return None
+    if isinstance(value, str) and value in words_of(kind):
+        return value
     inner = without_none(kind)
     if typing.get_origin(inner) is not tuple:
         parsed = _parse_scalar(inner, value)

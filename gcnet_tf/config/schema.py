@@ -1,39 +1,14 @@
 """The configuration: frozen, range-checked dataclasses; every field explains itself.
 
-`setting` keeps a field's default, meaning and allowed values in one place. The loader
-checks against it, `scripts/show_config.py --describe` prints it and
+The loader checks against it, `scripts/show_config.py --describe` prints it and
 `configs/schema.json` (completion and hints in editors) is generated from it.
 """
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    choices: tuple | None = None,
-) -> Any:
-    """A dataclass field with its documentation and its range.
-
-    The range holds for every element of a tuple. A default that is a dataclass type
-    makes a section.
-    """
-    metadata = {
-        "doc": doc,
-        "at_least": at_least,
-        "above": above,
-        "at_most": at_most,
-        "choices": choices,
-    }
-    if isinstance(default, type):
-        return dataclasses.field(default_factory=default, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+from gcnet_tf.config.schema_data import AugmentConfig, DataConfig
+from gcnet_tf.config.setting import setting
 
 
 @dataclass(frozen=True)
@@ -130,72 +105,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig:
-    """Which data set, and where it lies."""
-
-    dataset: str = setting(
-        "folder",
-        "Layout of the source, and with it the classes.",
-        choices=("voc12aug", "ade20k", "cityscapes", "shapes", "folder"),
-    )
-    root: str = setting(
-        "data/my_dataset",
-        "Folder of the source images and labels, as downloaded; a relative path "
-        "starts where the command is run.",
-    )
-    records: str = setting(
-        "data/tfrecords/my_dataset",
-        "Folder for the TFRecord files made from it; a relative path starts where "
-        "the command is run.",
-    )
-    classes: tuple[str, ...] = setting(
-        (),
-        "Class names in the order of their ids in the label images, 0 first; only for "
-        "dataset 'folder', which needs 2 to 255 of them.",
-    )
-    palette: tuple[tuple[int, int, int], ...] = setting(
-        (),
-        "One [red, green, blue] per class for pictures; only for dataset 'folder', "
-        "and left empty there for automatic colours.",
-        at_least=0,
-        at_most=255,
-    )
-
-
-@dataclass(frozen=True)
-class AugmentConfig:
-    """What happens to a training image, in this order."""
-
-    base_scale: tuple[int, int] = setting(
-        (2048, 512),
-        "Two bounds in pixels: an image is scaled to the largest size whose long side "
-        "is within the larger and whose short side is within the smaller.",
-        at_least=1,
-    )
-    ratio_range: tuple[float, float] = setting(
-        (0.5, 2.0),
-        "[lowest, highest] random factor that base_scale is multiplied by.",
-        above=0,
-    )
-    crop_size: tuple[int, int] = setting(
-        (512, 512), "[height, width] of the random crop, in pixels.", at_least=1
-    )
-    category_max_ratio: float = setting(
-        0.75,
-        "A crop is redrawn (10 times at most) while one class covers at least this "
-        "share of it; 1 accepts any crop.",
-        above=0,
-        at_most=1,
-    )
-    flip_probability: float = setting(
-        0.5, "Probability of mirroring left and right.", at_least=0, at_most=1
-    )
-    photometric_distortion: bool = setting(
-        True, "Random brightness, contrast, saturation and hue."
-    )
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """The schedule, the optimiser, and what is written while training."""
 
@@ -218,6 +127,13 @@ class TrainConfig:
     )
     auxiliary_weight: float = setting(
         0.4, "Weight of the auxiliary head's loss.", at_least=0
+    )
+    class_weights: tuple[float, ...] | Literal["auto"] | None = setting(
+        None,
+        "What the loss of a pixel is multiplied by, one number per class in the order "
+        "of the ids; auto: the inverse square root of the class's share of the "
+        "training pixels, 1 for the mean pixel; null: all alike, as in the reference.",
+        above=0,
     )
     head_lr_multiplier: float = setting(
         1.0,
@@ -260,6 +176,12 @@ class TrainConfig:
     )
     evaluate_every: int = setting(
         2000, "Iterations between evaluations on the val split.", at_least=1
+    )
+    early_stopping: int | None = setting(
+        None,
+        "Training ends after so many evaluations in a row without a better mIoU; null: "
+        "never before `iterations`.",
+        at_least=1,
     )
     checkpoint_every: int = setting(2000, "Iterations between checkpoints.", at_least=1)
     keep_checkpoints: int = setting(

@@ -1,13 +1,12 @@
 """Checks between settings that are each fine alone."""
 
 from gcnet_tf.config.schema import (
-    AugmentConfig,
     Config,
-    DataConfig,
     EvaluationConfig,
     ModelConfig,
     TrainConfig,
 )
+from gcnet_tf.config.schema_data import TAKE_CLASSES, AugmentConfig, DataConfig
 from gcnet_tf.errors import UserError
 
 # Labels are 8-bit images and 255 means "ignored".
@@ -51,17 +50,44 @@ def _validate_data(data: DataConfig) -> None:
         _require(
             folder.strip() != "", f'data.{name}: received ""; allowed: a folder\'s path'
         )
-    if data.dataset != "folder":
+    _validate_label_map(data.label_map, "data")
+    for index, source in enumerate(data.also):
+        where = f"data.also[{index}]"
+        _require(
+            source.root.strip() != "", f'{where}.root: received ""; allowed: a folder'
+        )
+        _require(
+            0 < len(source.splits) == len(set(source.splits)),
+            f"{where}.splits: received {list(source.splits)}; "
+            "allowed: train, val or both, each once",
+        )
+        _validate_label_map(source.label_map, where)
+    _validate_classes(data)
+
+
+def _validate_label_map(pairs: tuple[tuple[int, int], ...], where: str) -> None:
+    listed = [old for old, _ in pairs]
+    for index, old in enumerate(listed):
+        _require(
+            listed.index(old) == index,
+            f"{where}.label_map: received two pairs for the id {old}; "
+            "allowed: one for each",
+        )
+
+
+def _validate_classes(data: DataConfig) -> None:
+    if data.dataset not in TAKE_CLASSES:
         _require(
             not data.classes and not data.palette,
-            "data.classes and data.palette: received values, but only dataset "
-            f"'folder' takes them; leave them out, {data.dataset} brings its own",
+            "data.classes and data.palette: received values, but only the datasets "
+            f"{', '.join(TAKE_CLASSES)} take them; leave them out, {data.dataset} "
+            "brings its own",
         )
         return
     _require(
         2 <= len(data.classes) <= MAX_CLASSES,
-        f"data.classes: received {len(data.classes)} names; dataset 'folder' needs "
-        f"2 to {MAX_CLASSES}, in the order of the ids in the label images",
+        f"data.classes: received {len(data.classes)} names; dataset '{data.dataset}' "
+        f"needs 2 to {MAX_CLASSES}, in the order of the ids in the label images",
     )
     for index, name in enumerate(data.classes):
         _require(
@@ -92,6 +118,11 @@ def _validate_augment(augment: AugmentConfig) -> None:
         int(min(augment.base_scale) * low) >= 1,
         f"augment.base_scale: received {list(augment.base_scale)}, which the factor "
         f"{low} of augment.ratio_range shrinks to nothing; raise one of the two",
+    )
+    _require(
+        augment.photometric_distortion or not augment.photometric_on_device,
+        "augment.photometric_on_device: received true, but "
+        "augment.photometric_distortion is false, so that there is nothing to do there",
     )
 
 

@@ -147,6 +147,12 @@ def test_unknown_keys_are_refused_with_the_nearest_one(raw, wrong, nearest):
     [
         (minimal(augment={"ratio_range": [2, 0.5]}), ["augment.ratio_range"]),
         (
+            minimal(
+                augment={"photometric_distortion": False, "photometric_on_device": True}
+            ),
+            ["augment.photometric_on_device", "augment.photometric_distortion"],
+        ),
+        (
             minimal(augment={"base_scale": [100, 1], "ratio_range": [0.5, 1]}),
             ["augment.base_scale"],
         ),

@@ -1,0 +1,127 @@
+"""The settings of the data: where they come from, and what happens to them."""
+
+from dataclasses import dataclass
+
+from gcnet_tf.config.setting import setting
+
+DATASETS = ("voc12aug", "ade20k", "cityscapes", "shapes", "folder", "labelme", "cvat")
+# Those whose classes the configuration names; the others bring their own.
+TAKE_CLASSES = ("folder", "labelme", "cvat")
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """A further source of images for the classes of the main one."""
+
+    dataset: str = setting(
+        "folder", "Layout of the source, as in data.dataset.", choices=DATASETS
+    )
+    root: str = setting("", "Folder of the source images and labels; must be given.")
+    label_map: tuple[tuple[int, int], ...] = setting(
+        (),
+        "Pairs [id in the label files, class id or 255], as in data.label_map. A data "
+        "set with other classes of its own needs every id listed that its labels hold.",
+        at_least=0,
+        at_most=255,
+    )
+    splits: tuple[str, ...] = setting(
+        ("train",), "Which splits its images are added to.", choices=("train", "val")
+    )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data set, and where it lies."""
+
+    dataset: str = setting(
+        "folder", "Layout of the source, and with it the classes.", choices=DATASETS
+    )
+    root: str = setting(
+        "data/my_dataset",
+        "Folder of the source images and labels, as downloaded; a relative path "
+        "starts where the command is run.",
+    )
+    records: str = setting(
+        "data/tfrecords/my_dataset",
+        "Folder for the TFRecord files made from it; a relative path starts where "
+        "the command is run.",
+    )
+    check: bool = setting(
+        True,
+        "Training looks through the source before it converts it, and tells all that "
+        "is wrong at once, as scripts/check_data.py does.",
+    )
+    classes: tuple[str, ...] = setting(
+        (),
+        "Names of the 2 to 255 classes, 0 first; only for the datasets 'folder' (in "
+        "the order of their ids in the label images), 'labelme' and 'cvat' (named as "
+        "in the export).",
+    )
+    palette: tuple[tuple[int, int, int], ...] = setting(
+        (),
+        "One [red, green, blue] per class for pictures; only where `classes` are "
+        "given, and left empty there for automatic colours.",
+        at_least=0,
+        at_most=255,
+    )
+    label_map: tuple[tuple[int, int], ...] = setting(
+        (),
+        "Pairs [id in the label files, class id or 255], where 255 means not labelled; "
+        "ids that are not listed stay as they are. For cityscapes they are the ids of "
+        "*_labelIds.png, for cvat the lines of labelmap.txt, the first being 0.",
+        at_least=0,
+        at_most=255,
+    )
+    also: tuple[SourceConfig, ...] = setting(
+        (), "Further sources whose images are added, with the classes of this one."
+    )
+    val_share: float = setting(
+        0.2,
+        "Share of the images that is kept for val where an export of labelme or cvat "
+        "has no lists of its own; a hash of the name decides.",
+        above=0,
+        at_most=0.9,
+    )
+    allow_partial: bool = setting(
+        False,
+        "Take a published data set as it is although its number of images is not the "
+        "known one.",
+    )
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What happens to a training image, in this order."""
+
+    base_scale: tuple[int, int] = setting(
+        (2048, 512),
+        "Two bounds in pixels: an image is scaled to the largest size whose long side "
+        "is within the larger and whose short side is within the smaller.",
+        at_least=1,
+    )
+    ratio_range: tuple[float, float] = setting(
+        (0.5, 2.0),
+        "[lowest, highest] random factor that base_scale is multiplied by.",
+        above=0,
+    )
+    crop_size: tuple[int, int] = setting(
+        (512, 512), "[height, width] of the random crop, in pixels.", at_least=1
+    )
+    category_max_ratio: float = setting(
+        0.75,
+        "A crop is redrawn (10 times at most) while one class covers at least this "
+        "share of it; 1 accepts any crop.",
+        above=0,
+        at_most=1,
+    )
+    flip_probability: float = setting(
+        0.5, "Probability of mirroring left and right.", at_least=0, at_most=1
+    )
+    photometric_distortion: bool = setting(
+        True, "Random brightness, contrast, saturation and hue."
+    )
+    photometric_on_device: bool = setting(
+        False,
+        "Colours change inside the training step instead of the input pipeline: the "
+        "same change, and a fifth less work for a CPU that keeps a GPU waiting.",
+    )
