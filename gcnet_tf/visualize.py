@@ -1,4 +1,7 @@
-"""Pictures of predictions: overlays with a legend, and panels beside the truth."""
+"""Pictures of labels: overlays with a legend, panels beside the truth, sheets."""
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -8,6 +11,8 @@ Palette = tuple[tuple[int, int, int], ...]
 _MARGIN = 6
 # Legends under smaller pictures are hard to read.
 _MIN_SIDE = 512
+# Width and height of a picture on a sheet.
+_TILE = (240, 180)
 
 
 def colour(labels: np.ndarray, palette: Palette) -> np.ndarray:
@@ -57,9 +62,24 @@ def with_legend(
         (palette[index], f"{classes[index].strip()} {counts[index] / labels.size:.1%}")
         for index in order
     ]
-    height, width = picture.shape[:2]
-    font = ImageFont.load_default(size=max(11, min(22, width // 32)))
-    line = font.size + _MARGIN
+    font = _font(picture.shape[1] // 32)
+    return _with_entries(Image.fromarray(picture), entries, font)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size=max(11, min(22, size)))
+    assert isinstance(font, ImageFont.FreeTypeFont)  # what it is with a size
+    return font
+
+
+def _with_entries(
+    picture: Image.Image,
+    entries: list[tuple[tuple[int, int, int], str]],
+    font: ImageFont.FreeTypeFont,
+) -> Image.Image:
+    """The picture above lines of (colour, text)."""
+    width, height = picture.size
+    line = int(font.size) + _MARGIN
     places, x, y = [], _MARGIN, height + _MARGIN
     for _, text in entries:
         length = line + int(font.getlength(text)) + 2 * _MARGIN
@@ -73,13 +93,56 @@ def with_legend(
         for place, entry in zip(places, entries)
     ]
     canvas = Image.new("RGB", (max([width, *widths]), y + line), "white")
-    canvas.paste(Image.fromarray(picture), (0, 0))
+    canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
     for (x, y), (rgb, text) in zip(places, entries):
         side = font.size
         draw.rectangle([x, y, x + side, y + side], fill=tuple(rgb), outline="black")
         draw.text((x + line, y - 1), text, fill="black", font=font)
     return canvas
+
+
+def small_overlay(
+    image: np.ndarray, labels: np.ndarray, palette: Palette
+) -> Image.Image:
+    """An overlay at the size of a contact sheet's tile, for an image of any size."""
+    height, width = labels.shape
+    factor = min(_TILE[0] / width, _TILE[1] / height)
+    size = (max(1, int(width * factor)), max(1, int(height * factor)))
+    # Before painting, so that borders stay one pixel wide.
+    small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+    ids = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+    return Image.fromarray(overlay(np.asarray(small), np.asarray(ids), palette))
+
+
+def contact_sheet(
+    tiles: Sequence[tuple[str, Image.Image]],
+    classes: Sequence[str],
+    palette: Palette,
+) -> Image.Image:
+    """A grid of overlays, each with its name, above a legend.
+
+    Args:
+        tiles: one or more of (name, what `small_overlay` made).
+        classes: names for the legend.
+        palette: their colours.
+    """
+    num_columns = min(len(tiles), max(4, math.isqrt(len(tiles))))
+    num_rows = -(-len(tiles) // num_columns)
+    font = _font(12)
+    width = _TILE[0] + _MARGIN
+    height = _TILE[1] + int(font.size) + 2 * _MARGIN
+    sheet = Image.new("RGB", (num_columns * width, num_rows * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (name, tile) in enumerate(tiles):
+        row, column = divmod(number, num_columns)
+        x, y = column * width + _MARGIN // 2, row * height + _MARGIN // 2
+        sheet.paste(tile, (x, y))
+        while font.getlength(name) > _TILE[0]:
+            name = name[1:]  # the ends of file names differ, not the beginnings
+        draw.text((x, y + tile.height + 1), name, fill="black", font=font)
+    entries = [(rgb, name.strip()) for rgb, name in zip(palette, classes)]
+    return _with_entries(sheet, entries, font)
 
 
 def panel(
