@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.data.check import check_before_conversion
 from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
@@ -23,6 +24,7 @@ from gcnet_tf.metrics import Scores
 from gcnet_tf.models import build_model
 from gcnet_tf.predictor import predictor_from_model
 from gcnet_tf.training import checkpoints
+from gcnet_tf.training.class_weights import check_class_weights, class_weights
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.monitor import Monitor
 from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
@@ -44,7 +46,7 @@ def train(
 ) -> Path:
     """Trains the model that `config` describes and returns the run folder.
 
-    Records that are missing are made first.
+    Records that are missing are made first, from sources that are checked before.
 
     Args:
         config: the configuration.
@@ -69,9 +71,12 @@ def train(
             f"all {num_replicas} replicas together; it must be a multiple of "
             f"{num_replicas}."
         )
+    check_class_weights(config)
     # Before the run folder exists: data that is missing should leave no trace.
-    ensure_records(config)
-    training = _Training(config, run, strategy)
+    check_before_conversion(config)
+    manifests = ensure_records(config)
+    weights = class_weights(config, manifests["train"])
+    training = _Training(config, run, strategy, weights)
     try:
         training.loop(callbacks)
     except tf.errors.ResourceExhaustedError as error:
@@ -87,7 +92,9 @@ def train(
 class _Training:
     """A run in progress: the model, its optimiser, and where it stands."""
 
-    def __init__(self, config: Config, run: Path, strategy):
+    def __init__(
+        self, config: Config, run: Path, strategy, weights: tuple[float, ...] | None
+    ):
         self.config = config
         self.run = run
         self.strategy = strategy
@@ -97,7 +104,11 @@ class _Training:
             self.model = build_model(config)
             self.schedule, self.optimizer = _make_optimizer(config)
             self.optimizer.build(self.model.trainable_weights)
-        self.state: dict[str, Any] = {"iteration": 0, "best_miou": -1.0}
+        self.state: dict[str, Any] = {
+            "iteration": 0,
+            "best_miou": -1.0,
+            "evaluations_since_best": 0,
+        }
         with strategy.scope():
             origin = self._load()
         open_run(run, config)
@@ -106,8 +117,12 @@ class _Training:
             run, config.train.iterations, self.iteration, config.train.batch_size
         )
         self.monitor.say(origin)
+        if weights is not None:
+            pairs = zip(self.facts.classes, weights)
+            texts = ", ".join(f"{name.strip()} {weight:.3g}" for name, weight in pairs)
+            self.monitor.say(f"Class weights: {texts}.")
         self.train_step = make_train_step(
-            self.model, self.optimizer, strategy, config.train.auxiliary_weight
+            self.model, self.optimizer, strategy, config.train.auxiliary_weight, weights
         )
 
     def _load(self) -> str:
@@ -115,7 +130,8 @@ class _Training:
         checkpoint = newest_checkpoint(self.run)
         if checkpoint is None:
             return initialise(self.model, self.config)
-        self.state = checkpoints.restore_checkpoint(
+        # On top, because states of older versions lack an entry.
+        self.state |= checkpoints.restore_checkpoint(
             checkpoint, self.model, self.optimizer
         )
         return f"Loaded {checkpoint}."
@@ -143,14 +159,21 @@ class _Training:
                     )
                     if not last:
                         callback_list.on_epoch_begin(epoch + 1)
-                stopping = bool(stop_requested) or self.model.stop_training
+                stopping = (
+                    bool(stop_requested)
+                    or self.model.stop_training
+                    or self._has_stalled()
+                )
                 if last or stopping or self.iteration % settings.checkpoint_every == 0:
                     self._save()
                 if stop_requested:
                     raise Interrupted(f"at iteration {self.iteration}")
-                if stopping:
+                if self.model.stop_training:
                     self.monitor.say(f"Stopped by a callback at {self.iteration}.")
+                if stopping:
                     break
+        if self._has_stalled() and self.iteration < settings.iterations:
+            self._say_stalled()
         callback_list.on_train_end()
 
     def _announce(self) -> None:
@@ -165,7 +188,7 @@ class _Training:
 
     def _batches(self) -> Iterator[tuple[dict, float]]:
         """Yields the remaining batches with the seconds spent waiting for each."""
-        if self.iteration >= self.config.train.iterations:
+        if self.iteration >= self.config.train.iterations or self._has_stalled():
             return
         # Names are text, which no GPU holds; `_step` finds them when they are needed.
         dataset = training_dataset(self.config, self.iteration).map(_without_name)
@@ -215,14 +238,31 @@ class _Training:
         del predictor
         gc.collect()
         self.monitor.report_scores(self.iteration, scores, self.facts.classes)
+        self.state["evaluations_since_best"] += 1
         if scores.miou > self.state["best_miou"]:
             self.state["best_miou"] = scores.miou
+            self.state["evaluations_since_best"] = 0
             checkpoints.save_best(
                 self.run,
                 self.model,
                 {"iteration": self.iteration, **scores.to_dict(self.facts.classes)},
             )
         return scores
+
+    def _has_stalled(self) -> bool:
+        """Whether early stopping ends the run; only an evaluation changes that."""
+        patience = self.config.train.early_stopping
+        return patience is not None and (
+            self.state["evaluations_since_best"] >= patience
+        )
+
+    def _say_stalled(self) -> None:
+        number = self.state["evaluations_since_best"]
+        self.monitor.say(
+            f"Stopped early at iteration {self.iteration}: no better mIoU in "
+            f"{number} evaluation{'' if number == 1 else 's'}. To go on all the same: "
+            "--resume --set train.early_stopping=null"
+        )
 
     def _save(self) -> None:
         self.state["iteration"] = self.iteration

@@ -17,6 +17,8 @@ FREE_SETTINGS = {
     "train.init_from",
     "data.root",
     "data.records",
+    "data.check",
+    "train.early_stopping",
     "train.log_every",
     "train.evaluate_every",
     "train.checkpoint_every",

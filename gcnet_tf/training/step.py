@@ -1,10 +1,12 @@
 """One optimiser step under a strategy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 import tensorflow as tf
 
+from gcnet_tf.data.photometric import distort_batch
 from gcnet_tf.models import Segmentor
 from gcnet_tf.training.losses import cross_entropy
 
@@ -14,29 +16,35 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     strategy: tf.distribute.Strategy,
     auxiliary_weight: float,
+    class_weights: Sequence[float] | None = None,
 ) -> Callable[[dict], dict[str, tf.Tensor]]:
     """Returns a function from a distributed batch to the losses of the step.
 
     The losses are means over the global batch, `decode_loss` and the weighted
-    `auxiliary_loss`; the step minimises their sum.
+    `auxiliary_loss`; the step minimises their sum. `class_weights` hold for both.
     """
     num_replicas = strategy.num_replicas_in_sync
     weights = model.trainable_weights
     share_verdict = num_replicas > 1 and hasattr(optimizer, "dynamic_scale")
 
     def forward_and_backward(batch):
+        images = batch["image"]
+        if "distortion" in batch:  # augment.photometric_on_device
+            images = distort_batch(images, batch["distortion"], batch["valid_size"])
         with tf.GradientTape() as tape:
             outputs = model(
-                batch["image"],
+                images,
                 valid_size=batch["valid_size"],
                 dropout_seeds=batch["seed"],
                 training=True,
             )
-            losses = {"decode_loss": cross_entropy(outputs["logits"], batch["label"])}
+            loss_of = partial(
+                cross_entropy, labels=batch["label"], class_weights=class_weights
+            )
+            losses = {"decode_loss": loss_of(outputs["logits"])}
             if "aux_logits" in outputs:
-                losses["auxiliary_loss"] = auxiliary_weight * cross_entropy(
-                    outputs["aux_logits"], batch["label"]
-                )
+                auxiliary_loss = auxiliary_weight * loss_of(outputs["aux_logits"])
+                losses["auxiliary_loss"] = auxiliary_loss
             # The optimiser sums gradients over the replicas, which hold equally many
             # samples: the mean of their means is the mean over the global batch.
             loss = optimizer.scale_loss(tf.add_n(list(losses.values())) / num_replicas)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gcnet_tf.data.record_manifest import read_manifest
 from gcnet_tf.errors import UserError
+from gcnet_tf.metrics import Scores
 from gcnet_tf.models import build_model
 from gcnet_tf.training import Interrupted, train
+from gcnet_tf.training.class_weights import inverse_square_root
 from gcnet_tf.weights import WEIGHTS_FILE, list_checkpoints
 
 
@@ -256,3 +260,115 @@ def test_a_resumed_run_does_not_need_its_start(tiny_config, tmp_path):
     gone = f"model.backbone.pretrained={tmp_path}/gone.pth"
     train(tiny_config("train.iterations=2", gone), run, resume=True)
     assert f"Loaded {run}" in (run / "train.log").read_text()
+
+
+def scripted_scores(monkeypatch, mious):
+    """Lets the evaluations give these mIoU, one after the other."""
+    remaining = iter(mious)
+
+    def evaluate(predictor, split, on_sample):
+        miou = next(remaining)
+        return Scores(np.zeros(6), np.zeros(6), miou, miou, miou)
+
+    monkeypatch.setattr("gcnet_tf.training.loop.evaluate", evaluate)
+
+
+def test_early_stopping_is_at_the_same_place_after_a_resume(
+    tiny_config, tmp_path, monkeypatch
+):
+    scripted_scores(monkeypatch, [0.5, 0.4, 0.6, 0.6, 0.1, 0.7])
+    config = tiny_config(
+        "train.early_stopping=2", "train.evaluate_every=1", "train.iterations=6"
+    )
+    run = tmp_path / "run"
+
+    def stop(model):
+        model.stop_training = True
+
+    def last_state():
+        return json.loads((list_checkpoints(run)[-1] / "state.json").read_text())
+
+    # One evaluation at 4 has not improved on that at 3; equal is not better.
+    train(config, run, callbacks=[Do(4, stop)])
+    assert "Stopped early" not in (run / "train.log").read_text()
+    assert last_state()["evaluations_since_best"] == 1
+    train(config, run, resume=True)
+    assert [r["iteration"] for r in records(run, "val")] == [1, 2, 3, 4, 5]
+    text = (run / "train.log").read_text()
+    assert "Stopped early at iteration 5: no better mIoU in 2 evaluations." in text
+    assert last_state()["iteration"] == 5
+    assert json.loads((run / "best.json").read_text())["iteration"] == 3
+
+    train(config, run, resume=True)  # it has stopped, and stays so
+    assert last_state()["iteration"] == 5
+    more = tiny_config("train.evaluate_every=1", "train.iterations=6")
+    train(more, run, resume=True)  # as the message says
+    assert last_state() == {
+        "iteration": 6,
+        "best_miou": 0.7,
+        "evaluations_since_best": 0,
+    }
+
+
+def test_a_run_that_ends_has_not_stopped_early(tiny_config, tmp_path, monkeypatch):
+    scripted_scores(monkeypatch, [0.5, 0.4])
+    train(tiny_config("train.early_stopping=1"), tmp_path / "run")
+    assert "Stopped early" not in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_state_of_an_older_version_can_be_resumed(tiny_config, tmp_path, monkeypatch):
+    scripted_scores(monkeypatch, [0.5])
+    config = tiny_config("train.early_stopping=1", "train.iterations=1")
+    run = tmp_path / "run"
+    train(config, run)
+    path = list_checkpoints(run)[-1] / "state.json"
+    path.write_text(json.dumps({"iteration": 1, "best_miou": 0.5}))
+    train(config, run, resume=True)
+    assert "Resuming" in (run / "train.log").read_text()
+
+
+def test_class_weights_hold_for_both_losses(straight, tiny_config, tmp_path):
+    config = tiny_config("train.class_weights=[2,2,2,2,2,2]", "train.iterations=1")
+    train(config, tmp_path / "run")
+    plain, weighted = (
+        records(run, "train")[0] for run in (straight[0], tmp_path / "run")
+    )
+    for name in ("decode_loss", "auxiliary_loss"):
+        assert weighted[name] == pytest.approx(2 * plain[name], rel=1e-5)
+
+
+def test_automatic_class_weights_are_logged(straight, tiny_config, tmp_path):
+    config = tiny_config("train.class_weights=auto", "train.iterations=1")
+    train(config, tmp_path / "run")
+    text = (tmp_path / "run" / "train.log").read_text()
+    manifest = read_manifest(config.data.records, "train")
+    weights = inverse_square_root(manifest.class_histogram)
+    assert f"Class weights: background {weights[0]:.3g}, circle " in text
+    plain, weighted = (
+        records(run, "train")[0]["loss"] for run in (straight[0], tmp_path / "run")
+    )
+    assert weighted != pytest.approx(plain, rel=0.01)
+
+
+def test_a_wrong_number_of_class_weights_leaves_no_run_folder(tiny_config, tmp_path):
+    with pytest.raises(UserError, match="received 2 numbers for the 6 classes"):
+        train(tiny_config("train.class_weights=[1,2]"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("check", ["true", "false"])
+def test_a_bad_file_stops_before_the_run_folder(check, tiny_config, tmp_path):
+    root = tmp_path / "source"
+    shutil.copytree(tiny_config().data.root, root)
+    for name in ("train_00000", "train_00001"):
+        (root / "train" / "labels" / f"{name}.png").write_bytes(b"cut")
+    config = tiny_config(
+        f"data.root={root}", f"data.records={tmp_path / 'new'}", f"data.check={check}"
+    )
+    with pytest.raises(UserError) as error:
+        train(config, tmp_path / "run")
+    # The check finds both; conversion stops at the first.
+    named = [f"train_0000{index}.png" in str(error.value) for index in (0, 1)]
+    assert sum(named) == (2 if check == "true" else 1)
+    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.glob("new/*/manifest.json"))

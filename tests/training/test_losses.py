@@ -35,3 +35,15 @@ def test_ignored_pixels_have_no_gradient():
 
 def test_all_ignored_is_zero():
     assert cross_entropy(tf.constant(LOGITS), np.full_like(LABELS, 255)).numpy() == 0
+
+
+def test_class_weights_multiply_and_leave_the_divisor():
+    weights = (0.5, 2.0, 0.0, 1.0, 7.0)
+    probabilities = oracles.softmax(LOGITS)
+    total = -sum(
+        weights[label] * np.log(probabilities[place][label])
+        for place, label in np.ndenumerate(LABELS)
+        if label != 255
+    )
+    found = cross_entropy(tf.constant(LOGITS), LABELS, weights)
+    np.testing.assert_allclose(found, total / LABELS.size, rtol=1e-12)

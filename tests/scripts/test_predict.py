@@ -1,0 +1,75 @@
+"""scripts/predict.py for the test servers, with a tiny model of Cityscapes' classes."""
+
+import runpy
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import random_image, save_image
+from PIL import Image
+
+from gcnet_tf.config import load_config
+from gcnet_tf.errors import UserError
+from gcnet_tf.models import build_model
+from gcnet_tf.submission import SERVER_IDS
+from gcnet_tf.weights import save_weights
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "predict.py"
+SETTINGS = [
+    "model.backbone.depth=18",
+    "model.backbone.base_channels=4",
+    "model.head.channels=8",
+    "model.auxiliary.channels=8",
+    "evaluation.scale=[64,32]",
+]
+CITYSCAPES = "cityscapes_r50_512x1024_40k"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Weights, and two images in folders of their cities."""
+    folder = tmp_path_factory.mktemp("predict")
+    model = build_model(load_config(CITYSCAPES, SETTINGS))
+    save_weights(model, folder / "city.weights.h5")
+    for index, city in enumerate(("berlin", "munich")):
+        path = folder / "test" / city / f"{city}_000000_000019_leftImg8bit.png"
+        save_image(path, random_image(index))
+    return folder
+
+
+def predict(monkeypatch, folder, *arguments, cfg=CITYSCAPES):
+    """Runs the script in this process, which saves starting TensorFlow."""
+    model = ["--cfg", cfg, "--weights", folder / "city.weights.h5"]
+    settings = [part for text in SETTINGS for part in ("--set", text)]
+    command = [SCRIPT, *model, *settings, "--image", folder / "test", *arguments]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in command])
+    assert runpy.run_path(str(SCRIPT))["main"]() == 0
+
+
+def test_cityscapes_ids_in_a_zip(folder, tmp_path, monkeypatch):
+    predict(monkeypatch, folder, "--out", tmp_path / "ids")
+    names = [f"{c}_000000_000019_leftImg8bit" for c in ("berlin", "munich")]
+    both = [f"{name}{end}" for name in names for end in (".png", "_overlay.png")]
+    assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == both
+
+    archive = tmp_path / "test.zip"
+    server = ["--format", "cityscapes", "--zip", archive]
+    predict(monkeypatch, folder, "--out", tmp_path / "server", *server)
+    files = sorted((tmp_path / "server").iterdir())
+    assert [path.stem for path in files] == names
+    for path in files:
+        ours = np.asarray(Image.open(tmp_path / "ids" / path.name))
+        image = Image.open(path)
+        assert image.mode == "L"
+        expected = np.array(SERVER_IDS["cityscapes"])[ours]
+        np.testing.assert_array_equal(np.asarray(image), expected)
+    with zipfile.ZipFile(archive) as content:
+        assert content.namelist() == [path.name for path in files]
+
+
+def test_a_format_of_another_data_set_is_refused(folder, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="ade20k: received a model of the data set 'ci"):
+        predict(monkeypatch, folder, "--out", tmp_path / "out", "--format", "ade20k")
+    assert not (tmp_path / "out").exists()
