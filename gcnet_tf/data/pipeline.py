@@ -6,11 +6,13 @@ epoch about the order. A stream that starts at iteration t therefore equals one 
 started at 0 and has reached t, which makes a resumed run equal an uninterrupted one.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
-from gcnet_tf.config import Config
+from gcnet_tf.config import AugmentConfig, Config
 from gcnet_tf.data import records, transforms
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.record_manifest import Manifest
@@ -36,39 +38,74 @@ def training_dataset(config: Config, start_iteration: int = 0) -> tf.data.Datase
         "image" uint8 RGB (batch, height, width, 3), zero where padded;
         "label" uint8 (batch, height, width), 255 where padded or ignored;
         "valid_size" int32 (batch, 2), height and width without the padding;
-        "name" string (batch,); "seed" int32 (batch, 2), what `transforms.augment` took.
+        "name" string (batch,); "seed" int32 (batch, 2), what `transforms.augment` took;
+        under augment.photometric_on_device "distortion", a `photometric.Distortion`
+        with fields (batch,) that is still to be applied.
 
     Raises:
         UserError: if the records are missing, empty or of another data set.
     """
-    manifest = matching_manifest(config, "train")
-    seed = config.train.seed
     settings = config.augment
-    first_sample = start_iteration * config.train.batch_size
 
-    def make_sample(index, serialized):
-        sample = records.decode_sample(records.parse_example(serialized))
-        sample_seed = tf.stack([seed, tf.cast(index, tf.int32)])
-        augmented = transforms.augment(
+    def make_sample(example: dict, seed: tf.Tensor) -> dict:
+        sample = records.decode_sample(example)
+        sample = transforms.augment(
             sample["image"],
             sample["label"],
-            sample_seed,
-            base_scale=settings.base_scale,
-            ratio_range=settings.ratio_range,
-            crop_size=settings.crop_size,
-            category_max_ratio=settings.category_max_ratio,
-            flip_probability=settings.flip_probability,
-            photometric_distortion=settings.photometric_distortion,
+            seed,
+            **crop_settings(settings),
+            photometric_distortion=(
+                settings.photometric_distortion and not settings.photometric_on_device
+            ),
         )
-        return {**augmented, "name": sample["name"], "seed": sample_seed}
+        if settings.photometric_on_device:
+            sample["distortion"] = transforms.distortion_of(seed)
+        return sample
+
+    return sample_batches(config, make_sample, start_iteration)
+
+
+def crop_settings(augment: AugmentConfig) -> dict[str, Any]:
+    """What `transforms.make_plan` takes beside the label and the seed."""
+    names = (
+        "base_scale",
+        "ratio_range",
+        "crop_size",
+        "category_max_ratio",
+        "flip_probability",
+    )
+    return {name: getattr(augment, name) for name in names}
+
+
+def sample_batches(
+    config: Config,
+    make_sample: Callable[[dict, tf.Tensor], dict],
+    start_iteration: int = 0,
+) -> tf.data.Dataset:
+    """The endless stream of batches of what `make_sample` makes.
+
+    Args:
+        config: names the records, the seed and the size of the batches.
+        make_sample: from a parsed example and the sample's seed, int32 (2,), to
+            features; "name" and "seed" are added to them.
+        start_iteration: number of the first batch.
+    """
+    manifest = matching_manifest(config, "train")
+    seed, batch_size = config.train.seed, config.train.batch_size
+
+    def numbered_sample(index, serialized):
+        example = records.parse_example(serialized)
+        sample_seed = tf.stack([seed, tf.cast(index, tf.int32)])
+        sample = make_sample(example, sample_seed)
+        return {**sample, "name": example["name"], "seed": sample_seed}
 
     dataset = _numbered_records(
-        _shard_paths(config, manifest), manifest, seed, first_sample
+        _shard_paths(config, manifest), manifest, seed, start_iteration * batch_size
     )
     dataset = dataset.map(
-        make_sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        numbered_sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    dataset = dataset.batch(config.train.batch_size, drop_remainder=True)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

@@ -12,7 +12,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from gcnet_tf.data import packed
+
 PADDING = -1
+
+_shift = tf.bitwise.right_shift
 
 
 class Taps(NamedTuple):
@@ -65,19 +69,29 @@ def linear_column_taps(
     )
 
 
-def mix(image: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
-    """OpenCV's 8-bit bilinear interpolation: columns first, then rows; uint8."""
-    first = tf.cast(tf.gather(image, columns.first, axis=1), tf.int32)
-    second = tf.cast(tf.gather(image, columns.second, axis=1), tf.int32)
-    mixed = (
-        first * columns.first_weight[:, tf.newaxis]
-        + second * columns.second_weight[:, tf.newaxis]
-    )
-    shift = tf.bitwise.right_shift
-    mixed = shift(mixed, 4)
-    first = tf.gather(mixed, rows.first) * rows.first_weight[:, None, None]
-    second = tf.gather(mixed, rows.second) * rows.second_weight[:, None, None]
-    return tf.cast(shift(shift(first, 16) + shift(second, 16) + 2, 2), tf.uint8)
+def mix(pixels: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
+    """OpenCV's 8-bit bilinear interpolation: columns first, then rows.
+
+    Args:
+        pixels: packed RGB, int32 (source height, source width).
+
+    Returns:
+        Packed RGB, int32 (number of rows, number of columns).
+    """
+    left = tf.gather(pixels, columns.first, axis=1)
+    right = tf.gather(pixels, columns.second, axis=1)
+    upper = _mix_channels(left, right, rows.first, rows.first_weight, columns)
+    lower = _mix_channels(left, right, rows.second, rows.second_weight, columns)
+    return packed.join(*(_shift(u + l + 2, 2) for u, l in zip(upper, lower)))
+
+
+def _mix_channels(left, right, row, weight, columns):
+    """What one of both source rows adds to each output row, per channel."""
+    for one, other in zip(
+        packed.split(tf.gather(left, row)), packed.split(tf.gather(right, row))
+    ):
+        mixed = one * columns.first_weight + other * columns.second_weight
+        yield _shift(_shift(mixed, 4) * weight[:, tf.newaxis], 16)
 
 
 def _step(full_size: tf.Tensor, source_size: tf.Tensor) -> tf.Tensor:

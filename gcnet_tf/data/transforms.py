@@ -11,15 +11,15 @@ All functions work eagerly and inside `tf.data`; the same seed gives the same re
 Seeds are int32 or int64 of shape (2,).
 """
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
-from gcnet_tf.data import photometric, resample
+from gcnet_tf.data import packed, photometric, render, resample
 from gcnet_tf.data.catalog import IGNORE_LABEL
 
 # A crop is checked this often; the box drawn after that is taken unchecked.
 NUM_CROP_CHECKS = 10
-
-_BUCKETS = [2**exponent for exponent in range(8, 17)]
 
 
 def augment(
@@ -52,6 +52,49 @@ def augment(
         "label" uint8 crop_size with 255 there, "valid_size" int32 (2,) height, width.
     """
     image, label = tf.convert_to_tensor(image), tf.convert_to_tensor(label)
+    plan = make_plan(
+        label,
+        seed,
+        base_scale=base_scale,
+        ratio_range=ratio_range,
+        crop_size=crop_size,
+        category_max_ratio=category_max_ratio,
+        flip_probability=flip_probability,
+    )
+    distortion = plan.distortion if photometric_distortion else None
+    image, label = render.render(image, label, plan.window, distortion)
+    image.set_shape((*crop_size, 3))
+    label.set_shape(crop_size)
+    return {"image": image, "label": label, "valid_size": plan.valid_size}
+
+
+class Plan(NamedTuple):
+    """All random choices for one sample."""
+
+    full_size: tf.Tensor
+    """int32 (2,), height and width that the whole image is resized to."""
+    corner: tf.Tensor
+    """int32 (2,), top and left of the crop in it."""
+    valid_size: tf.Tensor
+    """int32 (2,), height and width of the crop without padding."""
+    flip: tf.Tensor
+    """bool"""
+    window: render.Window
+    """What each pixel of the crop is made of."""
+    distortion: photometric.Distortion
+
+
+def make_plan(
+    label: tf.Tensor,
+    seed: tf.Tensor,
+    *,
+    base_scale: tuple[int, int],
+    ratio_range: tuple[float, float],
+    crop_size: tuple[int, int],
+    category_max_ratio: float,
+    flip_probability: float,
+) -> Plan:
+    """Makes the choices of `augment`, which take no image, only its label."""
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
     source_size = tf.shape(label)
     scale = random_scale(seeds[0], base_scale, ratio_range)
@@ -61,24 +104,15 @@ def augment(
     valid_size = tf.minimum(full_size, crop_size)
     rows = window_positions(corner[0], valid_size[0], crop_size[0])
     columns = window_positions(corner[1], valid_size[1], crop_size[1], flip)
+    window = render.make_window(rows, columns, full_size, source_size)
+    distortion = distortion_of(seed)
+    return Plan(full_size, corner, valid_size, flip, window, distortion)
 
-    taps = (
-        resample.linear_row_taps(rows, full_size[0], source_size[0]),
-        resample.linear_column_taps(columns, full_size[1], source_size[1]),
-    )
-    label_indices = (
-        resample.nearest_index(rows, full_size[0], source_size[0]),
-        resample.nearest_index(columns, full_size[1], source_size[1]),
-    )
-    distortion = (
-        photometric.draw_distortion(seeds[3]) if photometric_distortion else None
-    )
-    image, label = _compiled_render(
-        *_needed_region(image, label, taps, label_indices), distortion
-    )
-    image.set_shape((*crop_size, 3))
-    label.set_shape(crop_size)
-    return {"image": image, "label": label, "valid_size": valid_size}
+
+def distortion_of(seed: tf.Tensor) -> photometric.Distortion:
+    """The change of colours that `augment` makes with this seed."""
+    seeds = tf.random.experimental.stateless_split(seed, 4)
+    return photometric.draw_distortion(seeds[3])
 
 
 def random_scale(
@@ -146,9 +180,10 @@ def choose_crop(
     if category_max_ratio >= 1:
         return corners[0]
     valid_size = tf.minimum(full_size, crop_size)
+    runs = _label_runs(label)
 
     def is_rejected(check):
-        counts = _class_counts(label, full_size, corners[check], valid_size)
+        counts = _class_counts(runs, full_size, corners[check], valid_size)
         return tf.logical_not(_is_balanced(counts, category_max_ratio))
 
     def go_on(check):
@@ -216,7 +251,7 @@ def resize_window(
     Equal to `cv2.resize(image, …, INTER_LINEAR)` followed by slicing.
 
     Args:
-        image: uint8 (source height, source width, channels).
+        image: uint8 RGB (source height, source width, 3).
         full_size: int32 (2,), height and width that the whole image is resized to.
         top: of the window in the resized image.
         left: of the window in the resized image.
@@ -224,94 +259,65 @@ def resize_window(
         width: of the window; columns outside of the resized image are zero.
 
     Returns:
-        uint8 (height, width, channels).
+        uint8 RGB (height, width, 3).
     """
     full_size = tf.convert_to_tensor(full_size)
     source_size = tf.shape(image)
     rows = window_positions(top, full_size[0] - top, height)
     columns = window_positions(left, full_size[1] - left, width)
-    return resample.mix(
-        image,
-        resample.linear_row_taps(rows, full_size[0], source_size[0]),
-        resample.linear_column_taps(columns, full_size[1], source_size[1]),
+    window = render.make_window(rows, columns, full_size, source_size)
+    return packed.unpack(
+        resample.mix(packed.pack(image), window.row_taps, window.column_taps)
     )
 
 
-def _needed_region(image, label, taps, label_indices):
-    """Cuts away what no output pixel needs, pads, and shifts the indices to match.
+class _Runs(NamedTuple):
+    """A label as runs of one value within a row, in reading order."""
 
-    XLA compiles once per shape; padding to a power of two leaves it a handful of them.
-    """
-    new_taps, new_indices, slices, paddings = [], [], [], []
-    for axis_taps, label_index in zip(taps, label_indices):
-        # Where there is padding the window holds all of this axis, so that the start is
-        # 0 and the indices that stand for padding stay in range.
-        nearest = tf.maximum(label_index, 0)
-        start = tf.minimum(tf.reduce_min(axis_taps.first), tf.reduce_min(nearest))
-        stop = tf.maximum(tf.reduce_max(axis_taps.second), tf.reduce_max(nearest)) + 1
-        slices.append(slice(start, stop))
-        paddings.append((0, _bucket(stop - start) - (stop - start)))
-        new_taps.append(
-            axis_taps._replace(
-                first=axis_taps.first - start, second=axis_taps.second - start
-            )
-        )
-        new_indices.append(
-            tf.where(label_index < 0, resample.PADDING, label_index - start)
-        )
-    image = tf.pad(image[slices[0], slices[1]], (*paddings, (0, 0)))
-    label = tf.pad(label[slices[0], slices[1]], paddings)
-    return image, label, tuple(new_taps), tuple(new_indices)
+    value: tf.Tensor
+    """int32 (number,)"""
+    row: tf.Tensor
+    """int64 (number,)"""
+    start: tf.Tensor
+    """int64 (number,), its first column."""
+    stop: tf.Tensor
+    """int64 (number,), the column behind its last."""
+    size: tf.Tensor
+    """int32 (2,), height and width of the label."""
 
 
-def _bucket(size: tf.Tensor) -> tf.Tensor:
-    """The next power of two, at least 256."""
-    buckets = tf.constant(_BUCKETS)
-    return buckets[tf.searchsorted(buckets, [size])[0]]
+def _label_runs(label: tf.Tensor) -> _Runs:
+    """Finds the runs: a few thousand stand for the pixels of a usual label."""
+    size = tf.shape(label)
+    width = tf.cast(size[1], tf.int64)
+    starts = tf.pad(
+        label[:, 1:] != label[:, :-1], ((0, 0), (1, 0)), constant_values=True
+    )
+    place = tf.where(tf.reshape(starts, [-1]))[:, 0]
+    end = tf.concat([place[1:], [tf.size(label, tf.int64)]], axis=0)
+    start = place % width
+    value = tf.cast(tf.gather(tf.reshape(label, [-1]), place), tf.int32)
+    return _Runs(value, place // width, start, start + end - place, size)
 
 
-def _render(image, label, taps, label_indices, distortion):
-    """Computes every pixel of the sample; static shapes, so that XLA can compile it."""
-    rows, columns = label_indices
-    valid = (rows >= 0)[:, tf.newaxis] & (columns >= 0)[tf.newaxis, :]
-    image = resample.mix(image, *taps)
-    if distortion is not None:
-        # The reference changes colours before it pads: padding is zero again after it.
-        image = photometric.distort(image, distortion)
-        image = tf.where(valid[..., tf.newaxis], image, tf.constant(0, tf.uint8))
-    label = tf.gather(label, tf.maximum(rows, 0))
-    label = tf.gather(label, tf.maximum(columns, 0), axis=1)
-    return image, tf.where(valid, label, tf.constant(IGNORE_LABEL, tf.uint8))
-
-
-# As one XLA kernel this is 4 to 5 times faster than op by op: nothing but the result is
-# written to memory. The random numbers are drawn outside, because XLA's may differ.
-_compiled_render = tf.function(_render, jit_compile=True, reduce_retracing=True)
-
-
-def _class_counts(label, full_size, corner, valid_size):
+def _class_counts(runs, full_size, corner, valid_size):
     """Pixels per label value in a window of the resized label; int32 (256,).
 
-    The resized label repeats (or skips) source rows and columns: rows are gathered, and
-    columns are weighted by how often they appear.
+    The resized label repeats (or skips) source rows and columns, so a run counts by how
+    many of the window's rows and columns are made of its own.
     """
-    source_size = tf.shape(label)
-    rows, columns = (
-        resample.nearest_index(
-            window_positions(corner[axis], valid_size[axis], valid_size[axis]),
-            full_size[axis],
-            source_size[axis],
-        )
-        for axis in range(2)
-    )
-    start, stop = columns[0], columns[-1] + 1
-    region = tf.gather(label[:, start:stop], rows)
-    repeats = tf.math.bincount(columns - start, minlength=stop - start)
+    before = []
+    for axis in range(2):
+        positions = window_positions(corner[axis], valid_size[axis], valid_size[axis])
+        source = resample.nearest_index(positions, full_size[axis], runs.size[axis])
+        # How many positions are made of source rows (or columns) before each.
+        edges = tf.range(runs.size[axis] + 1)
+        before.append(tf.searchsorted(source, edges))
+    repeats = tf.gather(before[0][1:] - before[0][:-1], runs.row)
+    columns = tf.gather(before[1], runs.stop) - tf.gather(before[1], runs.start)
     # tf.math.bincount would first look for the largest value.
     return tf.raw_ops.DenseBincount(
-        input=tf.reshape(tf.cast(region, tf.int32), [-1]),
-        size=256,
-        weights=tf.reshape(tf.broadcast_to(repeats, tf.shape(region)), [-1]),
+        input=runs.value, size=256, weights=repeats * columns
     )
 
 

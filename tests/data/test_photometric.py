@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from gcnet_tf.data import photometric
 
-NUM_DRAWS = 4000
+NUM_DRAWS = 10_000
 
 
 def all_colors():
@@ -37,9 +37,19 @@ def reference_convert(image, alpha=1.0, beta=0.0):
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+def to_hsv(image):
+    channels = tf.unstack(tf.cast(image, tf.float32), axis=-1)
+    return photometric.rgb_to_hsv(*channels)
+
+
+def to_rgb(hue, saturation, value):
+    channels = photometric.hsv_to_rgb(hue, saturation, value)
+    return tf.cast(tf.stack(channels, axis=-1), tf.uint8)
+
+
 @tf.function(jit_compile=True)
 def compiled_hsv(image):
-    return tf.cast(tf.concat(photometric.rgb_to_hsv(image), axis=-1), tf.uint8)
+    return tf.cast(tf.stack(to_hsv(image), axis=-1), tf.uint8)
 
 
 def test_forward_equals_opencv_for_all_colors():
@@ -50,7 +60,7 @@ def test_forward_equals_opencv_for_all_colors():
 
 def test_forward_uncompiled_equals_opencv():
     image = random_image(300, 300)
-    hsv = tf.concat(photometric.rgb_to_hsv(image), axis=-1).numpy()
+    hsv = tf.stack(to_hsv(image), axis=-1).numpy()
     np.testing.assert_array_equal(hsv, cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
 
 
@@ -59,8 +69,8 @@ def test_inverse_follows_the_truncating_formula(compiled):
     grid = np.meshgrid(
         np.arange(180), np.arange(0, 256, 3), np.arange(256), indexing="ij"
     )
-    hue, saturation, value = (axis.reshape(-1, 1).astype(np.float32) for axis in grid)
-    function = tf.function(photometric.hsv_to_rgb, jit_compile=compiled)
+    hue, saturation, value = (axis.ravel().astype(np.float32) for axis in grid)
+    function = tf.function(to_rgb, jit_compile=compiled)
     rgb = function(hue, saturation, value).numpy().astype(int)
 
     expected = np.trunc(_sector_table(hue, saturation, value)).astype(int)
@@ -89,13 +99,13 @@ def _sector_table(hue, saturation, value):
     ]
     sector = sector.astype(int)
     rgb = [np.choose(sector, [row[channel] for row in table]) for channel in range(3)]
-    return np.concatenate(rgb, axis=-1) * np.float32(255)
+    return np.stack(rgb, axis=-1) * np.float32(255)
 
 
 def test_inverse_is_within_one_level_of_opencv():
     hsv = random_image(64, 256)
     hsv[..., 0] %= 180
-    rgb = photometric.hsv_to_rgb(*tf.split(tf.cast(hsv, tf.float32), 3, axis=-1))
+    rgb = to_rgb(*tf.unstack(tf.cast(hsv, tf.float32), axis=-1))
     expected = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     assert np.abs(rgb.numpy().astype(int) - expected).max() <= 1
 
@@ -248,3 +258,20 @@ def test_hue_shift_takes_each_of_36_values_equally_often(draws):
     assert values.tolist() == list(range(-18, 18))
     expected = NUM_DRAWS / 36
     assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_a_batch_on_the_device_equals_image_by_image():
+    """With padding, and each image with its own draws."""
+    seeds = tf.stack([tf.zeros(24, tf.int32), tf.range(24)], axis=1)
+    each = [photometric.draw_distortion(seed) for seed in seeds]
+    batched = photometric.Distortion(*(tf.stack(field) for field in zip(*each)))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (24, 40, 48, 3), np.uint8)
+    sizes = np.stack([rng.integers(20, 41, 24), rng.integers(20, 49, 24)], axis=1)
+    found = tf.function(photometric.distort_batch)(images, batched, sizes).numpy()
+    for image, distortion, (height, width), result in zip(images, each, sizes, found):
+        expected = np.zeros_like(image)
+        expected[:height, :width] = photometric.distort(image, distortion).numpy()[
+            :height, :width
+        ]
+        np.testing.assert_array_equal(result, expected)

@@ -1,5 +1,6 @@
 """The training stream as a pure function of (seed, iteration); evaluation in order."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from gcnet_tf.config import config_from_dict
-from gcnet_tf.data import pipeline, records
+from gcnet_tf.data import photometric, pipeline, records
 from gcnet_tf.data.catalog import dataset_facts
 from gcnet_tf.data.folders import Pair
 from gcnet_tf.errors import UserError
@@ -71,6 +72,11 @@ def make_config(records_folder, *, batch_size=4, seed=0, classes=CLASSES):
             "train": {"batch_size": batch_size, "seed": seed},
         }
     )
+
+
+def with_augment(config, **changes):
+    augment = dataclasses.replace(config.augment, **changes)
+    return dataclasses.replace(config, augment=augment)
 
 
 def batches(config, num_batches, start_iteration=0):
@@ -148,6 +154,21 @@ def test_samples_know_their_seed_and_differ_between_epochs(records_folder):
     np.testing.assert_array_equal(seeds, expected)
     images = [dict(zip(batch["name"].tolist(), batch["image"])) for batch in stream]
     assert any((images[0][name] != images[1][name]).any() for name in images[0])
+
+
+def test_colours_changed_on_the_device_are_the_same(records_folder):
+    config = make_config(records_folder)
+    on_device = with_augment(config, photometric_on_device=True)
+    plain = with_augment(config, photometric_distortion=False)
+    streams = [batches(each, 4) for each in (config, on_device, plain)]
+    for expected, batch, undistorted in zip(*streams):
+        np.testing.assert_array_equal(batch["image"], undistorted["image"])
+        distortion = photometric.Distortion(*batch.pop("distortion"))
+        found = photometric.distort_batch(
+            batch["image"], distortion, batch["valid_size"]
+        )
+        assert (found.numpy() != undistorted["image"]).any()
+        assert_same_batches([{**batch, "image": found.numpy()}], [expected])
 
 
 def test_static_shapes_and_types(records_folder):

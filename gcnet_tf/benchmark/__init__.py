@@ -1,0 +1,1 @@
+"""Measurements, always of two things side by side in one run: ratios and medians."""

@@ -1,0 +1,139 @@
+"""Other ways to build the input pipeline, each measured against the one in use.
+
+All read the same records with the same seeds, so that the random choices and with them
+the work are the same.
+"""
+
+import tensorflow as tf
+
+from gcnet_tf.config import Config
+from gcnet_tf.data import packed, photometric, records, render, resample, transforms
+from gcnet_tf.data.pipeline import crop_settings, sample_batches
+
+# Upsampling a JPEG's colours takes neighbours from beyond the box.
+_MARGIN = 2
+
+
+def dataset(config: Config, name: str) -> tf.data.Dataset:
+    """The training stream in the way `name` of `LEADS`."""
+    make = _MAKERS[name]
+
+    def make_sample(example, seed):
+        decoded = records.decode_sample(example)
+        label = decoded["label"]
+        plan = transforms.make_plan(label, seed, **crop_settings(config.augment))
+        # TensorFlow drops the decoding where `make` takes the file's content instead.
+        image, label = make(example["image"], decoded["image"], label, plan)
+        size = config.augment.crop_size
+        image.set_shape((*size, 3))
+        label.set_shape(size)
+        return {"image": image, "label": label, "valid_size": plan.valid_size}
+
+    return sample_batches(config, make_sample)
+
+
+def _whole_image(content, image, label, plan):
+    """As the reference does: enlarge everything, then cut."""
+    height, width = tf.unstack(plan.full_size)
+    everything = render.make_window(
+        tf.range(height), tf.range(width), plan.full_size, tf.shape(label)
+    )
+    pixels = packed.pack(image)
+    pixels = resample.mix(pixels, everything.row_taps, everything.column_taps)
+    label = tf.gather(label, everything.label_rows)
+    label = tf.gather(label, everything.label_columns, axis=1)
+
+    (top, left), (bottom, right) = (
+        tf.unstack(corner) for corner in (plan.corner, plan.corner + plan.valid_size)
+    )
+    pixels, label = pixels[top:bottom, left:right], label[top:bottom, left:right]
+    pixels, label = tf.cond(
+        plan.flip, lambda: (pixels[:, ::-1], label[:, ::-1]), lambda: (pixels, label)
+    )
+    pixels = _distort_op_by_op(pixels, plan.distortion)
+    rows, columns = tf.unstack(tf.shape(plan.window.label_rows)[0] - plan.valid_size)
+    return (
+        tf.pad(packed.unpack(pixels), ((0, rows), (0, columns), (0, 0))),
+        tf.pad(label, ((0, rows), (0, columns)), constant_values=255),
+    )
+
+
+def _op_by_op(content, image, label, plan):
+    """The same functions as in use, not compiled."""
+    image, label, window = render.needed_region(image, label, plan.window)
+    pixels = resample.mix(packed.pack(image), window.row_taps, window.column_taps)
+    return render.finish(_distort_op_by_op(pixels, plan.distortion), label, window)
+
+
+def _distort_op_by_op(pixels, distortion):
+    for wanted, step, amount in photometric.steps_of(distortion):
+        pixels = tf.cond(wanted, lambda: step(pixels, amount), lambda: pixels)
+    return pixels
+
+
+def _colours_first(content, image, label, plan):
+    """Colours are changed before enlarging: fewer pixels, other rounding."""
+    image, label, window = render.needed_region(image, label, plan.window)
+    pixels = photometric.distort_packed(packed.pack(image), plan.distortion)
+    return render.render_region(pixels, label, window, None)
+
+
+def _cropping_decoder(content, image, label, plan):
+    """Decodes the part of a JPEG that the crop needs."""
+    rows, _, row_taps, label_rows = render.needed_lines(
+        plan.window.row_taps, plan.window.label_rows
+    )
+    columns, _, column_taps, label_columns = render.needed_lines(
+        plan.window.column_taps, plan.window.label_columns
+    )
+    left = tf.maximum(columns.start - _MARGIN, 0)
+    right = tf.minimum(columns.stop + _MARGIN, tf.shape(label)[1])
+    box = tf.stack([rows.start, left, rows.stop - rows.start, right - left])
+    image = tf.image.decode_and_crop_jpeg(
+        content, box, channels=3, dct_method="INTEGER_ACCURATE"
+    )[:, columns.start - left :]
+    window = render.Window(row_taps, column_taps, label_rows, label_columns)
+    label = label[rows, columns.start : right]
+    return render.render(image, label, window, plan.distortion)
+
+
+def _no_colours(content, image, label, plan):
+    """What is left to do where the training step changes the colours."""
+    return render.render(image, label, plan.window, None)
+
+
+def _scaled_decoder(content, image, label, plan):
+    """Decodes at half the size what is shrunk to that or less; other pixels."""
+    shrunk = tf.reduce_all(2 * plan.full_size <= tf.shape(label))
+    image = tf.cond(
+        shrunk,
+        lambda: tf.io.decode_jpeg(
+            content, channels=3, ratio=2, dct_method="INTEGER_ACCURATE"
+        ),
+        lambda: image,
+    )
+    image.set_shape((None, None, 3))
+    step = tf.where(shrunk, 2, 1)
+    label = label[::step, ::step]
+    label.set_shape((None, None))
+    height, width = plan.window.label_rows.shape[0], plan.window.label_columns.shape[0]
+    top, left = tf.unstack(plan.corner)
+    num_rows, num_columns = tf.unstack(plan.valid_size)
+    window = render.make_window(
+        transforms.window_positions(top, num_rows, height),
+        transforms.window_positions(left, num_columns, width, plan.flip),
+        plan.full_size,
+        tf.shape(label),
+    )
+    return render.render(image, label, window, plan.distortion)
+
+
+_MAKERS = {
+    "whole image, op by op": _whole_image,
+    "needed region, op by op": _op_by_op,
+    "colours before enlarging": _colours_first,
+    "cropping decoder": _cropping_decoder,
+    "scaled decoder": _scaled_decoder,
+    "colours on the device": _no_colours,
+}
+LEADS = tuple(_MAKERS)

@@ -1,0 +1,105 @@
+"""Processes that produce images for so many seconds when asked, pinned to one core."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gcnet_tf.errors import UserError
+
+# Caches are cold after another process had the core.
+_WARM_UP_SHARE = 0.1
+
+
+class Measurement(NamedTuple):
+    """One answer of a worker."""
+
+    images: int
+    wall: float
+    """Seconds on the clock."""
+    cpu: float
+    """Seconds that the process, all its threads together, had a core."""
+    memory: float
+    """Resident memory of the process at the end, MB."""
+
+    @property
+    def rate(self) -> float:
+        """Images per second of a core."""
+        return self.images / self.cpu
+
+
+class Worker:
+    """A process that answers every line `NAME SECONDS` with a `Measurement` in JSON.
+
+    Between measurements it is stopped, so that it neither disturbs others nor works
+    ahead. That holds for the process only: give each stream of one that reads ahead a
+    process of its own.
+    """
+
+    def __init__(self, command: Sequence[object]):
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")
+        self._process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+
+    def measure(self, name: str, seconds: float) -> Measurement:
+        """Lets the worker run the stream `name`, alone, for so long."""
+        assert self._process.stdin and self._process.stdout
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.stdin.write(f"{name} {seconds}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended; the answer below is empty then
+        answer = self._process.stdout.readline()
+        if not answer:
+            self._errors.seek(0)
+            raise UserError(
+                f"The process that measures '{name}' ended: "
+                f"{self._errors.read()[-2000:].strip() or 'it said nothing'}"
+            )
+        self._process.send_signal(signal.SIGSTOP)
+        return Measurement(**json.loads(answer))
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+
+def serve(streams: dict[str, Callable[[], int]]) -> None:
+    """A worker's side: answers until the input ends.
+
+    Args:
+        streams: by name, functions that produce one batch and return its length.
+    """
+    for line in sys.stdin:
+        name, seconds = line.rsplit(maxsplit=1)
+        _work(streams[name], _WARM_UP_SHARE * float(seconds))
+        images, wall, cpu = _work(streams[name], float(seconds))
+        measurement = Measurement(images, wall, cpu, _resident_memory())
+        print(json.dumps(measurement._asdict()), flush=True)
+
+
+def _work(produce: Callable[[], int], seconds: float) -> tuple[int, float, float]:
+    wall, cpu, images = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() - wall < seconds or not images:
+        images += produce()
+    return images, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _resident_memory() -> float:
+    with open("/proc/self/statm") as file:
+        num_pages = int(file.read().split()[1])
+    return num_pages * 4096 / 1e6

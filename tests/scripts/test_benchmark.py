@@ -1,0 +1,23 @@
+"""The benchmark's command line, on wrong input; measuring itself is not tested."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--rounds", "0"), "--rounds 0 and --seconds 4.0"),
+        (("--seconds", "0"), "--rounds 5 and --seconds 0.0"),
+    ],
+)
+def test_wrong_numbers(arguments, message):
+    command = [sys.executable, "scripts/benchmark.py", "pipeline", *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert message in result.stderr
