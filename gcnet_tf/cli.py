@@ -72,6 +72,14 @@ def mode_overrides(mode: str | None) -> list[str]:
     return ["evaluation.ms_flip=false", f"evaluation.mode={mode}"]
 
 
+def require_positive(args: argparse.Namespace, *names: str) -> None:
+    """Refuses numbers below 1; None, an argument that was not given, is fine."""
+    for name in names:
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            raise UserError(f"--{name}: received {number}; it must be at least 1.")
+
+
 def start_tensorflow() -> None:
     """Imports TensorFlow without the notices it prints on every start.
 

@@ -23,6 +23,7 @@ _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 60
 # How often one call goes on after a cut connection, provided that data arrived.
 _MAX_TRIES = 20
+_HASH_NAMES = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
 
 
 def cache_folder() -> Path:
@@ -46,7 +47,7 @@ def file_sha256(path: Path) -> str:
 
 
 def download(
-    url: str, path: Path, sha256: str | None = None, allow_mismatch: bool = False
+    url: str, path: Path, digest: str | None = None, allow_mismatch: bool = False
 ) -> Path:
     """Makes sure that a file is there, whole; a second call costs one hash at most.
 
@@ -57,7 +58,8 @@ def download(
     Args:
         url: http or https.
         path: where to put the file; folders are made.
-        sha256: the hash to expect, or its first digits; also for a file already there.
+        digest: the SHA-256 to expect, or its first digits; also for a file already
+            there. Another hash begins with its name: "md5:" or "sha1:".
         allow_mismatch: only warn when the hash is another one.
 
     Returns:
@@ -74,10 +76,10 @@ def download(
                 # Another process may have finished it while this one waited.
                 if not path.exists():
                     _fetch(url, path, file)
-                    _check_new(url, path, sha256, allow_mismatch)
+                    _check_new(url, path, digest, allow_mismatch)
                     _partial(path).replace(path)
                     return path
-        _check_present(path, sha256, allow_mismatch)
+        _check_present(path, digest, allow_mismatch)
     except OSError as error:
         raise UserError(
             f"Cannot keep {url} at {path}: {first_line(error)}. Check the free space "
@@ -135,37 +137,41 @@ def _is_open_as(file: IO[bytes], path: Path) -> bool:
 # The hash
 
 
-def _check_present(path: Path, sha256: str | None, allow_mismatch: bool) -> None:
-    digest = _mismatch(path, sha256)
-    if digest and not allow_mismatch:
+def _check_present(path: Path, digest: str | None, allow_mismatch: bool) -> None:
+    wrong = _mismatch(path, digest)
+    if wrong and not allow_mismatch:
         raise UserError(
-            f"{path} has the SHA-256 {digest}, and {sha256} was expected. Remove the "
-            "file, so that it is downloaded again."
+            f"{path} has {wrong}. Remove the file, so that it is downloaded again."
         )
-    if digest:
-        warnings.warn(f"{path} has the SHA-256 {digest}; {sha256} was expected.")
+    if wrong:
+        warnings.warn(f"{path} has {wrong}.")
 
 
-def _check_new(url: str, path: Path, sha256: str | None, allow_mismatch: bool) -> None:
-    digest = _mismatch(_partial(path), sha256)
-    if digest and not allow_mismatch:
+def _check_new(url: str, path: Path, digest: str | None, allow_mismatch: bool) -> None:
+    wrong = _mismatch(_partial(path), digest)
+    if wrong and not allow_mismatch:
         _partial(path).unlink()
         raise UserError(
-            f"{url} gave a file with the SHA-256 {digest}, and {sha256} was expected; "
-            "it was removed. Run again, and if the same happens, the server has "
-            f"another file: put the right one at {path} by other means."
+            f"{url} gave a file with {wrong}; it was removed. Run again, and if the "
+            f"same happens, the server has another file: put the right one at {path} "
+            "by other means."
         )
-    if digest:
-        warnings.warn(f"{url} has the SHA-256 {digest}; {sha256} was expected.")
+    if wrong:
+        warnings.warn(f"{url} has {wrong}.")
 
 
-def _mismatch(path: Path, sha256: str | None) -> str | None:
-    """The file's hash when it does not begin with the expected digits."""
-    if sha256 is None:
+def _mismatch(path: Path, digest: str | None) -> str | None:
+    """When the file's hash does not begin with the expected digits: both in words."""
+    if digest is None:
         return None
-    assert re.fullmatch("[0-9a-fA-F]{8,64}", sha256), f"{sha256} is no SHA-256"
-    digest = file_sha256(path)
-    return None if digest.startswith(sha256.lower()) else digest
+    algorithm, _, expected = digest.lower().rpartition(":")
+    algorithm = algorithm or "sha256"
+    assert re.fullmatch("[0-9a-f]{8,64}", expected), f"{digest} is no hash"
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found.startswith(expected):
+        return None
+    return f"the {_HASH_NAMES[algorithm]} {found}, and {expected} was expected"
 
 
 # The transfer

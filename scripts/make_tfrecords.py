@@ -1,57 +1,67 @@
 """Converts a data set's train and val split to TFRecords.
 
-python scripts/make_tfrecords.py --cfg configs/voc_r50_20k.json
+python scripts/make_tfrecords.py --cfg configs/voc_r50_20k.json --download
 python scripts/make_tfrecords.py --cfg my_config.json --overwrite
+python scripts/make_tfrecords.py --cfg my_config.json --split val --list i.txt l.txt
 """
+
+from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
-from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.prepare import SPLITS, ensure_records
-from gcnet_tf.data.record_manifest import absent_classes, has_records, pixel_table
-from gcnet_tf.errors import UserError
+from gcnet_tf.data.listing import listed_pairs
+from gcnet_tf.data.official import download_dataset
+from gcnet_tf.data.prepare import SPLITS, conversion_text, ensure_records
+from gcnet_tf.data.record_manifest import has_records
 
 
 def main() -> int:
     parser = cli.script_parser(__doc__)
     cli.add_config_arguments(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--overwrite", action="store_true", help="convert again where there are records"
     )
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="threads; default: one per core"
+    add("--download", action="store_true", help="get voc12aug or ade20k first")
+    add("--split", metavar="NAME", help="convert only this one; default: train and val")
+    add(
+        "--list",
+        nargs=2,
+        type=Path,
+        metavar=("IMAGES", "LABELS"),
+        help="two text files with a path per line, relative to the file; with --split",
     )
+    add("--limit", type=int, metavar="N", help="convert only the first N of each split")
+    add("--allow-partial", action="store_true", help="data.allow_partial=true")
+    add("--workers", type=int, metavar="N", help="threads; default: one per core")
     args = parser.parse_args()
-    if args.workers is not None and args.workers < 1:
-        raise UserError(f"--workers: received {args.workers}; it must be at least 1.")
+    cli.require_positive(args, "workers", "limit")
+    if args.list and not args.split:
+        parser.error("--list needs --split NAME, for example --split train")
+    if args.split and Path(args.split).name != args.split:
+        parser.error(f"--split names a folder in data.records, not {args.split}")
+    if args.allow_partial:
+        args.set.append("data.allow_partial=true")
     config = load_config(args.cfg, args.set)
-    data = config.data
-    kept = [s for s in SPLITS if has_records(data.records, s) and not args.overwrite]
+    if args.download:
+        download_dataset(config.data.dataset, Path(config.data.root))
 
+    splits = (args.split,) if args.split else SPLITS
+    records = config.data.records
+    kept = [s for s in splits if has_records(records, s) and not args.overwrite]
+    listed = listed_pairs(*args.list) if args.list else None
     cli.start_tensorflow()
     manifests = ensure_records(
-        config, overwrite=args.overwrite, num_workers=args.workers
+        config,
+        splits,
+        overwrite=args.overwrite,
+        num_workers=args.workers,
+        limit=args.limit,
+        listed=listed,
     )
-
-    expected = facts_of(data).num_images
-    print()
-    for split, manifest in manifests.items():
-        number = manifest.num_samples
-        line = f"{split}: {number} images in {len(manifest.shards)} files"
-        if split in kept:
-            line += "; they were there already, --overwrite makes them again"
-        if number != expected.get(split, number):
-            line += f"; the whole data set has {expected[split]} images"
-        print(line)
-    print(f"\n{pixel_table(list(manifests.values()))}\n")
-    absent = absent_classes(manifests["train"])
-    if absent:
-        print(
-            f"Warning: no training pixel has the class {', '.join(absent)}. Check the "
-            "order of the classes; 255 in a label means not labelled.\n"
-        )
-    print(f"Records: {data.records}")
-    print(f"Next:    {cli.training_command(args)}")
+    print(f"\n{conversion_text(config, manifests, kept)}\n\nRecords: {records}")
+    if all(has_records(records, split) for split in SPLITS):
+        print(f"Next:    {cli.training_command(args)}")
     return 0
 
 

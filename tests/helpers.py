@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 CLASSES = ("ground", "tree", "house")
 
@@ -78,4 +79,50 @@ def make_voc_tree(
             save_image(root / "SegmentationClassAug" / f"{name}.png", without_border)
             if split == "aug":
                 (root / "SegmentationClass" / f"{name}.png").unlink()
+    return root
+
+
+def make_sbd(folder: Path, voc: Path) -> Path:
+    """SBD's `dataset` folder for a VOC tree, with the masks of SegmentationClassAug.
+
+    Its lists hold all images of VOC's train, val and aug, divided in another way.
+    """
+    (folder / "cls").mkdir(parents=True)
+    names = sorted(path.stem for path in (voc / "SegmentationClassAug").iterdir())
+    for name in names:
+        mask = np.asarray(Image.open(voc / "SegmentationClassAug" / f"{name}.png"))
+        content = {"Boundaries": np.zeros((20, 1), object), "Segmentation": mask}
+        content["CategoriesPresent"] = np.unique(mask)
+        savemat(folder / "cls" / f"{name}.mat", {"GTcls": content}, do_compression=True)
+    for index, split in enumerate(("train", "val")):
+        (folder / f"{split}.txt").write_text("\n".join(names[index::2]) + "\n")
+    return folder
+
+
+def make_cityscapes_tree(root: Path, label_ids: bool = True) -> Path:
+    """Two cities with a name each in both splits.
+
+    Labels hold the ids 0..33, as downloaded, and without `label_ids` training ids, by
+    the table of the parity specification.
+    """
+    train_ids = np.full(256, 255, np.uint8)
+    for id_, train_id in zip(
+        (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
+        range(19),
+        strict=True,
+    ):
+        train_ids[id_] = train_id
+    ending = "labelIds" if label_ids else "labelTrainIds"
+    for seed, (split, city) in enumerate(
+        (split, city) for split in ("train", "val") for city in ("ulm", "aachen")
+    ):
+        name = f"{city}_000000_000019"
+        ids = random_label(seed, 34)
+        label = ids if label_ids else train_ids[ids]
+        for kind, ending_, pixels in (
+            ("leftImg8bit", "leftImg8bit", random_image(seed)),
+            ("gtFine", f"gtFine_{ending}", label),
+            ("gtFine", "gtFine_instanceIds", ids.astype(np.uint16) * 1000),
+        ):
+            save_image(root / kind / split / city / f"{name}_{ending_}.png", pixels)
     return root

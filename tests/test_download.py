@@ -84,6 +84,17 @@ def test_a_file_arrives(server, path, sha256):
     assert server.requests == [(NAME, None)]
 
 
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha256"])
+def test_other_hashes_are_named(server, path, algorithm):
+    digits = hashlib.new(algorithm, CONTENT).hexdigest()
+    download(server.url(NAME), path, f"{algorithm}:{digits}")
+    wrong = f"{algorithm}:{digits[::-1]}"
+    name = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256"}[algorithm]
+    message = f"has the {name} {digits}, and {digits[::-1]} was expected"
+    with pytest.raises(UserError, match=message):
+        download(server.url(NAME), path, wrong)
+
+
 def test_an_empty_file_and_a_file_without_a_length(server, path):
     server.files["/empty"] = b""
     download(server.url("/empty"), path)
@@ -290,7 +301,7 @@ def test_another_file_than_expected_is_not_put_in_place(server, path):
 
 def test_a_mismatch_may_be_allowed(server, path):
     for _ in range(2):
-        with pytest.warns(UserWarning, match=f"{DIGEST}; 00000000 was expected"):
+        with pytest.warns(UserWarning, match=f"{DIGEST}, and 00000000 was expected"):
             download(server.url(NAME), path, "0" * 8, allow_mismatch=True)
         assert path.read_bytes() == CONTENT
     assert len(server.requests) == 1

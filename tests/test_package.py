@@ -24,11 +24,13 @@ ORDER = [
     "fuse",
     "metrics",
     "visualize",
+    "submission",
     "convert",
     "predictor",
     "evaluate",
     "training",
     "export",
+    "benchmark",
     "cli",
 ]
 

@@ -1,4 +1,4 @@
-"""What is known about each data set: classes, colours, split sizes, how to get it.
+"""What is known about each data set: classes, colours, ids in the labels, split sizes.
 
 The number of classes has its one home here; the configuration names a data set only.
 Facts and colours: parity specification, sections 5.6 and 7.1.
@@ -6,11 +6,13 @@ Facts and colours: parity specification, sections 5.6 and 7.1.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from gcnet_tf.config import DataConfig
+from gcnet_tf.config.schema_data import TAKE_CLASSES
+from gcnet_tf.data.instructions import INSTRUCTIONS
 from gcnet_tf.errors import UserError
 
 IGNORE_LABEL = 255
@@ -32,6 +34,8 @@ class DatasetFacts:
         label_map: 256 entries from the id in a label file to the training id,
             IGNORE_LABEL to ignore it, NOT_ALLOWED to refuse it. None: files hold
             training ids 0..num_classes-1 and IGNORE_LABEL already.
+        label_colours: for labels that are colour-coded: the (red, green, blue) in them
+            of the ids 0, 1, ...
         instructions: what to download, where to put it and what to run next, for
             `str.format(root=...)`.
     """
@@ -42,10 +46,22 @@ class DatasetFacts:
     instructions: str
     num_images: dict[str, int] = field(default_factory=dict)
     label_map: tuple[int, ...] | None = None
+    label_colours: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def id_map(self) -> tuple[int, ...]:
+        """`label_map`, written out where it is None."""
+        if self.label_map is not None:
+            return self.label_map
+        return (
+            *range(self.num_classes),
+            *[NOT_ALLOWED] * (IGNORE_LABEL - self.num_classes),
+            IGNORE_LABEL,
+        )
 
 
 def dataset_facts(
@@ -56,17 +72,17 @@ def dataset_facts(
     """Returns the facts about a data set.
 
     Args:
-        dataset: voc12aug, ade20k, cityscapes, shapes or folder.
-        classes: for "folder" only: class names in the order of their ids.
-        palette: for "folder" only: one colour per class, or empty for automatic ones.
+        dataset: voc12aug, ade20k, cityscapes, shapes, folder, labelme or cvat.
+        classes: for the last three only: class names in the order of their ids.
+        palette: for these only: one colour per class, or empty for automatic ones.
 
     Raises:
         UserError: when the data set is unknown, or classes or palette do not fit it.
     """
-    if dataset == "folder":
-        return _folder_facts(tuple(classes), tuple(palette))
-    if dataset not in _INSTRUCTIONS:
-        known = ", ".join(_INSTRUCTIONS)
+    if dataset in TAKE_CLASSES:
+        return _own_facts(dataset, tuple(classes), tuple(palette))
+    if dataset not in INSTRUCTIONS:
+        known = ", ".join(INSTRUCTIONS)
         raise UserError(f'dataset: received "{dataset}"; allowed: one of {known}.')
     if classes or palette:
         raise UserError(
@@ -78,15 +94,45 @@ def dataset_facts(
         name=dataset,
         classes=known_classes,
         palette=known_palette,
-        instructions=_INSTRUCTIONS[dataset],
+        instructions=INSTRUCTIONS[dataset],
         num_images=dict(_NUM_IMAGES.get(dataset, {})),
         label_map=_LABEL_MAPS.get(dataset),
     )
 
 
 def facts_of(data: DataConfig) -> DatasetFacts:
-    """`dataset_facts` of the data set that a configuration names."""
-    return dataset_facts(data.dataset, data.classes, data.palette)
+    """`dataset_facts` of the data set that a configuration names, with its label map.
+
+    Raises:
+        UserError: when data.label_map names a class that there is not.
+    """
+    facts = dataset_facts(data.dataset, data.classes, data.palette)
+    return remapped(facts, data.label_map, "data.label_map")
+
+
+def remapped(
+    facts: DatasetFacts, pairs: Sequence[tuple[int, int]], setting: str
+) -> DatasetFacts:
+    """`facts` with some ids of the files mapped in another way.
+
+    Args:
+        pairs: (id in a label file, training id or IGNORE_LABEL).
+        setting: their name in the configuration, for the message.
+
+    Raises:
+        UserError: when there is no such class.
+    """
+    if not pairs:
+        return facts
+    label_map = list(facts.id_map)
+    for old, new in pairs:
+        if new != IGNORE_LABEL and new >= facts.num_classes:
+            raise UserError(
+                f"{setting}: received the class id {new} for the id {old}; allowed: "
+                f"0..{facts.num_classes - 1}, and {IGNORE_LABEL} for not labelled."
+            )
+        label_map[old] = new
+    return replace(facts, label_map=tuple(label_map))
 
 
 def automatic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
@@ -106,13 +152,13 @@ def _every_third_bit(number: int) -> int:
     return sum((number >> (3 * k) & 1) << (7 - k) for k in range(3))
 
 
-def _folder_facts(
-    classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]
+def _own_facts(
+    dataset: str, classes: tuple[str, ...], palette: tuple[tuple[int, int, int], ...]
 ) -> DatasetFacts:
     if not classes:
         raise UserError(
-            "data.classes: received no names; dataset 'folder' needs them in the order "
-            "of the ids in the label images."
+            f"data.classes: received no names; dataset '{dataset}' needs them in the "
+            "order of the ids in the label images."
         )
     if palette and len(palette) != len(classes):
         raise UserError(
@@ -120,10 +166,10 @@ def _folder_facts(
             "classes; give one per class, or none for automatic colours."
         )
     return DatasetFacts(
-        name="folder",
+        name=dataset,
         classes=classes,
         palette=palette or automatic_palette(len(classes)),
-        instructions=_INSTRUCTIONS["folder"],
+        instructions=INSTRUCTIONS[dataset],
     )
 
 
@@ -152,90 +198,17 @@ _ADE20K_MAP = tuple(
 
 _LABEL_MAPS = {"ade20k": _ADE20K_MAP}
 
-_NEXT_COMMANDS = """\
-Then run the same command again; or only convert, with the configuration in use:
-  python scripts/make_tfrecords.py --cfg CONFIG
-Is it in another place already? Add --set data.root=FOLDER."""
-
-_INSTRUCTIONS = {
-    "voc12aug": f"""\
-Pascal VOC 2012 with the SBD masks (10582 training and 1449 validation images).
-
-1. Images and masks, 2 GB:
-   http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar
-   Unpack it; its folder VOCdevkit/VOC2012 belongs at {{root}}
-2. Additional training masks (SBD), 1.4 GB; without them training has VOC's own 1464
-   images and stays below the published mIoU:
-   http://home.bharathh.info/pubs/codes/SBD/download.html
-   Convert each cls/NAME.mat to SegmentationClassAug/NAME.png, and list the new names
-   in aug.txt (mmsegmentation's tools/dataset_converters/voc_aug.py does both).
-
-Expected:
-  {{root}}
-    JPEGImages/2007_000032.jpg ...
-    SegmentationClass/2007_000032.png ...       palette or index PNG, 255 = border
-    SegmentationClassAug/2008_000002.png ...    from SBD
-    ImageSets/Segmentation/train.txt  val.txt   from VOC
-    ImageSets/Segmentation/aug.txt              9118 names, from SBD
-
-{_NEXT_COMMANDS}""",
-    "ade20k": f"""\
-ADE20K, the scene parsing release of 2016 (20210 training and 2000 validation images).
-
-1. Images and masks, 0.9 GB:
-   http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip
-   Unpack it; its folder ADEChallengeData2016 belongs at {{root}}
-
-Expected:
-  {{root}}
-    images/training/ADE_train_00000001.jpg ...
-    images/validation/ADE_val_00000001.jpg ...
-    annotations/training/ADE_train_00000001.png ...    0 = other, 1..150 = classes
-    annotations/validation/ADE_val_00000001.png ...
-
-{_NEXT_COMMANDS}""",
-    "cityscapes": f"""\
-Cityscapes, fine annotations (2975 training and 500 validation images).
-
-1. After registering, gtFine_trainvaltest.zip (0.2 GB) and
-   leftImg8bit_trainvaltest.zip (11 GB) from
-   https://www.cityscapes-dataset.com/downloads/
-   Unpack both into {{root}}
-2. Make the label images with training ids, which are not in the download:
-   pip install cityscapesscripts
-   CITYSCAPES_DATASET={{root}} csCreateTrainIdLabelImgs
-
-Expected, with "aachen" standing for each city:
-  {{root}}
-    leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png ...
-    leftImg8bit/val/...
-    gtFine/train/aachen/aachen_000000_000019_gtFine_labelTrainIds.png ...
-    gtFine/val/...
-
-{_NEXT_COMMANDS}""",
-    "shapes": f"""\
-The procedural shapes: nothing to download, the project draws them.
-
-1. `make demo` draws them and goes on to train; they belong at {{root}}
-
-Expected:
-  {{root}}
-    train/images/NAME.png ...    train/labels/NAME.png ...
-    val/images/NAME.png ...      val/labels/NAME.png ...
-
-{_NEXT_COMMANDS}""",
-    "folder": f"""\
-A folder of your own, with the classes that data.classes lists.
-
-1. Put images (JPEG or PNG) and labels at {{root}}
-   A label is a PNG of its image's name and size. Each pixel holds the class id,
-   counted from 0 in the order of data.classes; 255 = not labelled. Palette PNGs and
-   8-bit grey PNGs are both fine.
-
-Expected:
-  {{root}}
-    train/images/NAME.jpg ...    train/labels/NAME.png ...
-    val/images/NAME.jpg ...      val/labels/NAME.png ...
-
-{_NEXT_COMMANDS}""",
-}
+# From the ids of *_labelIds.png; *_labelTrainIds.png hold training ids already. All
+# others up to 33 are ignored, as is the licence plate, -1, which 8 bits make 255.
+_CITYSCAPES_CLASSES = (
+    *(7, 8, 11, 12, 13, 17, 19, 20, 21, 22),
+    *(23, 24, 25, 26, 27, 28, 31, 32, 33),
+)
+CITYSCAPES_ID_MAP = tuple(
+    (
+        _CITYSCAPES_CLASSES.index(k)
+        if k in _CITYSCAPES_CLASSES
+        else IGNORE_LABEL if k <= 33 or k == 255 else NOT_ALLOWED
+    )
+    for k in range(256)
+)

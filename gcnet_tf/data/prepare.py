@@ -1,13 +1,24 @@
 """Making sure that a configuration's records are there, converting where needed."""
 
+import dataclasses
+import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import DatasetFacts, facts_of
-from gcnet_tf.data.folders import find_pairs
-from gcnet_tf.data.record_manifest import Manifest, has_records, read_manifest
+from gcnet_tf.data.pairs import Pair
+from gcnet_tf.data.record_manifest import (
+    Manifest,
+    absent_classes,
+    has_records,
+    pixel_table,
+    read_manifest,
+)
 from gcnet_tf.data.shapes import DEMO_SET, generate_shapes
+from gcnet_tf.data.sources import deciding_settings, find_samples
 from gcnet_tf.errors import UserError
 
 SPLITS = ("train", "val")
@@ -41,6 +52,8 @@ def ensure_records(
     *,
     overwrite: bool = False,
     num_workers: int | None = None,
+    limit: int | None = None,
+    listed: list[Pair] | None = None,
 ) -> dict[str, Manifest]:
     """Converts the splits that have no records, or all of them with `overwrite`.
 
@@ -49,6 +62,8 @@ def ensure_records(
         splits: which splits.
         overwrite: convert again where there are records.
         num_workers: threads; None for one per core.
+        limit: convert only the first so many images of each split.
+        listed: pairs to convert in place of those of data.root.
 
     Returns:
         The manifest of each split.
@@ -63,20 +78,30 @@ def ensure_records(
     for split in splits:
         if not overwrite and has_records(data.records, split):
             manifests[split] = matching_manifest(config, split)
+            _mention_limit(manifests[split], limit, data.records)
     missing = [split for split in splits if split not in manifests]
     if not missing:
         return manifests
 
-    ensure_source(config)
+    if listed is None:
+        ensure_source(config)
+    # A part is wanted, so a part may be there.
+    wanted = dataclasses.replace(data, allow_partial=True) if limit else data
     # All of them first: what is wrong with val should not come up after train.
-    pairs = {split: find_pairs(data.dataset, data.root, split) for split in missing}
+    pairs = {split: find_samples(wanted, split, listed) for split in missing}
 
     # Only here, because it loads TensorFlow, which takes ten seconds.
     from gcnet_tf.data.records import write_records
 
     for split in missing:
         manifests[split] = write_records(
-            pairs[split], data.records, split, facts, num_workers=num_workers
+            pairs[split],
+            data.records,
+            split,
+            facts,
+            num_workers=num_workers,
+            made_with=deciding_settings(data, split),
+            limit=limit,
         )
     return {split: manifests[split] for split in splits}
 
@@ -88,23 +113,82 @@ def matching_manifest(config: Config, split: str) -> Manifest:
         UserError: when the records are missing or damaged, or not those of `config`.
     """
     manifest = read_manifest(config.data.records, split)
-    _check_agreement(manifest, facts_of(config.data), Path(config.data.records) / split)
+    folder = Path(config.data.records) / split
+    _check_agreement(manifest, facts_of(config.data), folder)
+    _check_settings(manifest, deciding_settings(config.data, split), folder)
     return manifest
 
 
+def conversion_text(
+    config: Config, manifests: dict[str, Manifest], kept: Sequence[str] = ()
+) -> str:
+    """What the records of these splits hold, in some lines for people.
+
+    Args:
+        config: whose records they are.
+        manifests: by split.
+        kept: splits that were there already.
+    """
+    expected = facts_of(config.data).num_images
+    lines = []
+    for split, manifest in manifests.items():
+        number = manifest.num_samples
+        line = f"{split}: {number} images in {len(manifest.shards)} files"
+        if split in kept:
+            line += "; they were there already, --overwrite makes them again"
+        if number != expected.get(split, number) and not manifest.made_with.get("also"):
+            line += f"; the whole data set has {expected[split]} images"
+        lines.append(line)
+    lines += ["", pixel_table(list(manifests.values()))]
+    absent = absent_classes(manifests["train"]) if "train" in manifests else []
+    if absent:
+        lines += [
+            "",
+            f"Warning: no training pixel has the class {', '.join(absent)}. Check the "
+            "order of the classes; 255 in a label means not labelled.",
+        ]
+    return "\n".join(lines)
+
+
+def _mention_limit(manifest: Manifest, limit: int | None, records: str) -> None:
+    if manifest.limit not in (None, limit):
+        warnings.warn(
+            f"The records of the split '{manifest.split}' in {records} hold only the "
+            f"first {manifest.limit} images (--limit); scripts/make_tfrecords.py --cfg "
+            "CONFIG --overwrite makes them of all.",
+            stacklevel=3,
+        )
+
+
+_REMEDY = (
+    "To make them again: scripts/make_tfrecords.py --cfg CONFIG --overwrite; to keep "
+    "them, give another folder in data.records."
+)
+
+
+def _check_settings(manifest: Manifest, settings: dict, folder: Path) -> None:
+    for key in sorted(manifest.made_with.keys() | settings.keys()):
+        before, now = manifest.made_with.get(key), settings.get(key)
+        if before != now:
+            raise UserError(
+                f"The records in {folder} were made with data.{key} = "
+                f"{_shown(before)}, but it is {_shown(now)} now. {_REMEDY}"
+            )
+
+
+def _shown(value: Any) -> str:
+    return "[]" if value is None else json.dumps(value)
+
+
 def _check_agreement(manifest: Manifest, facts: DatasetFacts, folder: Path) -> None:
-    remedy = (
-        "To make them again: scripts/make_tfrecords.py --cfg CONFIG --overwrite; to "
-        "keep them, give another folder in data.records."
-    )
     if manifest.dataset != facts.name:
         raise UserError(
             f"The records in {folder} are of the data set '{manifest.dataset}', but "
-            f"data.dataset is '{facts.name}'. {remedy}"
+            f"data.dataset is '{facts.name}'. {_REMEDY}"
         )
     if manifest.classes != facts.classes:
         raise UserError(
             f"The records in {folder} have the {len(manifest.classes)} classes "
             f"{', '.join(manifest.classes)}, but the configuration has "
-            f"{len(facts.classes)}: {', '.join(facts.classes)}. {remedy}"
+            f"{len(facts.classes)}: {', '.join(facts.classes)}. {_REMEDY}"
         )

@@ -6,8 +6,9 @@ split that has one is complete; what a killed run left has none and is never tru
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gcnet_tf.errors import UserError
 
@@ -38,6 +39,8 @@ class Manifest:
         class_histogram: pixels per class over all labels.
         num_ignored_pixels: pixels labelled 255.
         shards: the files, in the order of the samples.
+        made_with: the settings that decided what is in them, as JSON values.
+        limit: when only the first images of the split were taken: how many at most.
     """
 
     dataset: str
@@ -47,6 +50,8 @@ class Manifest:
     class_histogram: tuple[int, ...]
     num_ignored_pixels: int
     shards: tuple[Shard, ...]
+    made_with: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:

@@ -4,14 +4,17 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
-from gcnet_tf.data.folders import Pair
+from gcnet_tf.data.finished import NOTE, fingerprint, read_note, write_note
+from gcnet_tf.data.pairs import Pair
 from gcnet_tf.data.record_manifest import (
     MANIFEST_FILE,
     PARTIAL,
@@ -21,6 +24,7 @@ from gcnet_tf.data.record_manifest import (
     write_manifest,
 )
 from gcnet_tf.data.samples import EncodedSample, encode_pair
+from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError
 
 __all__ = [
@@ -50,20 +54,25 @@ def write_records(
     num_workers: int | None = None,
     shard_bytes: int = SHARD_BYTES,
     progress: bool = True,
+    made_with: dict[str, Any] | None = None,
+    limit: int | None = None,
 ) -> Manifest:
     """Converts a split; afterwards it is complete, or it has no manifest.
 
-    The records depend on the files alone, not on `num_workers`.
+    The records depend on the files alone, not on `num_workers`. Where a killed run left
+    finished shards of the same files, they are kept.
 
     Args:
         pairs: what to convert.
-        directory: the records' folder; the split gets a folder in it, where records of
-            an earlier run are removed first.
+        directory: the records' folder; the split gets a folder in it, where other
+            records are removed.
         split: "train" or "val".
         facts: the classes and the map from the files' ids to training ids.
         num_workers: threads that read and encode; None for one per core.
         shard_bytes: aimed-at size of a shard, by the size of the source files.
         progress: show a progress bar.
+        made_with: for the manifest: the settings that decided what is converted.
+        limit: convert only the first so many pairs; the manifest says so.
 
     Returns:
         The manifest, as written to <directory>/<split>/manifest.json.
@@ -75,11 +84,14 @@ def write_records(
         raise UserError(f"There are no images to convert for the split '{split}'.")
     folder = Path(directory) / split
     try:
-        _clear(folder, split)
+        folder.mkdir(parents=True, exist_ok=True)
         manifest = _write_split(
-            pairs, folder, split, facts, num_workers, shard_bytes, progress
+            pairs[:limit], folder, split, facts, num_workers, shard_bytes, progress
         )
+        manifest = replace(manifest, made_with=made_with or {}, limit=limit)
         write_manifest(manifest, folder)
+        for note in folder.glob(f"*{NOTE}"):
+            note.unlink()
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
             f"Cannot write records to {folder}: {error}. Check the free space and the "
@@ -88,12 +100,12 @@ def write_records(
     return manifest
 
 
-def _clear(folder: Path, split: str) -> None:
-    """Removes what an earlier run left, the manifest first."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _clear(folder: Path, split: str, wanted: set[str]) -> None:
+    """Removes what an earlier run left, the manifest first, but for wanted shards."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    for path in [*folder.glob(f"{split}-*.tfrecord"), *folder.glob(f"*{PARTIAL}")]:
-        path.unlink()
+    for path in [*folder.glob(f"{split}-*.tfrecord*"), *folder.glob(f"*{PARTIAL}")]:
+        if path.name.removesuffix(NOTE) not in wanted:
+            path.unlink(missing_ok=True)
 
 
 def _write_split(
@@ -106,6 +118,11 @@ def _write_split(
     progress: bool,
 ) -> Manifest:
     deals = _deal(pairs, shard_bytes)
+    paths = [
+        folder / f"{split}-{number:05d}-of-{len(deals):05d}.tfrecord"
+        for number in range(len(deals))
+    ]
+    _clear(folder, split, {path.name for path in paths})
     histogram = np.zeros(256, np.int64)
     shards = []
     pool = ThreadPoolExecutor(num_workers or _num_cores())
@@ -113,10 +130,17 @@ def _write_split(
         total=len(pairs), desc=split, unit="image", disable=None if progress else True
     )
     try:
-        for number, dealt in enumerate(deals):
-            path = folder / f"{split}-{number:05d}-of-{len(deals):05d}.tfrecord"
-            samples = pool.map(lambda pair: encode_pair(pair, facts), dealt)
-            shards.append(_write_shard(path, dealt, samples, histogram, bar))
+        for path, dealt in zip(paths, deals):
+            source = fingerprint(dealt, facts)
+            done = read_note(path, source)
+            if done:
+                bar.update(len(dealt))
+            else:
+                samples = pool.map(lambda pair: encode_pair(pair, facts), dealt)
+                done = _write_shard(path, dealt, samples, bar)
+                write_note(path, source, *done)
+            shards.append(done[0])
+            histogram += done[1]
     finally:
         # After a bad file or Ctrl-C: drop what waits, finish what runs.
         pool.shutdown(cancel_futures=True)
@@ -163,21 +187,19 @@ def _write_shard(
     path: Path,
     pairs: list[Pair],
     samples: Iterator[EncodedSample],
-    histogram: np.ndarray,
     bar: tqdm,
-) -> Shard:
-    """Writes one file and adds its pixels to `histogram`, int64 (256,)."""
+) -> tuple[Shard, np.ndarray]:
+    """Writes one file; also returns its pixels per training id, int64 (256,)."""
     partial = path.with_name(path.name + PARTIAL)
+    histogram = np.zeros(256, np.int64)
     with tf.io.TFRecordWriter(str(partial)) as writer:
         for pair, sample in zip(pairs, samples, strict=True):
             writer.write(_serialize(pair.name, sample))
             histogram += sample.histogram
             bar.update()
-    with partial.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    num_bytes = partial.stat().st_size
+    shard = Shard(path.name, len(pairs), partial.stat().st_size, file_sha256(partial))
     partial.replace(path)
-    return Shard(path.name, len(pairs), num_bytes, digest)
+    return shard, histogram
 
 
 def _serialize(name: str, sample: EncodedSample) -> bytes:

@@ -7,6 +7,7 @@ threads share the work.
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
-from gcnet_tf.data.folders import Pair
+from gcnet_tf.data.pairs import Pair
+from gcnet_tf.data.voc import read_sbd_mask
 from gcnet_tf.errors import UserError
 
 # Pillow loads its rarer formats on first need, and then lets other threads that need
@@ -26,6 +28,8 @@ _ORIENTATION_TAG = 0x0112
 _PNG_BIT_DEPTH_BYTE = 24
 # MPO is what phones write: a JPEG with further pictures behind it.
 _JPEG_FORMATS = ("JPEG", "MPO")
+# No id of a colour: there are 255 at most, the first being 0.
+_UNKNOWN = 255
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,16 @@ class EncodedSample:
 def encode_pair(pair: Pair, facts: DatasetFacts) -> EncodedSample:
     """Reads, checks and encodes an image and its label.
 
+    Args:
+        pair: the files; its own `facts` come first.
+        facts: the classes, and how to read labels.
+
     Raises:
         UserError: when a file cannot be read or does not fit `facts`, or when the two
             differ in size. The message names the file.
     """
     image, image_size = encode_image(pair.image)
-    label = read_label(pair.label, facts)
+    label = read_label(pair.label, pair.facts or facts)
     if label.shape != image_size:
         raise UserError(
             f"Image and label differ in size: {pair.image} is {_size(image_size)}, "
@@ -90,20 +98,22 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
-    """Reads a label PNG as training ids.
+    """Reads a label as training ids.
 
     Args:
-        path: a palette PNG, whose indices are the ids, or a grey one of up to 8 bits.
+        path: a palette PNG, whose indices are the ids, or a grey one of up to 8 bits;
+            any PNG of 8 bits without alpha where `facts` has label colours; or a .mat
+            file of SBD.
         facts: gives the classes and the map from the file's ids to training ids.
 
     Returns:
         uint8 (height, width), values 0..num_classes-1 and 255 (ignored).
 
     Raises:
-        UserError: when the file is no such PNG or holds an id that is not allowed.
+        UserError: when the file is no such one or holds an id that is not allowed.
     """
-    raw = _read_ids(path)
-    label_map = _label_map(facts)
+    raw = read_sbd_mask(path) if path.suffix == ".mat" else _read_png(path, facts)
+    label_map = np.array(facts.id_map, np.int16)
     present = np.flatnonzero(np.bincount(raw.ravel(), minlength=256))
     wrong = present[label_map[present] < 0]
     if wrong.size:
@@ -116,7 +126,7 @@ def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
     return label_map.astype(np.uint8)[raw]
 
 
-def _read_ids(path: Path) -> np.ndarray:
+def _read_png(path: Path, facts: DatasetFacts) -> np.ndarray:
     """The ids as the file holds them, uint8 (height, width)."""
     content, image = _open(path)
     if image.format != "PNG":
@@ -125,6 +135,17 @@ def _read_ids(path: Path) -> np.ndarray:
             "formats change or cannot hold class ids."
         )
     bit_depth = content[_PNG_BIT_DEPTH_BYTE]
+    if facts.label_colours and bit_depth <= 8 and image.mode in ("1", "L", "P", "RGB"):
+        return _ids_of_colours(path, np.asarray(image.convert("RGB")), facts)
+    if facts.label_colours:
+        raise UserError(
+            f"{path} is a {bit_depth}-bit {image.mode} PNG; a colour-coded label must "
+            "be an RGB or palette PNG of 8 bits without transparency."
+        )
+    return _ids_of_png(path, image, bit_depth)
+
+
+def _ids_of_png(path: Path, image: Image.Image, bit_depth: int) -> np.ndarray:
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
     # A palette PNG's ids are its indices. Pillow gives them; tf.io.decode_png and cv2
@@ -142,19 +163,39 @@ def _read_ids(path: Path) -> np.ndarray:
     )
 
 
-def _label_map(facts: DatasetFacts) -> np.ndarray:
-    """int16 (256,): training id, IGNORE_LABEL, or negative when not allowed."""
-    if facts.label_map is not None:
-        return np.array(facts.label_map, np.int16)
-    label_map = np.full(256, -1, np.int16)
-    label_map[: facts.num_classes] = np.arange(facts.num_classes)
-    label_map[IGNORE_LABEL] = IGNORE_LABEL
-    return label_map
+def _ids_of_colours(path: Path, rgb: np.ndarray, facts: DatasetFacts) -> np.ndarray:
+    """Looks the exact colours of uint8 (height, width, 3) up."""
+    pixels = _packed(rgb)
+    ids = _colour_table(facts.label_colours)[pixels]
+    wrong = np.unique(pixels[ids == _UNKNOWN])
+    if wrong.size:
+        colour = (wrong[0] >> 16, wrong[0] >> 8 & 255, wrong[0] & 255)
+        raise UserError(
+            f"{path} holds the colour {','.join(map(str, colour))}"
+            f"{f' and {wrong.size - 1} more' if wrong.size > 1 else ''}, which the "
+            "list of its classes does not have. Masks must be saved without smoothing; "
+            "export them again, or add the colour to the list."
+        )
+    return ids
+
+
+@lru_cache(maxsize=4)
+def _colour_table(colours: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    """The id of each of the 2**24 packed colours, uint8; 16 MB."""
+    table = np.full(2**24, _UNKNOWN, np.uint8)
+    table[_packed(np.array(colours))] = np.arange(len(colours))
+    return table
+
+
+def _packed(rgb: np.ndarray) -> np.ndarray:
+    """Colours (..., 3) as one int32 each."""
+    red, green, blue = np.moveaxis(rgb.astype(np.int32), -1, 0)
+    return red << 16 | green << 8 | blue
 
 
 def _allowed(facts: DatasetFacts) -> str:
     """The allowed ids in words, as in "0..20 (21 classes), and 255 (not labelled)"."""
-    label_map = _label_map(facts)
+    label_map = np.array(facts.id_map)
     ids = np.flatnonzero((label_map >= 0) & (label_map != IGNORE_LABEL))
     runs = np.split(ids, np.flatnonzero(np.diff(ids) > 1) + 1)
     ranges = [f"{r[0]}..{r[-1]}" if r.size > 1 else str(r[0]) for r in runs]
@@ -203,9 +244,12 @@ def _png(pixels: np.ndarray) -> bytes:
 
     By OpenCV, which takes a tenth of Pillow's time for files that are a fifth larger.
     """
+    # Class ids come in runs, which a row filter hides: without one a label is smaller
+    # and is decoded in less than half the time.
+    options = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
     if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", pixels)[1].tobytes()
+        pixels, options = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), []
+    return cv2.imencode(".png", pixels, options)[1].tobytes()
 
 
 def _size(shape: tuple[int, ...]) -> str:

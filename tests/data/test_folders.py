@@ -134,9 +134,7 @@ def test_voc_without_aug_warns(tmp_path, absent):
         (tmp_path / "ImageSets" / "Segmentation" / "aug.txt").unlink()
     else:
         (tmp_path / "SegmentationClassAug").rename(tmp_path / "elsewhere")
-    with pytest.warns(
-        UserWarning, match="2 images instead of 10582.*published"
-    ) as seen:
+    with pytest.warns(UserWarning, match="The 2 images of VOC alone") as seen:
         pairs = find_pairs("voc12aug", tmp_path, "train")
     assert len(seen) == 1
     assert relative(pairs, tmp_path) == VOC
@@ -221,7 +219,21 @@ def test_cityscapes(tmp_path):
     ]
 
 
-def test_cityscapes_without_training_ids(tmp_path):
+def test_cityscapes_prefers_training_ids(tmp_path):
+    """Unless the others are asked for: they tell apart what training ids do not."""
+
+    def endings(**options):
+        pairs = find_pairs("cityscapes", tmp_path, "train", **options)
+        return {pair.label.name.rpartition("_")[2] for pair in pairs}
+
     make_cityscapes(tmp_path, "labelIds")
-    with pytest.raises(UserError, match="csCreateTrainIdLabelImgs"):
+    assert endings() == {"labelIds.png"}
+    make_cityscapes(tmp_path, "labelTrainIds")
+    assert endings() == {"labelTrainIds.png"}
+    assert endings(label_ids=True) == {"labelIds.png"}
+
+
+def test_cityscapes_without_labels(tmp_path):
+    make_cityscapes(tmp_path, "polygons")
+    with pytest.raises(UserError, match="3 images are in .* without a label: aachen_"):
         find_pairs("cityscapes", tmp_path, "train")

@@ -12,7 +12,7 @@ from gcnet_tf.data.records import read_manifest
 from gcnet_tf.errors import UserError
 
 
-def make_config(tmp_path, dataset="folder", classes=CLASSES, root="source"):
+def make_config(tmp_path, dataset="folder", classes=CLASSES, root="source", **settings):
     data = {
         "dataset": dataset,
         "root": str(tmp_path / root),
@@ -20,6 +20,7 @@ def make_config(tmp_path, dataset="folder", classes=CLASSES, root="source"):
     }
     if dataset == "folder":
         data["classes"] = list(classes)
+    data |= settings
     return config_from_dict({"data": data})
 
 
@@ -66,7 +67,8 @@ def test_records_are_enough_without_the_source(tmp_path):
 
 def test_voc_end_to_end(tmp_path):
     make_voc_tree(tmp_path / "source")
-    manifests = prepare.ensure_records(make_config(tmp_path, "voc12aug"))
+    config = make_config(tmp_path, "voc12aug", allow_partial=True)
+    manifests = prepare.ensure_records(config)
     assert manifests["train"].num_samples == 5
     assert manifests["train"].num_ignored_pixels > 0  # the border of VOC's own masks
     assert all(manifests["train"].class_histogram)
@@ -139,6 +141,55 @@ def test_records_of_another_dataset_are_refused(tmp_path):
     prepare.ensure_records(make_config(tmp_path))
     with pytest.raises(UserError, match="'folder', but.*'shapes'.*--overwrite"):
         prepare.ensure_records(make_config(tmp_path, "shapes"))
+
+
+@pytest.mark.parametrize(
+    "before, after, words",
+    [
+        ({}, {"label_map": [[2, 1]]}, r"data.label_map = \[\], but it is \[\[2, 1\]\]"),
+        ({"label_map": [[2, 1], [0, 1]]}, {"label_map": [[2, 1]]}, "label_map = .*now"),
+        ({}, {"also": [{"root": "x"}]}, "data.also = .*folder.* now"),
+    ],
+)
+def test_records_of_other_settings_are_refused(tmp_path, before, after, words):
+    make_folder_tree(tmp_path / "source")
+    prepare.ensure_records(make_config(tmp_path, **before))
+    with pytest.raises(UserError, match=words + ".*--overwrite"):
+        prepare.ensure_records(make_config(tmp_path, **after))
+
+
+def test_settings_that_change_nothing_are_accepted(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    prepare.ensure_records(make_config(tmp_path, label_map=[[2, 1], [0, 1]]))
+    same = {"label_map": [[0, 1], [2, 1]], "val_share": 0.5, "allow_partial": True}
+    prepare.ensure_records(make_config(tmp_path, **same))
+
+
+def test_several_sources_end_to_end(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    make_folder_tree(tmp_path / "more", num_train=4, num_classes=4)
+    also = [{"root": str(tmp_path / "more"), "label_map": [[3, 255]]}]
+    manifests = prepare.ensure_records(make_config(tmp_path, also=also))
+    assert manifests["train"].num_samples == 7
+    assert manifests["val"].num_samples == 2
+    size = 24 * 32
+    assert manifests["train"].num_ignored_pixels > 3 * size // 4 + 4 * size // 3
+
+
+def test_a_limit_is_remembered_and_mentioned(tmp_path):
+    make_voc_tree(tmp_path / "source")
+    config = make_config(tmp_path, "voc12aug")  # incomplete, which a limit allows
+    manifests = prepare.ensure_records(config, limit=1)
+    assert [manifest.limit for manifest in manifests.values()] == [1, 1]
+    with pytest.warns(UserWarning, match="only the first 1 images.*--overwrite"):
+        prepare.ensure_records(config)
+
+
+def test_a_partial_data_set_is_refused_before_anything_is_written(tmp_path):
+    make_voc_tree(tmp_path / "source")
+    with pytest.raises(UserError, match="there should be 10582"):
+        prepare.ensure_records(make_config(tmp_path, "voc12aug"))
+    assert not (tmp_path / "records").exists()
 
 
 def test_damaged_records_are_refused(tmp_path):

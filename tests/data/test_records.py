@@ -212,6 +212,48 @@ def test_workers_share_the_work(tmp_path, pairs, monkeypatch):
     write(pairs, tmp_path, num_workers=4)
 
 
+def test_finished_shards_are_kept(tmp_path, pairs, monkeypatch):
+    """After a stop, and all bytes are as without one."""
+    whole = write(pairs, tmp_path / "whole")
+    encode_pair, encoded = records.encode_pair, []
+
+    def encode(pair, facts):
+        encoded.append(pair.name)
+        if len(encoded) == 13:
+            raise UserError("stop")
+        return encode_pair(pair, facts)
+
+    monkeypatch.setattr(records, "encode_pair", encode)
+    with pytest.raises(UserError, match="stop"):
+        write(pairs, tmp_path / "stopped", num_workers=1)
+    done = list((tmp_path / "stopped" / "train").glob("*.tfrecord"))
+    encoded[:] = [None] * 50
+    assert write(pairs, tmp_path / "stopped") == whole
+    # 20 images in 8 shards: four of 3, then four of 2.
+    assert len(done) == 4 and len(encoded) == 50 + 20 - 12
+    assert contents(tmp_path / "stopped/train") == contents(tmp_path / "whole/train")
+
+
+def test_shards_of_other_sources_are_not_kept(tmp_path, tree, bad_tree):
+    with pytest.raises(UserError, match=r"train_004"):
+        write(find_pairs("folder", bad_tree, "train"), tmp_path / "records")
+    assert list((tmp_path / "records" / "train").glob("*.tfrecord"))
+    for path in (bad_tree / "train" / "labels").iterdir():
+        save_image(path, np.full((24, 32), 1, np.uint8))
+    manifest = write(find_pairs("folder", bad_tree, "train"), tmp_path / "records")
+    assert manifest.class_histogram == (0, 20 * 24 * 32, 0)
+
+
+def test_a_limit(tmp_path, pairs):
+    manifest = write(pairs, tmp_path, limit=3)
+    assert (manifest.num_samples, manifest.limit) == (3, 3)
+    samples = read_samples(tmp_path, manifest)
+    assert {sample["name"].decode() for sample in samples} == {
+        *("train_000", "train_001", "train_002")
+    }
+    assert records.read_manifest(tmp_path, "train") == manifest
+
+
 def test_a_folder_that_cannot_be_written(tmp_path, pairs):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Cannot write records to .*data.records"):

@@ -1,5 +1,6 @@
 """Reading labels and images: every way in which a file can be right or wrong."""
 
+import dataclasses
 import io
 import struct
 import zlib
@@ -11,7 +12,7 @@ from helpers import CLASSES, random_image, random_label, save_image, save_palett
 from PIL import Image
 
 from gcnet_tf.data import samples
-from gcnet_tf.data.catalog import dataset_facts
+from gcnet_tf.data.catalog import dataset_facts, remapped
 from gcnet_tf.data.folders import Pair
 from gcnet_tf.errors import UserError
 
@@ -90,6 +91,61 @@ def test_labels_that_hold_no_ids_are_refused(tmp_path, mode):
     with pytest.raises(UserError, match="palette PNG, or a grey PNG") as error:
         samples.read_label(path, FACTS)
     assert str(path) in str(error.value) and mode in str(error.value)
+
+
+COLOURS = ((0, 0, 0), (250, 50, 83), (61, 61, 245))
+COLOUR_CODED = dataclasses.replace(FACTS, label_colours=COLOURS)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P"])
+def test_colours_give_ids(tmp_path, mode):
+    ids = random_label(0) % 3
+    image = Image.fromarray(np.array(COLOURS, np.uint8)[ids]).convert(mode)
+    if mode == "P":
+        # Pillow's own palette comes near to these colours only.
+        image = Image.fromarray(np.array(COLOURS, np.uint8)[ids]).quantize(3)
+    image.save(tmp_path / "a.png")
+    label = samples.read_label(tmp_path / "a.png", COLOUR_CODED)
+    assert label.dtype == np.uint8 and np.array_equal(label, ids)
+
+
+def test_colours_are_mapped_as_ids_are(tmp_path):
+    path = save_image(tmp_path / "a.png", np.array([COLOURS], np.uint8))
+    facts = remapped(COLOUR_CODED, [(1, 255), (2, 0)], "")
+    assert samples.read_label(path, facts).tolist() == [[0, 255, 0]]
+
+
+def test_black_alone_is_a_colour(tmp_path):
+    path = save_image(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
+    assert samples.read_label(path, COLOUR_CODED).tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    "colours, words",
+    [
+        ([(250, 50, 83), (250, 50, 84)], r"holds the colour 250,50,84, which"),
+        ([(255, 255, 255)], "holds the colour 255,255,255, which"),
+        ([(0, 0, 1), (0, 1, 0), (0, 0, 1)], "holds the colour 0,0,1 and 1 more, which"),
+    ],
+)
+def test_unknown_colours_are_named(tmp_path, colours, words):
+    path = save_image(tmp_path / "a.png", np.array([colours], np.uint8))
+    with pytest.raises(UserError, match=rf"a\.png {words}"):
+        samples.read_label(path, COLOUR_CODED)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16"])
+def test_colour_coded_labels_of_other_kinds_are_refused(tmp_path, mode):
+    Image.new(mode, (4, 3)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=f"{mode} PNG; a colour-coded label must"):
+        samples.read_label(tmp_path / "a.png", COLOUR_CODED)
+
+
+def test_colours_of_16_bits_are_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((3, 4, 3), np.uint16))
+    for facts in (FACTS, COLOUR_CODED):
+        with pytest.raises(UserError, match="16-bit RGB PNG"):
+            samples.read_label(tmp_path / "a.png", facts)
 
 
 def test_a_label_in_another_format_is_refused(tmp_path):

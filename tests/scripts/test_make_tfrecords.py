@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CLASSES, make_folder_tree, save_image
+from helpers import CLASSES, make_folder_tree, make_voc_tree, save_image
 
+from gcnet_tf.data import official
 from gcnet_tf.data.records import read_manifest
 from gcnet_tf.errors import UserError
 
@@ -49,6 +50,11 @@ def config(tmp_path):
     return path
 
 
+def contents(folder):
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+
 def convert(monkeypatch, capsys, *arguments):
     """Runs the script in this process, which saves starting TensorFlow."""
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
@@ -68,7 +74,8 @@ def test_a_bad_label_ends_with_one_message(config, tmp_path):
     assert not list(tmp_path.glob("records/*/manifest.json"))
 
 
-def test_a_run_after_kill_9_starts_anew(config, tmp_path, monkeypatch, capsys):
+def test_a_run_after_kill_9_goes_on(config, tmp_path, monkeypatch, capsys):
+    """And ends with the bytes of one that was never killed."""
     process = subprocess.Popen(
         [sys.executable, "-c", HANGING, "--cfg", config, "--workers", "1"],
         stdout=subprocess.PIPE,
@@ -82,11 +89,17 @@ def test_a_run_after_kill_9_starts_anew(config, tmp_path, monkeypatch, capsys):
     assert ".partial" in left and ".tfrecord" in left
     assert "manifest.json" not in left
 
+    done = sorted((tmp_path / "records" / "train").glob("*.tfrecord"))
+    before = [path.stat().st_ino for path in done]
     output = convert(monkeypatch, capsys, "--cfg", config)
     assert "train: 20 images in 8 files\n" in output
-    manifest = read_manifest(tmp_path / "records", "train")
-    assert manifest.num_samples == 20
-    assert len(list((tmp_path / "records" / "train").iterdir())) == 9
+    assert read_manifest(tmp_path / "records", "train").num_samples == 20
+    assert len(done) == 4 and [path.stat().st_ino for path in done] == before
+
+    elsewhere = tmp_path / "elsewhere"
+    arguments = ["--cfg", config, "--set", f"data.records={elsewhere}"]
+    convert(monkeypatch, capsys, *arguments)
+    assert contents(tmp_path / "records") == contents(elsewhere)
 
 
 def test_what_it_prints(config, monkeypatch, capsys):
@@ -112,6 +125,72 @@ def test_a_class_without_pixels_is_mentioned(config, tmp_path, monkeypatch, caps
     assert "Warning: no training pixel has the class tree, house." in output
 
 
-def test_workers_must_be_positive(config, monkeypatch, capsys):
-    with pytest.raises(UserError, match="--workers: received 0"):
-        convert(monkeypatch, capsys, "--cfg", config, "--workers", 0)
+@pytest.mark.parametrize("name", ["--workers", "--limit"])
+def test_numbers_must_be_positive(config, monkeypatch, capsys, name):
+    with pytest.raises(UserError, match=f"{name}: received 0"):
+        convert(monkeypatch, capsys, "--cfg", config, name, 0)
+
+
+def test_a_partial_data_set(tmp_path, monkeypatch, capsys):
+    make_voc_tree(tmp_path / "VOC2012")
+    settings = [f"data.root={tmp_path / 'VOC2012'}", f"data.records={tmp_path / 'r'}"]
+    arguments = ["--cfg", "voc_r50_20k", *(f"--set={text}" for text in settings)]
+    with pytest.raises(UserError, match="5 images here; there should be 10582"):
+        convert(monkeypatch, capsys, *arguments)
+    output = convert(monkeypatch, capsys, *arguments, "--allow-partial")
+    assert "train: 5 images in 5 files; the whole data set has 10582 images" in output
+    assert "--set data.allow_partial=true" in output  # in the command to train
+
+
+def test_a_limit(config, monkeypatch, capsys):
+    output = convert(monkeypatch, capsys, "--cfg", config, "--limit", 4)
+    assert "train: 4 images in 4 files\nval: 2 images in 2 files\n" in output
+    with pytest.warns(UserWarning, match="only the first 4 images"):
+        again = convert(monkeypatch, capsys, "--cfg", config)
+    assert "train: 4 images in 4 files; they were there already" in again
+
+
+def test_two_lists(config, tmp_path, monkeypatch, capsys):
+    """Here they exchange the splits."""
+    source = tmp_path / "source"
+    for split, other in (("train", "val"), ("val", "train")):
+        for kind in ("images", "labels"):
+            paths = sorted((source / other / kind).iterdir())
+            lines = [str(path.relative_to(source)) for path in paths]
+            (source / f"{split}_{kind}.txt").write_text("\n".join(lines))
+        lists = [source / f"{split}_{kind}.txt" for kind in ("images", "labels")]
+        arguments = ["--cfg", config, "--split", split, "--list", *lists]
+        output = convert(monkeypatch, capsys, *arguments)
+        assert ("Next:" in output) == (split == "val")
+    assert read_manifest(tmp_path / "records", "train").num_samples == 2
+    assert read_manifest(tmp_path / "records", "val").num_samples == 20
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--list", "a.txt", "b.txt"], "--list needs --split"),
+        (["--split", "../x"], "not ../x"),
+    ],
+)
+def test_arguments_that_do_not_fit(config, monkeypatch, capsys, arguments, words):
+    with pytest.raises(SystemExit):
+        convert(monkeypatch, capsys, "--cfg", config, *arguments)
+    assert words in capsys.readouterr().err
+
+
+def test_a_download_comes_first(config, tmp_path, monkeypatch, capsys):
+    calls = []
+    # The script imports it anew, as it is run by its path.
+    monkeypatch.setattr(official, "download_dataset", lambda *a: calls.append(a))
+    convert(monkeypatch, capsys, "--cfg", config, "--download")
+    assert calls == [("folder", tmp_path / "source")]
+
+
+def test_cityscapes_says_how_to_get_it(tmp_path):
+    arguments = ["--cfg", "cityscapes_r50_512x1024_40k", "--download"]
+    result = subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "After registering, gtFine_trainvaltest.zip" in result.stderr

@@ -72,7 +72,11 @@ def line(tmp_path_factory):
     """Folder with a data set and a configuration that the tests below go along."""
     folder = tmp_path_factory.mktemp("line")
     make_voc_tree(folder / "VOC2012")
-    data = {"root": str(folder / "VOC2012"), "records": str(folder / "records")}
+    data = {
+        "root": str(folder / "VOC2012"),
+        "records": str(folder / "records"),
+        "allow_partial": True,
+    }
     (folder / "config.json").write_text(json.dumps({**SMALL, "data": data}))
     return folder
 

@@ -1,0 +1,165 @@
+"""Unpacking archives from the network: all of it or nothing, and nothing else.
+
+An archive's members name their own paths, so each is checked: none may leave the folder
+by "..", by an absolute path or by a link. Only files are written; permissions, owners
+and devices are not taken over.
+"""
+
+import fcntl
+import lzma
+import posixpath
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from gcnet_tf.errors import UserError, first_line
+
+# What the two modules raise; RuntimeError for a zip file with a password.
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError),
+    *(OSError, RuntimeError),
+)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A part of an archive: a file with its content, a link, or something else.
+
+    The target is seen from the archive's top, as the name is.
+    """
+
+    name: str
+    content: IO[bytes] | None = None
+    target: str | None = None
+
+
+def extract_folder(archive: Path, top: str, folder: Path) -> None:
+    """Unpacks one folder of an archive; until it is whole, it has another name.
+
+    Where `folder` is there already, nothing is done.
+
+    Args:
+        archive: a .tar, .tgz or .zip file.
+        top: the folder in it, such as "VOCdevkit/VOC2012"; its parents are left away,
+            and so is what lies beside it.
+        folder: where to put it.
+
+    Raises:
+        UserError: when the archive is damaged, or has a member that is not allowed.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    with archive.open("rb") as file:
+        # Another process may be at it; then this one waits, and finds it done.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if folder.exists():
+            return
+        if partial.exists():
+            shutil.rmtree(partial)  # by a run that was killed
+        partial.mkdir(parents=True)
+        try:
+            _extract(archive, file, top, partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        partial.rename(folder)
+
+
+def _extract(archive: Path, file: IO[bytes], top: str, folder: Path) -> None:
+    bar = tqdm(
+        total=archive.stat().st_size,
+        desc=f"unpacking {archive.name}",
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        disable=None,
+    )
+    num_files = 0
+    try:
+        with bar:
+            members = _zip if zipfile.is_zipfile(file) else _tar
+            file.seek(0)
+            for member in members(file, bar):
+                _require_harmless(archive, member)
+                inside = posixpath.relpath(member.name, top)
+                if member.content and not inside.startswith(".."):
+                    _write(member.content, folder / inside)
+                    num_files += 1
+    except _DAMAGED as error:
+        raise UserError(
+            f"Cannot unpack {archive} to {folder.parent}: {first_line(error)}. Check "
+            "the free space there; if the archive is damaged, remove it and run again."
+        ) from error
+    if not num_files:
+        raise UserError(
+            f"{archive} has no folder {top} with files; remove it and run again, or "
+            "put the right archive there."
+        )
+
+
+def _write(content: IO[bytes], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        shutil.copyfileobj(content, file, 2**18)
+
+
+def _require_harmless(archive: Path, member: _Member) -> None:
+    outside = _leaves(member.name)
+    if member.target is not None:
+        # Links are never written; one that stays inside just is not needed.
+        outside = outside or _leaves(member.target)
+    if outside:
+        link = "" if member.target is None else f", a link to {member.target!r}"
+        raise UserError(
+            f"{archive} is not safe to unpack: its member {member.name!r}{link} would "
+            "lie outside of the folder. Nothing of it was kept; remove the archive and "
+            "get it from its official place."
+        )
+
+
+def _leaves(name: str) -> bool:
+    """Whether a path is absolute or leads out of where it starts."""
+    # Backslashes and drives mean something on Windows only, and there something bad.
+    if name.startswith("/") or "\\" in name or ":" in name.split("/")[0]:
+        return True
+    return posixpath.normpath(name).split("/")[0] == ".."
+
+
+def _pointed(name: str, target: str) -> str:
+    """Where a symbolic link points, seen from where its name is seen from."""
+    return posixpath.join(posixpath.dirname(name), target)
+
+
+def _tar(file: IO[bytes], bar: tqdm) -> Iterator[_Member]:
+    """The members of a tar file, packed with gzip or not, in one pass."""
+    with tarfile.open(fileobj=file, mode="r|*") as tar:
+        for info in tar:
+            if info.issym():
+                yield _Member(info.name, target=_pointed(info.name, info.linkname))
+            elif info.islnk():
+                yield _Member(info.name, target=info.linkname)
+            else:
+                content = tar.extractfile(info) if info.isfile() else None
+                yield _Member(info.name, content)
+            bar.update(file.tell() - bar.n)
+
+
+def _zip(file: IO[bytes], bar: tqdm) -> Iterator[_Member]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if stat.S_ISLNK(info.external_attr >> 16):
+                target = archive.open(info).read(4096).decode(errors="replace")
+                yield _Member(info.filename, target=_pointed(info.filename, target))
+            elif info.is_dir():
+                yield _Member(info.filename)
+            else:
+                with archive.open(info) as content:
+                    yield _Member(info.filename, content)
+            bar.update(info.compress_size)

@@ -1,0 +1,117 @@
+"""The published data sets' own archives: downloading and unpacking them."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gcnet_tf.data.extract import extract_folder
+from gcnet_tf.data.instructions import INSTRUCTIONS
+from gcnet_tf.download import download
+from gcnet_tf.errors import UserError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file to download, and the folder to take out of it.
+
+    Attributes:
+        url: its official address.
+        num_bytes: its size.
+        digest: its published hash, as `download` takes it.
+        top: the folder in it that is wanted.
+        folder: what that is called beside the data set's root; empty for the root.
+    """
+
+    url: str
+    num_bytes: int
+    digest: str
+    top: str
+    folder: str = ""
+
+
+# Sizes and hashes as other projects state them; none of the three sites publishes any.
+ARCHIVES = {
+    "voc12aug": (
+        # SHA-256: torchvision, Keras' examples.
+        Archive(
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/"
+            "VOCtrainval_11-May-2012.tar",
+            1999639040,
+            "sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+            "VOCdevkit/VOC2012",
+        ),
+        # SHA-1: GluonCV.
+        Archive(
+            "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/"
+            "semantic_contours/benchmark.tgz",
+            1419539633,
+            "sha1:7129e0a480c2d6afb02b517bb18ac54283bfaa35",
+            "benchmark_RELEASE",
+            "benchmark_RELEASE",
+        ),
+    ),
+    "ade20k": (
+        # SHA-1: GluonCV; the size is not confirmed.
+        Archive(
+            "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+            967382037,
+            "sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",
+            "ADEChallengeData2016",
+        ),
+    ),
+}
+
+# Unpacked images take about their archive's size, labels more; on the safe side.
+_UNPACKED = 1.5
+
+
+def download_dataset(dataset: str, root: Path) -> None:
+    """Makes sure that a data set lies at `root`, downloading what is missing of it.
+
+    Archives lie beside `root` until they are unpacked. A call after an interruption
+    goes on where that was.
+
+    Raises:
+        UserError: when the data set cannot be downloaded, or something fails.
+    """
+    if dataset not in ARCHIVES:
+        raise UserError(
+            f"--download: received the data set {dataset}; allowed: "
+            f"{', '.join(ARCHIVES)}.\n\n{INSTRUCTIONS[dataset].format(root=root)}"
+        )
+    root = root.absolute()
+    missing = [a for a in ARCHIVES[dataset] if not _folder(root, a).is_dir()]
+    root.parent.mkdir(parents=True, exist_ok=True)
+    _require_space(root.parent, missing)
+    for archive in missing:
+        path = _file(root, archive)
+        # One that somebody put there is not ours to remove.
+        is_ours = not path.exists()
+        download(archive.url, path, archive.digest)
+        extract_folder(path, archive.top, _folder(root, archive))
+        if is_ours:
+            path.unlink(missing_ok=True)
+
+
+def _folder(root: Path, archive: Archive) -> Path:
+    return root.with_name(archive.folder) if archive.folder else root
+
+
+def _file(root: Path, archive: Archive) -> Path:
+    return root.with_name(archive.url.rpartition("/")[2])
+
+
+def _require_space(folder: Path, archives: list[Archive]) -> None:
+    """Room for all archives and what is in them, less what a cut download left."""
+    needed = sum(int(archive.num_bytes * (1 + _UNPACKED)) for archive in archives)
+    for archive in archives:
+        for ending in ("", ".partial"):
+            path = folder / (archive.url.rpartition("/")[2] + ending)
+            needed -= path.stat().st_size if path.is_file() else 0
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"--download needs about {needed / 1e9:.1f} GB in {folder}, and "
+            f"{free / 1e9:.1f} GB are free. Make room, or name another place with "
+            "--set data.root=FOLDER."
+        )

@@ -1,0 +1,44 @@
+"""Makes archives, decent ones and hostile ones."""
+
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+
+def tar_bytes(files, links=(), mode="w"):
+    """A tar file of (name, content) pairs, then (name, type, target) of links."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for name, kind, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    return buffer.getvalue()
+
+
+def zip_bytes(files, links=()):
+    """The same as a zip file; links are (name, target)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+        for name, target in links:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, target)
+    return buffer.getvalue()
+
+
+def folder_files(folder: Path, top: str):
+    """(name, content) of all files below a folder, named as if it were `top`."""
+    return [
+        (f"{top}/{path.relative_to(folder).as_posix()}", path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
