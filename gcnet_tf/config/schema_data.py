@@ -82,6 +82,12 @@ class DataConfig:
         above=0,
         at_most=0.9,
     )
+    deterministic: bool = setting(
+        True,
+        "Batches hold the same samples in every run. false: they take samples as these "
+        "get ready, which helps many cores where images differ much in size; a resumed "
+        "run then sees other batches than an uninterrupted one.",
+    )
     allow_partial: bool = setting(
         False,
         "Take a published data set as it is although its number of images is not the "

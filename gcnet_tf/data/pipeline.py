@@ -103,7 +103,9 @@ def sample_batches(
         _shard_paths(config, manifest), manifest, seed, start_iteration * batch_size
     )
     dataset = dataset.map(
-        numbered_sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        numbered_sample,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=config.data.deterministic,
     )
     dataset = dataset.batch(batch_size, drop_remainder=True)
     return dataset.prefetch(tf.data.AUTOTUNE)

@@ -171,6 +171,35 @@ def test_colours_changed_on_the_device_are_the_same(records_folder):
         assert_same_batches([{**batch, "image": found.numpy()}], [expected])
 
 
+def by_number(stream):
+    """(name, image) of each sample by its number."""
+    return {
+        int(seed[1]): (name, image)
+        for batch in stream
+        for seed, name, image in zip(batch["seed"], batch["name"], batch["image"])
+    }
+
+
+def test_any_order_changes_the_batches_not_the_samples(records_folder, monkeypatch):
+    config = make_config(records_folder)
+    data = dataclasses.replace(config.data, deterministic=False)
+    orders = []
+    original = tf.data.Dataset.map
+
+    def spy(self, function, **options):
+        orders.append(options.get("deterministic"))
+        return original(self, function, **options)
+
+    expected = by_number(batches(config, 25))
+    monkeypatch.setattr(tf.data.Dataset, "map", spy)
+    found = by_number(batches(dataclasses.replace(config, data=data), 10))
+    assert orders == [False]
+    assert len(found) == 40
+    for number, (name, image) in found.items():
+        assert name == expected[number][0]
+        np.testing.assert_array_equal(image, expected[number][1])
+
+
 def test_static_shapes_and_types(records_folder):
     spec = pipeline.training_dataset(make_config(records_folder)).element_spec
     assert spec == {
