@@ -22,7 +22,8 @@ def cross_entropy(
         logits: `(batch, height, width, num_classes)`.
         labels: integer `(batch, height, width)`, class ids or 255.
         class_weights: what a pixel's loss is multiplied by, per class; None for 1. The
-            divisor stays the number of pixels, as in the reference.
+            divisor stays the number of pixels, as in mmsegmentation 0.x. (1.2.2 divides
+            by the weights of all pixels, and fails where one is labelled 255.)
 
     Returns:
         A scalar.
