@@ -240,6 +240,11 @@ def main() -> None:
     parser.add_argument("--images", type=Path, default=Path("../shared/camvid/val"))
     parser.add_argument("--count", type=int, default=24)
     args = parser.parse_args()
+    if not (args.no_miou or args.images.is_dir()):
+        sys.exit(
+            f"There is no folder {args.images}. Give --images FOLDER, with images/ and "
+            "labels/ in it that have the classes of camvid_r18, or --no-miou."
+        )
     reference = Reference(args.python)
     wrong = []
     rows = published_rows() if args.rows is None else args.rows
