@@ -1,5 +1,6 @@
 """Small makers of data sets on disk, for all tests."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,15 @@ def make_cityscapes_tree(root: Path, label_ids: bool = True) -> Path:
         ):
             save_image(root / kind / split / city / f"{name}_{ending_}.png", pixels)
     return root
+
+
+def make_folder_config(path: Path, num_train: int = 3) -> Path:
+    """A folder data set beside `path` and, there, the configuration for it."""
+    data = {
+        "dataset": "folder",
+        "root": str(make_folder_tree(path.parent / "source", num_train)),
+        "records": str(path.parent / "records"),
+        "classes": list(CLASSES),
+    }
+    path.write_text(json.dumps({"data": data}))
+    return path

@@ -7,7 +7,6 @@ occur, crops larger than the images. Nothing is written and no TensorFlow is loa
 
 import dataclasses
 import hashlib
-import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -32,10 +31,15 @@ from gcnet_tf.data.check_report import (
 from gcnet_tf.data.folders import Pair
 from gcnet_tf.data.prepare import SPLITS, ensure_source
 from gcnet_tf.data.record_manifest import has_records
-from gcnet_tf.data.samples import read_image, read_label
+from gcnet_tf.data.samples import (
+    is_turned,
+    num_cores,
+    open_image,
+    read_label,
+    to_rgb,
+)
 from gcnet_tf.errors import UserError
 
-_ORIENTATION_TAG = 0x0112
 _MODE_TEXT = {"L": "grey", "1": "black and white", "P": "palette", "RGBA": "alpha"}
 
 
@@ -106,7 +110,7 @@ def _look_at_all(
     tasks: list[tuple[str, Pair]], facts: DatasetFacts, progress: bool
 ) -> list[Look]:
     # Decoding and hashing release the interpreter's lock, so that threads share them.
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(num_cores())
     try:
         looks = pool.map(
             lambda task: _look(task[0], task[1], task[1].facts or facts), tasks
@@ -127,10 +131,11 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
     problems: list[Problem] = []
     size, digest = None, ""
     try:
-        height, width, _ = read_image(pair.image).shape
-        size = (height, width)
-        digest = hashlib.sha256(pair.image.read_bytes()).hexdigest()
-        problems += _about_image(pair.image)
+        content, image = open_image(pair.image)
+        upright = to_rgb(image, pair.image)
+        size = (upright.height, upright.width)
+        digest = hashlib.sha256(content).hexdigest()
+        problems += _about_image(pair.image, image)
     except UserError as error:
         problems.append(("unreadable_image", Item(str(pair.image), str(error))))
     counts: dict[int, int] = {}
@@ -147,11 +152,11 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
     return Look(split, pair, facts, size, counts, digest, tuple(problems))
 
 
-def _about_image(path: Path) -> list[Problem]:
-    with Image.open(path) as image:
-        rotated = image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
-        mode = _MODE_TEXT.get(image.mode, image.mode)
-    texts = ([] if mode == "RGB" else [mode]) + (["turned (EXIF)"] if rotated else [])
+def _about_image(path: Path, image: Image.Image) -> list[Problem]:
+    mode = _MODE_TEXT.get(image.mode, image.mode)
+    texts = [] if mode == "RGB" else [mode]
+    if is_turned(image):
+        texts.append("turned (EXIF)")
     return [("converted_image", Item(str(path), ", ".join(texts)))] if texts else []
 
 

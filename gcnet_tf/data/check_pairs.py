@@ -7,13 +7,20 @@ from pathlib import Path
 from gcnet_tf.config import DataConfig
 from gcnet_tf.data.catalog import CITYSCAPES_ID_MAP, facts_of, remapped
 from gcnet_tf.data.check_report import Item, Problem
-from gcnet_tf.data.folders import IMAGE_SUFFIXES, LABEL_IDS, Pair
+from gcnet_tf.data.folders import (
+    ADE20K_FOLDERS,
+    CITYSCAPES_IMAGE,
+    CITYSCAPES_TRAIN_IDS,
+    IMAGE_SUFFIXES,
+    LABEL_IDS,
+    Pair,
+    by_ending,
+)
+from gcnet_tf.data.pairs import LABEL_SUFFIXES
 from gcnet_tf.data.sources import find_samples
 from gcnet_tf.errors import UserError
 
 Files = dict[str, Path]
-
-_ADE20K_FOLDERS = {"train": "training", "val": "validation"}
 
 
 def list_pairs(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
@@ -65,14 +72,13 @@ def _list_files(dataset: str, root: Path, split: str) -> tuple[Files, Files]:
     if dataset in ("folder", "shapes"):
         return _images(root / split / "images"), _labels(root / split / "labels")
     if dataset == "ade20k":
-        folder = _ADE20K_FOLDERS.get(split, split)
+        folder = ADE20K_FOLDERS.get(split, split)
         return _images(root / "images" / folder), _labels(root / "annotations" / folder)
     if dataset == "cityscapes":
         labels = root / "gtFine" / split
         return (
-            _by_ending(root / "leftImg8bit" / split, "_leftImg8bit.png"),
-            _by_ending(labels, "_gtFine_labelTrainIds.png")
-            or _by_ending(labels, LABEL_IDS),
+            by_ending(root / "leftImg8bit" / split, CITYSCAPES_IMAGE),
+            by_ending(labels, CITYSCAPES_TRAIN_IDS) or by_ending(labels, LABEL_IDS),
         )
     if dataset == "voc12aug":
         return _voc_files(root, split)
@@ -97,7 +103,7 @@ def _images(folder: Path) -> Files:
 
 
 def _labels(folder: Path) -> Files:
-    return _by_stem(folder, frozenset({".png"}))
+    return _by_stem(folder, LABEL_SUFFIXES)
 
 
 def _by_stem(folder: Path, suffixes: frozenset[str]) -> Files:
@@ -108,8 +114,3 @@ def _by_stem(folder: Path, suffixes: frozenset[str]) -> Files:
         # macOS leaves hidden ._NAME.jpg files that are not images.
         if path.suffix.lower() in suffixes and not path.name.startswith(".")
     }
-
-
-def _by_ending(folder: Path, ending: str) -> Files:
-    """The files in the sub-folders that end so, by the rest of the name."""
-    return {path.name.removesuffix(ending): path for path in folder.rglob(f"*{ending}")}

@@ -19,14 +19,24 @@ from gcnet_tf.data.pairs import (
 from gcnet_tf.data.voc import voc12aug_pairs
 from gcnet_tf.errors import UserError
 
-__all__ = ["IMAGE_SUFFIXES", "LABEL_IDS", "Pair", "find_pairs", "list_images"]
+__all__ = [
+    "ADE20K_FOLDERS",
+    "CITYSCAPES_IMAGE",
+    "CITYSCAPES_TRAIN_IDS",
+    "IMAGE_SUFFIXES",
+    "LABEL_IDS",
+    "Pair",
+    "by_ending",
+    "find_pairs",
+    "list_images",
+]
 
 # Ends a Cityscapes label with the original ids, as downloaded.
 LABEL_IDS = "_gtFine_labelIds.png"
 
-_ADE20K_FOLDERS = {"train": "training", "val": "validation"}
-_CITYSCAPES_IMAGE = "_leftImg8bit.png"
-_CITYSCAPES_TRAIN_IDS = "_gtFine_labelTrainIds.png"
+ADE20K_FOLDERS = {"train": "training", "val": "validation"}
+CITYSCAPES_IMAGE = "_leftImg8bit.png"
+CITYSCAPES_TRAIN_IDS = "_gtFine_labelTrainIds.png"
 
 
 def find_pairs(
@@ -93,7 +103,7 @@ def _folder(root: Path, split: str) -> list[Pair]:
 
 
 def _ade20k(root: Path, split: str) -> list[Pair]:
-    folder = _ADE20K_FOLDERS.get(split, split)
+    folder = ADE20K_FOLDERS.get(split, split)
     return match_stems(root / "images" / folder, root / "annotations" / folder)
 
 
@@ -103,13 +113,13 @@ def _cityscapes(root: Path, split: str, label_ids: bool) -> list[Pair]:
     labels = root / "gtFine" / split
     require_folder(images)
     require_folder(labels)
-    image_of = _by_name(images, _CITYSCAPES_IMAGE)
-    endings = [_CITYSCAPES_TRAIN_IDS, LABEL_IDS]
-    found = [_by_name(labels, ending) for ending in endings]
+    image_of = by_ending(images, CITYSCAPES_IMAGE)
+    endings = [CITYSCAPES_TRAIN_IDS, LABEL_IDS]
+    found = [by_ending(labels, ending) for ending in endings]
     first, second = reversed(found) if label_ids else found
     return match(image_of, first or second, images, labels)
 
 
-def _by_name(folder: Path, ending: str) -> dict[str, Path]:
+def by_ending(folder: Path, ending: str) -> dict[str, Path]:
     """The files in the sub-folders of `folder` that end so, by the rest of the name."""
     return {path.name.removesuffix(ending): path for path in folder.rglob(f"*{ending}")}

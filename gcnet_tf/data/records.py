@@ -1,7 +1,6 @@
 """TFRecords: the one schema, encoding, decoding and the writer of shards."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,7 +22,7 @@ from gcnet_tf.data.record_manifest import (
     read_manifest,
     write_manifest,
 )
-from gcnet_tf.data.samples import EncodedSample, encode_pair
+from gcnet_tf.data.samples import EncodedSample, encode_pair, num_cores
 from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError
 
@@ -125,7 +124,7 @@ def _write_split(
     _clear(folder, split, {path.name for path in paths})
     histogram = np.zeros(256, np.int64)
     shards = []
-    pool = ThreadPoolExecutor(num_workers or _num_cores())
+    pool = ThreadPoolExecutor(num_workers or num_cores())
     bar = tqdm(
         total=len(pairs), desc=split, unit="image", disable=None if progress else True
     )
@@ -174,13 +173,6 @@ def _source_bytes(pair: Pair) -> int:
         return pair.image.stat().st_size + pair.label.stat().st_size
     except OSError as error:
         raise UserError(f"Cannot read the sample {pair.name}: {error}.") from error
-
-
-def _num_cores() -> int:
-    """The cores that this process may use, fewer than the machine's in a container."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _write_shard(

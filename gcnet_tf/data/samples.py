@@ -6,6 +6,7 @@ threads share the work.
 """
 
 import io
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,13 @@ class EncodedSample:
     histogram: np.ndarray
 
 
+def num_cores() -> int:
+    """The cores that this process may use, fewer than the machine's in a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def encode_pair(pair: Pair, facts: DatasetFacts) -> EncodedSample:
     """Reads, checks and encodes an image and its label.
 
@@ -77,15 +85,19 @@ def encode_image(path: Path) -> tuple[bytes, tuple[int, int]]:
     and 8-bit PNG, colour or grey, without an EXIF rotation. All else (CMYK, palettes,
     16 bits, alpha, BMP, TIFF, ...) is decoded and stored as PNG, which loses nothing.
     """
-    content, image = _open(path)
+    content, image = open_image(path)
     plain = image.format in _JPEG_FORMATS or (
         image.format == "PNG" and content[_PNG_BIT_DEPTH_BYTE] == 8
     )
-    rotated = image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
-    if plain and not rotated and image.mode in ("RGB", "L"):
+    if plain and not is_turned(image) and image.mode in ("RGB", "L"):
         return content, (image.height, image.width)
-    rgb = _to_rgb(image, path)
+    rgb = to_rgb(image, path)
     return _png(np.asarray(rgb)), (rgb.height, rgb.width)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether its EXIF data says that an image is to be turned or mirrored."""
+    return image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -94,7 +106,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         UserError: when the file is not a readable image.
     """
-    return np.asarray(_to_rgb(_open(path)[1], path))
+    return np.asarray(to_rgb(open_image(path)[1], path))
 
 
 def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
@@ -128,7 +140,7 @@ def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
 
 def _read_png(path: Path, facts: DatasetFacts) -> np.ndarray:
     """The ids as the file holds them, uint8 (height, width)."""
-    content, image = _open(path)
+    content, image = open_image(path)
     if image.format != "PNG":
         raise UserError(
             f"{path} is a {image.format} file; a label must be a PNG, because other "
@@ -206,8 +218,12 @@ def _allowed(facts: DatasetFacts) -> str:
     )
 
 
-def _open(path: Path) -> tuple[bytes, Image.Image]:
-    """The bytes of an image file and the image, really decoded."""
+def open_image(path: Path) -> tuple[bytes, Image.Image]:
+    """The bytes of an image file and the image, really decoded.
+
+    Raises:
+        UserError: when the file is not a readable image.
+    """
     try:
         content = path.read_bytes()
         image = Image.open(io.BytesIO(content))
@@ -227,7 +243,8 @@ def _open(path: Path) -> tuple[bytes, Image.Image]:
     return content, image
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """A decoded image upright and as 8-bit RGB; `path` is for the error's message."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
         # As cv2.imread does. Pillow's own convert("RGB") would clip at 255.

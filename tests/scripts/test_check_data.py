@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CLASSES, make_folder_tree, save_image
+from helpers import make_folder_config, save_image
 from PIL import Image
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "check_data.py"
@@ -15,16 +15,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "check_data.py"
 
 @pytest.fixture
 def config(tmp_path):
-    make_folder_tree(tmp_path / "source")
-    data = {
-        "dataset": "folder",
-        "root": str(tmp_path / "source"),
-        "records": str(tmp_path / "records"),
-        "classes": list(CLASSES),
-    }
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"data": data}))
-    return path
+    return make_folder_config(tmp_path / "config.json")
 
 
 def run(*arguments, code=0):

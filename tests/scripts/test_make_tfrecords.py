@@ -1,6 +1,5 @@
 """scripts/make_tfrecords.py as a user runs it: bad labels, kill -9, and success."""
 
-import json
 import os
 import runpy
 import signal
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import CLASSES, make_folder_tree, make_voc_tree, save_image
+from helpers import make_folder_config, make_voc_tree, save_image
 
 from gcnet_tf.data import official
 from gcnet_tf.data.records import read_manifest
@@ -38,16 +37,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 @pytest.fixture
 def config(tmp_path):
     """Path of a configuration of a folder data set with 20 and 2 images."""
-    make_folder_tree(tmp_path / "source", num_train=20)
-    data = {
-        "dataset": "folder",
-        "root": str(tmp_path / "source"),
-        "records": str(tmp_path / "records"),
-        "classes": list(CLASSES),
-    }
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"data": data}))
-    return path
+    return make_folder_config(tmp_path / "config.json", num_train=20)
 
 
 def contents(folder):
