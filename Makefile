@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid parity golden test check format clean
+.PHONY: venv demo camvid parity golden faults determinism test check format clean
 
 # A file, not the folder, says that the installation finished.
 $(VENV)/installed: setup.cfg constraints.txt
@@ -37,6 +37,16 @@ parity: venv $(PARITY_VENV)/installed
 # The reference's numbers that the tests compare with, computed again.
 golden: $(PARITY_VENV)/installed
 	$(PARITY_VENV)/bin/python tests/parity/make_golden.py
+
+# Kills, flipped bits, odd images and settings, and memory: docs/faults.md; half an hour.
+faults: venv
+	$(BIN)/python tests/faults/run.py
+
+# 1 device, 2 replicas and 2 workers train alike: docs/determinism.md.
+determinism: venv
+	$(BIN)/python scripts/determinism.py
+	$(BIN)/python scripts/determinism.py --scaling
+	$(BIN)/python scripts/determinism.py --exchange
 
 test: venv
 	$(BIN)/python -m pytest

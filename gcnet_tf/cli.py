@@ -15,6 +15,8 @@ from gcnet_tf.errors import UserError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+# BSD's EX_TEMPFAIL: start it again.
+EXIT_WORKER_LOST = 75
 
 # What TensorFlow 2.21 writes on every start, whatever TF_CPP_MIN_LOG_LEVEL says: its
 # logging is not set up yet at that point. cuInit fails on any machine without a GPU.

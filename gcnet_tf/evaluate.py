@@ -1,10 +1,23 @@
 """Scores of a predictor on a split, at the images' original sizes."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from gcnet_tf.config import Config
+from gcnet_tf.data.damage import (
+    READ_ERRORS,
+    Damage,
+    DamagedData,
+    check_sizes,
+    find_damage,
+    repaired,
+    warn_of,
+)
+from gcnet_tf.data.lanes import ALL, Share
 from gcnet_tf.data.pipeline import evaluation_dataset
 from gcnet_tf.data.records import read_manifest
 from gcnet_tf.metrics import ConfusionMatrix, Scores
@@ -18,32 +31,91 @@ def evaluate(
     predictor: Predictor,
     split: str = "val",
     on_sample: SampleHook | None = None,
-) -> Scores:
+    share: Share = ALL,
+    add_up: Callable[[np.ndarray], np.ndarray] = lambda counts: counts,
+    on_damage: Callable[[list[Damage]], None] = warn_of,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Scores | None:
     """Predicts every image of a split and scores it; one image in memory at a time.
+
+    Workers that have a share each predict in their own time, and exchange nothing but
+    the confusion matrix at the end. So the shares may differ in size.
 
     Args:
         predictor: what to score; its configuration names the data.
         split: the split, such as "val".
         on_sample: is shown every image with its truth and prediction.
+        share: which part of the split to predict.
+        add_up: from the int64 counts over a share to those over all shares.
+        on_damage: is told of damaged samples, which are left out under
+            data.on_error=skip; the evaluation then begins again.
+        should_stop: asked after each image.
+
+    Returns:
+        The scores; None when any worker was to stop.
 
     Raises:
         UserError: when there are no records of this split.
+        DamagedData: when some are damaged, under data.on_error=stop.
     """
-    data = predictor.config.data
-    total = read_manifest(data.records, split).num_samples
+    config = predictor.config
     matrix = ConfusionMatrix(predictor.facts.num_classes)
-    dataset = evaluation_dataset(predictor.config, split).as_numpy_iterator()
+
+    def count(config: Config) -> tuple[np.ndarray, bool, bool]:
+        """Counts of all shares; whether any was stopped, and met damaged samples."""
+        counts, stopped, failed = matrix.counts, False, False
+        try:
+            check_sizes(config, split)
+            found = _count(predictor, config, split, on_sample, share, should_stop)
+            counts, stopped = (counts, True) if found is None else (found, False)
+        except READ_ERRORS as error:
+            if not find_damage(config, split):
+                raise error  # not the records' fault
+            failed = True
+        totals = add_up(np.append(counts, [stopped, failed]))
+        return totals[:-2].reshape(counts.shape), totals[-2] > 0, totals[-1] > 0
+
+    matrix.counts, stopped, failed = count(config)
+    if failed:
+        # All begin again, whoever met it, so that the shares are of the same images.
+        damaged = find_damage(config, split)
+        on_damage(damaged)
+        if config.data.on_error == "stop":
+            raise DamagedData(damaged)
+        with tempfile.TemporaryDirectory() as folder:
+            config = repaired(config, split, damaged, Path(folder))
+            matrix.counts, stopped, failed = count(config)
+            if failed:  # more of them meanwhile: the disk is dying
+                raise DamagedData(find_damage(config, split))
+    return None if stopped else matrix.scores()
+
+
+def _count(
+    predictor: Predictor,
+    config: Config,
+    split: str,
+    on_sample: SampleHook | None,
+    share: Share,
+    should_stop: Callable[[], bool],
+) -> np.ndarray | None:
+    """The confusion matrix of a share; None when it was to stop."""
+    manifest = read_manifest(config.data.records, split)
+    first, end = share.of(manifest.num_samples)
+    matrix = ConfusionMatrix(predictor.facts.num_classes)
+    dataset = evaluation_dataset(config, split, share).as_numpy_iterator()
     bar = tqdm(
         dataset,
-        total=total,
+        total=end - first,
         desc=f"evaluate {split}",
         unit="img",
         leave=False,
         disable=None,
     )
-    for index, sample in enumerate(bar):
+    for index, sample in enumerate(bar, start=first):
         prediction = predictor.labels(sample["image"])
         matrix.update(sample["label"], prediction)
         if on_sample is not None:
             on_sample(index, sample["image"], sample["label"], prediction)
-    return matrix.scores()
+        if should_stop():
+            return None
+    return matrix.counts

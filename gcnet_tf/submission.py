@@ -4,7 +4,6 @@ Both want one 8-bit PNG per image, named after it, with ids of their own (parity
 specification, section 5.6).
 """
 
-import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from gcnet_tf.atomic import new_file
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.folders import IMAGE_SUFFIXES, list_images
 from gcnet_tf.errors import UserError
@@ -96,14 +96,14 @@ def write_zip(archive: Path, files: Sequence[Path]) -> None:
     Raises:
         UserError: when it cannot be written.
     """
-    partial = archive.with_name(archive.name + ".partial")
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
         # Stored as they are: PNGs are compressed.
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as target:
+        with (
+            new_file(archive) as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as target,
+        ):
             for file in tqdm(files, desc="zip", unit="file", disable=None):
                 target.write(file, file.name)
-        os.replace(partial, archive)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"Cannot write {archive}: {error}") from error

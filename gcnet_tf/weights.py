@@ -1,13 +1,25 @@
-"""A model's weights by name, weights files, and where a run folder keeps them."""
+"""A model's weights by name, weights files, and where a run folder keeps them.
 
-import os
+A weights file ends with a checksum of itself, and a checkpoint's state.json holds those
+of the files beside it: what a disk has changed is noticed and never used.
+"""
+
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gcnet_tf.atomic import (
+    append_checksum,
+    check_file,
+    new_file,
+    require_space,
+    unsealed,
+)
+from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
 
 if TYPE_CHECKING:  # for the annotations alone: a run is listed without TensorFlow
@@ -16,6 +28,9 @@ if TYPE_CHECKING:  # for the annotations alone: a run is listed without TensorFl
 SUFFIX = ".weights.h5"
 WEIGHTS_FILE = "model" + SUFFIX
 BEST_WEIGHTS = "best" + SUFFIX
+STATE_FILE = "state.json"
+# More than a weights file needs for the groups and the names of a weight, bytes.
+_OVERHEAD = 2**13
 
 
 def list_checkpoints(run: Path) -> list[Path]:
@@ -25,8 +40,47 @@ def list_checkpoints(run: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """The last complete checkpoint of a run; None if there is none."""
-    return next(reversed(list_checkpoints(run)), None)
+    """The last intact checkpoint of a run; None if it has none at all.
+
+    Damaged ones are warned of and passed over.
+
+    Raises:
+        UserError: when all of them are damaged.
+    """
+    checkpoints = list_checkpoints(run)
+    for checkpoint in reversed(checkpoints):
+        try:
+            checkpoint_state(checkpoint)
+        except ValueError as error:
+            warnings.warn(f"Passing over a checkpoint: {error}.", stacklevel=2)
+        else:
+            return checkpoint
+    if checkpoints:
+        raise UserError(
+            f"Every checkpoint in {run / 'checkpoints'} is damaged. Put a copy back "
+            "there, or start anew with another --out."
+        )
+    return None
+
+
+def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
+    """The state of a training in a checkpoint, all of whose files are checked.
+
+    Raises:
+        ValueError: naming the file that is damaged.
+    """
+    file = checkpoint / STATE_FILE
+    try:
+        state = unsealed(json.loads(file.read_text()))
+        # Older versions wrote neither these nor the checksum of the state itself.
+        for name, digest in state.pop("files", {}).items():
+            file = checkpoint / name
+            if file_sha256(file) != digest:
+                raise ValueError("its content does not match its checksum")
+        state["iteration"] + 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged: {first_line(error)}") from error
+    return state
 
 
 def weights_of_run(run: Path) -> Path:
@@ -53,6 +107,12 @@ def load_weights(model: "keras.Model", path: Path) -> None:
         raise UserError(f"No weights file at {path}.")
     if not path.name.endswith(SUFFIX):
         raise UserError(f"Weights are files named *.weights.h5. Received: {path}")
+    try:
+        check_file(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: {first_line(error)}. Put a copy in its place."
+        ) from error
     try:
         with warnings.catch_warnings():
             # Keras only warns of some layers that a file lacks, and leaves them random.
@@ -98,6 +158,9 @@ def check_weights_path(path: Path) -> None:
 
 def save_weights(model: "keras.Model", path: Path) -> None:
     """Writes a `.weights.h5` file, complete or not at all."""
-    partial = path.with_name("partial-" + path.name)
-    model.save_weights(partial)
-    os.replace(partial, path)
+    sizes = [w.numpy().nbytes for w in model.weights]
+    with new_file(path) as partial:
+        # HDF5 ends the process, by a segmentation fault, where a disk is full.
+        require_space(partial, sum(sizes) + _OVERHEAD * len(sizes))
+        model.save_weights(partial)
+        append_checksum(partial)

@@ -36,6 +36,7 @@ def main() -> int:
     predictor = load_predictor(args.cfg, args.weights, args.model, settings)
     ensure_records(predictor.config, [args.split])
     scores = evaluate(predictor, args.split)
+    assert scores is not None  # only training stops one
     print(format_table(scores, predictor.facts.classes))
     if args.json:
         path = Path(args.json)

@@ -5,6 +5,7 @@ python scripts/train.py --cfg configs/voc_r50_20k.json --resume
 python scripts/train.py --cfg configs/shapes_r18.json --set train.logical_cpus=2
 """
 
+import sys
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -27,14 +28,17 @@ def main() -> int:
     out = Path(args.out or f"runs/{Path(args.cfg).stem}")
 
     cli.start_tensorflow()
-    from gcnet_tf.training import Interrupted, train
+    from gcnet_tf.training import Interrupted, WorkerLost, train
 
     try:
         train(config, out, resume=args.resume)
     except Interrupted as interruption:
         print(f"Stopped {interruption}; a checkpoint is saved. To go on:")
         print(f"  {cli.training_command(args, '--out', str(out), '--resume')}")
-        return cli.EXIT_INTERRUPTED
+        return interruption.exit_code
+    except WorkerLost as loss:
+        print(f"Error: {loss}", file=sys.stderr)
+        return cli.EXIT_WORKER_LOST
     print(f"Trained: {out}")
     print(f"Watch:   tensorboard --logdir {out / 'logs'}")
     print(f"Score:   python scripts/evaluate.py --model {out}")

@@ -13,9 +13,11 @@ REPOSITORY = PACKAGE.parent
 # Imports point from later entries to earlier ones only (or stay inside one).
 ORDER = [
     "errors",
+    "launch",
     "manifest",
     "inference",
     "download",
+    "atomic",
     "weights",
     "config",
     "data",

@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from gcnet_tf.atomic import unsealed
 from gcnet_tf.config.json_text import parse_json, read_json
 from gcnet_tf.config.parse import (
     build_section,
@@ -118,6 +119,7 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     raw = read_json(path)
     if not isinstance(raw, dict):
         raise UserError(f"{path}: received {shown(raw)}; allowed: an object in braces.")
+    raw = _named(path, _unsealed, raw)
     raw.pop("$schema", None)  # names the schema for editors
     bases = _base_paths(path, raw.pop("_base_", []))
     # Each file is checked alone, so that a message names the file that is wrong.
@@ -129,6 +131,17 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     # from it.
     merged.pop("published", None)
     return _merge(merged, raw)
+
+
+def _unsealed(raw: dict[str, Any]) -> dict[str, Any]:
+    """Checks and removes the checksum of a file that a training has written."""
+    try:
+        return unsealed(raw)
+    except ValueError:
+        raise UserError(
+            "it is not as training wrote it; if you have changed it on purpose, delete "
+            'its line "checksum", else put a copy back.'
+        ) from None
 
 
 def _check_chain(chain: tuple[Path, ...]) -> None:

@@ -99,7 +99,9 @@ def unknown_key(path: str) -> UserError:
             names[name] for name in difflib.get_close_matches(leaf, names, n=1)
         ]
     near = near or difflib.get_close_matches(path, known, n=1, cutoff=0)
-    return UserError(f"{path} is not a setting; the nearest one is {near[0]}.")
+    # In quotes where it would not be readable: empty, of several lines, far too long.
+    name = path if re.fullmatch(r"[^\s\W][\w.\[\]-]{0,99}", path) else shown(path)
+    return UserError(f"{name} is not a setting; the nearest one is {near[0]}.")
 
 
 def shown(value: Any) -> str:

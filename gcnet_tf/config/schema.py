@@ -156,13 +156,16 @@ class TrainConfig:
     )
     precision: str = setting(
         "float32",
-        "Arithmetic of the network; weights and losses stay float32.",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        "Arithmetic of the network; weights and losses stay float32 under mixed_…; "
+        "float64 is slow, and for comparisons.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16", "float64"),
     )
     strategy: str = setting(
         "mirrored",
-        "mirrored: one replica per GPU (or per logical CPU); one_device: a single one.",
-        choices=("mirrored", "one_device"),
+        "mirrored: one replica per GPU (or per logical CPU); one_device: a single one; "
+        "multi_worker: every GPU of several machines, or their CPUs, which TF_CONFIG or "
+        "Slurm names (docs/many_machines.md).",
+        choices=("mirrored", "one_device", "multi_worker"),
     )
     logical_cpus: int = setting(
         1,

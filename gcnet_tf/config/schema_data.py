@@ -88,6 +88,13 @@ class DataConfig:
         "get ready, which helps many cores where images differ much in size; a resumed "
         "run then sees other batches than an uninterrupted one.",
     )
+    on_error: str = setting(
+        "stop",
+        "When a record turns out to be damaged. stop: training and evaluation name it "
+        "and stop; skip: they name and count it, train on the next sample in its place "
+        "and leave it out of the scores. Conversion always stops at a damaged file.",
+        choices=("stop", "skip"),
+    )
     allow_partial: bool = setting(
         False,
         "Take a published data set as it is although its number of images is not the "

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gcnet_tf.atomic import sealed, unsealed, write_text
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.pairs import Pair
-from gcnet_tf.data.record_manifest import PARTIAL, Shard
+from gcnet_tf.data.record_manifest import Shard
 from gcnet_tf.download import file_sha256
 
 NOTE = ".note.json"
@@ -56,9 +57,7 @@ def write_note(path: Path, source: str, shard: Shard, histogram: np.ndarray) -> 
         histogram: pixels per training id, int64 (256,).
     """
     note = {"source": source, "shard": asdict(shard), "histogram": histogram.tolist()}
-    partial = path.with_name(path.name + NOTE + PARTIAL)
-    partial.write_text(json.dumps(note))
-    partial.replace(_note(path))
+    write_text(_note(path), json.dumps(sealed(note)))
 
 
 def read_note(path: Path, source: str) -> tuple[Shard, np.ndarray] | None:
@@ -68,7 +67,7 @@ def read_note(path: Path, source: str) -> tuple[Shard, np.ndarray] | None:
     are not those that were written.
     """
     try:
-        note = json.loads(_note(path).read_text())
+        note = unsealed(json.loads(_note(path).read_text()))
         shard = Shard(**note["shard"])
         histogram = np.array(note["histogram"], np.int64)
         holds = (
@@ -77,7 +76,7 @@ def read_note(path: Path, source: str) -> tuple[Shard, np.ndarray] | None:
             and path.stat().st_size == shard.num_bytes
             and file_sha256(path) == shard.sha256
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return (shard, histogram) if holds else None
 

@@ -2,8 +2,9 @@
 
 The training stream is a pure function of (seed, iteration). Samples are numbered from 0
 on through all epochs; the number decides about the sample's random choices, and the
-epoch about the order. A stream that starts at iteration t therefore equals one that
-started at 0 and has reached t, which makes a resumed run equal an uninterrupted one.
+epoch about the order (see `lanes`). A stream that starts at iteration t therefore
+equals one that started at 0 and has reached t, which makes a resumed run equal an
+uninterrupted one, and workers that share the batches equal one that has them alone.
 """
 
 from collections.abc import Callable
@@ -14,27 +15,27 @@ import tensorflow as tf
 
 from gcnet_tf.config import AugmentConfig, Config
 from gcnet_tf.data import records, transforms
+from gcnet_tf.data.lanes import ALL, Share, numbered_records, split_records
 from gcnet_tf.data.prepare import matching_manifest
-from gcnet_tf.data.record_manifest import Manifest
-
-# Encoded records wait here for their turn. Small data sets fit in as a whole and are
-# shuffled perfectly; of a large one it is a few thousand images.
-SHUFFLE_BUFFER_BYTES = 256 * 2**20
-
-_READ_BUFFER_BYTES = 4 * 2**20
-# Set apart from the seeds of samples, whose second number is not negative.
-_ORDER_SEED = -1
 
 
-def training_dataset(config: Config, start_iteration: int = 0) -> tf.data.Dataset:
-    """The endless stream of global training batches.
+def training_dataset(
+    config: Config,
+    start_iteration: int = 0,
+    share: Share = ALL,
+    num_replicas: int = 1,
+) -> tf.data.Dataset:
+    """The endless stream of training batches.
 
     Args:
         config: the experiment.
         start_iteration: number of the first batch, for runs that are resumed.
+        share: the part of each batch that this worker gets.
+        num_replicas: in how many equal pieces, one after the other, it gets it.
 
     Returns:
-        Batches of `train.batch_size` samples, with (height, width) the crop size:
+        Batches of `train.batch_size` samples, or of the size of a piece, with (height,
+        width) the crop size:
         "image" uint8 RGB (batch, height, width, 3), zero where padded;
         "label" uint8 (batch, height, width), 255 where padded or ignored;
         "valid_size" int32 (batch, 2), height and width without the padding;
@@ -62,7 +63,7 @@ def training_dataset(config: Config, start_iteration: int = 0) -> tf.data.Datase
             sample["distortion"] = transforms.distortion_of(seed)
         return sample
 
-    return sample_batches(config, make_sample, start_iteration)
+    return sample_batches(config, make_sample, start_iteration, share, num_replicas)
 
 
 def crop_settings(augment: AugmentConfig) -> dict[str, Any]:
@@ -81,6 +82,8 @@ def sample_batches(
     config: Config,
     make_sample: Callable[[dict, tf.Tensor], dict],
     start_iteration: int = 0,
+    share: Share = ALL,
+    num_replicas: int = 1,
 ) -> tf.data.Dataset:
     """The endless stream of batches of what `make_sample` makes.
 
@@ -89,30 +92,38 @@ def sample_batches(
         make_sample: from a parsed example and the sample's seed, int32 (2,), to
             features; "name" and "seed" are added to them.
         start_iteration: number of the first batch.
+        share: as in `training_dataset`.
+        num_replicas: as in `training_dataset`.
     """
     manifest = matching_manifest(config, "train")
     seed, batch_size = config.train.seed, config.train.batch_size
 
-    def numbered_sample(index, serialized):
+    def numbered_sample(number, serialized):
         example = records.parse_example(serialized)
-        sample_seed = tf.stack([seed, tf.cast(index, tf.int32)])
+        sample_seed = tf.stack([seed, tf.cast(number, tf.int32)])
         sample = make_sample(example, sample_seed)
         return {**sample, "name": example["name"], "seed": sample_seed}
 
-    dataset = _numbered_records(
-        _shard_paths(config, manifest), manifest, seed, start_iteration * batch_size
+    dataset = numbered_records(
+        _folder(config, "train"), manifest, seed, batch_size, start_iteration, share
     )
     dataset = dataset.map(
         numbered_sample,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=config.data.deterministic,
     )
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.batch(
+        batch_size // (share.number * num_replicas), drop_remainder=True
+    )
+    # Known to be endless, it needs no exchange over the workers to find its end.
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_dataset(config: Config, split: str = "val") -> tf.data.Dataset:
-    """The samples of a split, one at a time, at original size and in record order.
+def evaluation_dataset(
+    config: Config, split: str = "val", share: Share = ALL
+) -> tf.data.Dataset:
+    """The samples of a share of a split, each at original size, in record order.
 
     Returns:
         Samples of "image" uint8 RGB (height, width, 3), "label" uint8 (height, width)
@@ -122,9 +133,7 @@ def evaluation_dataset(config: Config, split: str = "val") -> tf.data.Dataset:
         UserError: if the records are missing, empty or of another data set.
     """
     manifest = matching_manifest(config, split)
-    dataset = tf.data.TFRecordDataset(
-        _shard_paths(config, manifest), buffer_size=_READ_BUFFER_BYTES
-    )
+    dataset = split_records(_folder(config, split), manifest, share)
     dataset = dataset.map(
         lambda serialized: records.decode_sample(records.parse_example(serialized)),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -133,39 +142,5 @@ def evaluation_dataset(config: Config, split: str = "val") -> tf.data.Dataset:
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _shard_paths(config: Config, manifest: Manifest) -> list[str]:
-    folder = Path(config.data.records) / manifest.split
-    return [str(folder / shard.file) for shard in manifest.shards]
-
-
-def _numbered_records(
-    paths: list[str], manifest: Manifest, seed: int, first_sample: int
-) -> tf.data.Dataset:
-    """(number, serialized record) of all epochs from `first_sample` on.
-
-    Nothing is decoded here, so that skipping to the middle of an epoch costs no more
-    than reading.
-    """
-    num_samples = manifest.num_samples
-    num_bytes = sum(shard.num_bytes for shard in manifest.shards)
-    buffer_size = max(1, SHUFFLE_BUFFER_BYTES * num_samples // max(num_bytes, 1))
-    buffer_size = min(buffer_size, num_samples)
-    first_epoch, num_skipped = divmod(first_sample, num_samples)
-
-    def epoch_records(epoch):
-        # Dataset.shuffle mixes the seed of its graph into its own. Fixing that of the
-        # function being traced (no other) makes the order independent of
-        # tf.random.set_seed, and tf.random.set_seed(0) does not raise in shuffle.
-        tf.compat.v1.set_random_seed(1)
-        seeds = tf.random.experimental.stateless_fold_in(
-            tf.constant([seed, _ORDER_SEED], tf.int64), epoch
-        )
-        order = tf.random.experimental.stateless_shuffle(tf.constant(paths), seeds)
-        dataset = tf.data.TFRecordDataset(order, buffer_size=_READ_BUFFER_BYTES)
-        return dataset.shuffle(
-            buffer_size, seed=seeds[0], reshuffle_each_iteration=False
-        )
-
-    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    dataset = epochs.flat_map(epoch_records)
-    return dataset.enumerate(first_epoch * num_samples).skip(num_skipped)
+def _folder(config: Config, split: str) -> Path:
+    return Path(config.data.records) / split

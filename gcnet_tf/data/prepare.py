@@ -112,7 +112,10 @@ def matching_manifest(config: Config, split: str) -> Manifest:
     Raises:
         UserError: when the records are missing or damaged, or not those of `config`.
     """
-    manifest = read_manifest(config.data.records, split)
+    # Under "skip", whoever reads them finds what is missing.
+    manifest = read_manifest(
+        config.data.records, split, check_files=config.data.on_error == "stop"
+    )
     folder = Path(config.data.records) / split
     _check_agreement(manifest, facts_of(config.data), folder)
     _check_settings(manifest, deciding_settings(config.data, split), folder)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gcnet_tf.atomic import sealed, unsealed, write_text
 from gcnet_tf.errors import UserError
 
 MANIFEST_FILE = "manifest.json"
-# Ends the names of files that are still being written.
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,8 @@ class Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Writes <folder>/manifest.json, whole or not at all."""
-    partial = folder / (MANIFEST_FILE + PARTIAL)
-    partial.write_text(json.dumps(dataclasses.asdict(manifest), indent=1) + "\n")
-    partial.replace(folder / MANIFEST_FILE)
+    content = json.dumps(sealed(dataclasses.asdict(manifest)), indent=1)
+    write_text(folder / MANIFEST_FILE, content + "\n")
 
 
 def has_records(directory: str | Path, split: str) -> bool:
@@ -66,10 +64,13 @@ def has_records(directory: str | Path, split: str) -> bool:
     return (Path(directory) / split / MANIFEST_FILE).is_file()
 
 
-def read_manifest(directory: str | Path, split: str) -> Manifest:
+def read_manifest(
+    directory: str | Path, split: str, check_files: bool = True
+) -> Manifest:
     """Reads a split's manifest and checks that its shards are there.
 
-    Checked are the sizes and not the checksums, which would read everything.
+    Checked are the sizes and not the checksums, which would read everything; neither
+    without `check_files`.
 
     Raises:
         UserError: when there is no manifest, when it cannot be read, or when a shard is
@@ -85,14 +86,14 @@ def read_manifest(directory: str | Path, split: str) -> Manifest:
         "Make the records again: scripts/make_tfrecords.py --cfg CONFIG --overwrite."
     )
     try:
-        fields = json.loads(path.read_text())
+        fields = unsealed(json.loads(path.read_text()))
         fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
         for key in ("classes", "class_histogram"):
             fields[key] = tuple(fields[key])
         manifest = Manifest(**fields)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}). {remedy}") from error
-    for shard in manifest.shards:
+    for shard in manifest.shards if check_files else ():
         file = path.parent / shard.file
         if not file.is_file():
             raise UserError(f"{file} is missing, but {path} lists it. {remedy}")

@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from gcnet_tf.atomic import PARTIAL, new_file
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
 from gcnet_tf.data.finished import NOTE, fingerprint, read_note, write_note
 from gcnet_tf.data.pairs import Pair
 from gcnet_tf.data.record_manifest import (
     MANIFEST_FILE,
-    PARTIAL,
     Manifest,
     Shard,
     read_manifest,
@@ -102,7 +102,7 @@ def write_records(
 def _clear(folder: Path, split: str, wanted: set[str]) -> None:
     """Removes what an earlier run left, the manifest first, but for wanted shards."""
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    for path in [*folder.glob(f"{split}-*.tfrecord*"), *folder.glob(f"*{PARTIAL}")]:
+    for path in [*folder.glob(f"{split}-*.tfrecord*"), *folder.glob(f"{PARTIAL}*")]:
         if path.name.removesuffix(NOTE) not in wanted:
             path.unlink(missing_ok=True)
 
@@ -182,16 +182,15 @@ def _write_shard(
     bar: tqdm,
 ) -> tuple[Shard, np.ndarray]:
     """Writes one file; also returns its pixels per training id, int64 (256,)."""
-    partial = path.with_name(path.name + PARTIAL)
     histogram = np.zeros(256, np.int64)
-    with tf.io.TFRecordWriter(str(partial)) as writer:
-        for pair, sample in zip(pairs, samples, strict=True):
-            writer.write(_serialize(pair.name, sample))
-            histogram += sample.histogram
-            bar.update()
-    shard = Shard(path.name, len(pairs), partial.stat().st_size, file_sha256(partial))
-    partial.replace(path)
-    return shard, histogram
+    with new_file(path) as partial:
+        with tf.io.TFRecordWriter(str(partial)) as writer:
+            for pair, sample in zip(pairs, samples, strict=True):
+                writer.write(_serialize(pair.name, sample))
+                histogram += sample.histogram
+                bar.update()
+        num_bytes, digest = partial.stat().st_size, file_sha256(partial)
+    return Shard(path.name, len(pairs), num_bytes, digest), histogram
 
 
 def _serialize(name: str, sample: EncodedSample) -> bytes:

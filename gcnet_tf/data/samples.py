@@ -253,6 +253,8 @@ def to_rgb(image: Image.Image, path: Path) -> Image.Image:
         raise UserError(
             f"{path} has 32-bit pixels; convert it to an 8-bit RGB or grey image."
         )
+    # Alpha is left out; Pillow would warn of it in a palette.
+    image.info.pop("transparency", None)
     return image.convert("RGB")
 
 

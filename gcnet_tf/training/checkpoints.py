@@ -1,26 +1,32 @@
 """Checkpoints: what training needs to go on as if it had never stopped.
 
 A checkpoint is a folder `checkpoints/00000400/` with `model.weights.h5` (loadable by
-anything that takes weights), `optimizer.npz` and `state.json`. It is written under
-another name and renamed when complete, so a killed run leaves no half checkpoint.
+anything that takes weights), `optimizer.npz` and `state.json`, which has a checksum of
+each. It gets its name when it is complete and on the disk: a killed run leaves no half
+checkpoint, and one that a disk has damaged is noticed (`weights.newest_checkpoint`).
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from gcnet_tf.atomic import PARTIAL, new_folder, remove_folder, sealed, write_text
+from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.weights import (
     BEST_WEIGHTS,
+    STATE_FILE,
     WEIGHTS_FILE,
+    checkpoint_state,
     list_checkpoints,
     load_weights,
     save_weights,
 )
+
+OPTIMIZER_FILE = "optimizer.npz"
 
 
 def save_checkpoint(
@@ -40,16 +46,21 @@ def save_checkpoint(
         keep: number of checkpoints that stay.
     """
     final = run / "checkpoints" / f"{state['iteration']:08d}"
-    partial = final.with_name(final.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    model.save_weights(partial / WEIGHTS_FILE)
-    np.savez(partial / "optimizer.npz", *[v.numpy() for v in optimizer.variables])
-    (partial / "state.json").write_text(json.dumps(state, indent=2))
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
-    for old in list_checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+    with new_folder(final) as partial:
+        save_weights(model, partial / WEIGHTS_FILE)
+        np.savez(partial / OPTIMIZER_FILE, *[v.numpy() for v in optimizer.variables])
+        digests = {
+            name: file_sha256(partial / name) for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
+        }
+        content = sealed({**state, "files": digests})
+        (partial / STATE_FILE).write_text(json.dumps(content, indent=2))
+    checkpoints = list_checkpoints(run)
+    place = checkpoints.index(final)
+    # Later ones than that of this iteration were damaged, and passed over.
+    for old in checkpoints[: max(place + 1 - keep, 0)] + checkpoints[place + 1 :]:
+        remove_folder(old)
+    for left in final.parent.glob(f"{PARTIAL}*"):  # by a run that was killed
+        shutil.rmtree(left)
     return final
 
 
@@ -62,9 +73,9 @@ def restore_checkpoint(
         UserError: when a file is damaged or belongs to another model.
     """
     try:
-        state = json.loads((checkpoint / "state.json").read_text())
+        state = checkpoint_state(checkpoint)
         load_weights(model, checkpoint / WEIGHTS_FILE)
-        with np.load(checkpoint / "optimizer.npz") as arrays:
+        with np.load(checkpoint / OPTIMIZER_FILE) as arrays:
             values = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
         if len(values) != len(optimizer.variables):
             raise ValueError(f"{len(values)} optimiser variables")
@@ -81,4 +92,4 @@ def restore_checkpoint(
 def save_best(run: Path, model: keras.Model, scores: dict) -> None:
     """Replaces the best weights of the run and the scores beside them."""
     save_weights(model, run / BEST_WEIGHTS)
-    (run / "best.json").write_text(json.dumps(scores, indent=2))
+    write_text(run / "best.json", json.dumps(scores, indent=2))

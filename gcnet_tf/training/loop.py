@@ -2,10 +2,11 @@
 
 import gc
 import math
-import signal
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check import check_before_conversion
+from gcnet_tf.data.damage import (
+    READ_ERRORS,
+    Damage,
+    DamagedData,
+    check_sizes,
+    find_damage,
+    repaired,
+)
+from gcnet_tf.data.lanes import Share
 from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
@@ -26,16 +36,14 @@ from gcnet_tf.predictor import predictor_from_model
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.class_weights import check_class_weights, class_weights
 from gcnet_tf.training.initial import initialise
-from gcnet_tf.training.monitor import Monitor
-from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
+from gcnet_tf.training.monitor import Monitor, NoMonitor
+from gcnet_tf.training.optim import make_optimizer
 from gcnet_tf.training.run_folder import check_run, open_run
 from gcnet_tf.training.step import make_train_step
+from gcnet_tf.training.stopping import Interrupted, explaining, stop_signals
 from gcnet_tf.training.strategy import make_strategy
+from gcnet_tf.training.workers import Workers
 from gcnet_tf.weights import newest_checkpoint
-
-
-class Interrupted(Exception):
-    """Training was asked to stop (Ctrl-C or SIGTERM); a checkpoint was saved."""
 
 
 def train(
@@ -46,7 +54,8 @@ def train(
 ) -> Path:
     """Trains the model that `config` describes and returns the run folder.
 
-    Records that are missing are made first, from sources that are checked before.
+    Records that are missing are made first, from sources that are checked before. Of
+    several workers, one alone writes and reads in the run folder: the chief.
 
     Args:
         config: the configuration.
@@ -58,11 +67,11 @@ def train(
 
     Raises:
         UserError: for settings or data that cannot be trained with, a loss that is not
-            finite, or too little memory.
+            finite, too little memory, or a disk that is full.
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint saved.
+        WorkerLost: when another worker has disappeared.
     """
     run = Path(out)
-    check_run(run, config, resume)
     strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
     num_replicas = strategy.num_replicas_in_sync
     if config.train.batch_size % num_replicas:
@@ -71,51 +80,70 @@ def train(
             f"all {num_replicas} replicas together; it must be a multiple of "
             f"{num_replicas}."
         )
+    workers = Workers(strategy)
+    with workers.noticing_losses(), explaining(run):
+        weights = workers.chief_does(lambda: _prepare(config, run, resume))
+        training = _Training(config, run, workers, weights)
+        try:
+            training.loop(callbacks)
+        finally:
+            training.monitor.close()
+    return run
+
+
+def _prepare(config: Config, run: Path, resume: bool) -> tuple[float, ...] | None:
+    """Checks everything, makes records that are missing; returns the class weights."""
+    check_run(run, config, resume)
     check_class_weights(config)
     # Before the run folder exists: data that is missing should leave no trace.
     check_before_conversion(config)
     manifests = ensure_records(config)
-    weights = class_weights(config, manifests["train"])
-    training = _Training(config, run, strategy, weights)
-    try:
-        training.loop(callbacks)
-    except tf.errors.ResourceExhaustedError as error:
-        raise UserError(
-            "Out of memory. Lower train.batch_size or augment.crop_size, or set "
-            "train.precision=mixed_bfloat16."
-        ) from error
-    finally:
-        training.monitor.close()
-    return run
+    return class_weights(config, manifests["train"])
 
 
 class _Training:
     """A run in progress: the model, its optimiser, and where it stands."""
 
     def __init__(
-        self, config: Config, run: Path, strategy, weights: tuple[float, ...] | None
+        self,
+        config: Config,
+        run: Path,
+        workers: Workers,
+        weights: Sequence[float] | None,
     ):
         self.config = config
         self.run = run
-        self.strategy = strategy
+        self.workers = workers
+        self.strategy = strategy = workers.strategy
         self.facts = facts_of(config.data)
         keras.utils.set_random_seed(config.train.seed)
         with strategy.scope():
             self.model = build_model(config)
-            self.schedule, self.optimizer = _make_optimizer(config)
+            self.schedule, self.optimizer = make_optimizer(config)
             self.optimizer.build(self.model.trainable_weights)
         self.state: dict[str, Any] = {
             "iteration": 0,
             "best_miou": -1.0,
             "evaluations_since_best": 0,
+            "evaluation_due": False,
+            "unreported": None,
         }
         with strategy.scope():
-            origin = self._load()
-        open_run(run, config)
+            origin, self.state = workers.chief_does(self._load)
+            workers.take_from_chief(self.model.variables + self.optimizer.variables)
         self.iteration: int = self.state["iteration"]
-        self.monitor = Monitor(
-            run, config.train.iterations, self.iteration, config.train.batch_size
-        )
+        self.monitor: Monitor | NoMonitor = NoMonitor()
+        if workers.chief:
+            self.monitor = Monitor(
+                run,
+                config.train.iterations,
+                self.iteration,
+                config.train.batch_size,
+                self.state["unreported"],
+            )
+        # The same with records that were repaired, once any were found damaged.
+        self.data_config = config
+        self.damaged: list[Damage] = []
         self.monitor.say(origin)
         if weights is not None:
             pairs = zip(self.facts.classes, weights)
@@ -125,16 +153,23 @@ class _Training:
             self.model, self.optimizer, strategy, config.train.auxiliary_weight, weights
         )
 
-    def _load(self) -> str:
-        """Loads the newest checkpoint of the run, or what a new run starts from."""
+    def _load(self) -> tuple[str, dict[str, Any]]:
+        """Loads the newest checkpoint of the run, or what a new run starts from.
+
+        Returns:
+            A sentence on what was loaded, and the state.
+        """
         checkpoint = newest_checkpoint(self.run)
         if checkpoint is None:
-            return initialise(self.model, self.config)
-        # On top, because states of older versions lack an entry.
-        self.state |= checkpoints.restore_checkpoint(
-            checkpoint, self.model, self.optimizer
-        )
-        return f"Loaded {checkpoint}."
+            origin = initialise(self.model, self.config)
+        else:
+            origin = f"Loaded {checkpoint}."
+            # On top, because states of older versions lack an entry.
+            self.state |= checkpoints.restore_checkpoint(
+                checkpoint, self.model, self.optimizer
+            )
+        open_run(self.run, self.config)
+        return origin, self.state
 
     def loop(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         settings = self.config.train
@@ -143,8 +178,13 @@ class _Training:
         callback_list = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         callback_list.on_train_begin()
         callback_list.on_epoch_begin(self.iteration // settings.evaluate_every)
-        with _stop_signals() as stop_requested:
-            for batch, waited in self._batches():
+        reason = 0
+        with stop_signals() as stop_requested, closing(self._batches()) as batches:
+            if self.state["evaluation_due"]:  # a signal has stopped it
+                self._evaluate(callback_list, {}, stop_requested)
+                self._save()
+                reason = self._reason_to_stop(stop_requested)
+            for batch, waited in () if reason else batches:
                 callback_list.on_train_batch_begin(self.iteration)
                 losses = self._step(batch, waited)
                 callback_list.on_train_batch_end(self.iteration - 1, losses)
@@ -152,29 +192,27 @@ class _Training:
                 if last or self.iteration % settings.log_every == 0:
                     self.monitor.report(self.iteration)
                 if last or self.iteration % settings.evaluate_every == 0:
-                    scores = self._evaluate()
-                    epoch = (self.iteration - 1) // settings.evaluate_every
-                    callback_list.on_epoch_end(
-                        epoch, {**losses, "val_mIoU": scores.miou}
-                    )
-                    if not last:
-                        callback_list.on_epoch_begin(epoch + 1)
-                stopping = (
-                    bool(stop_requested)
-                    or self.model.stop_training
-                    or self._has_stalled()
-                )
+                    self._evaluate(callback_list, losses, stop_requested)
+                reason = self._reason_to_stop(stop_requested)
+                stopping = reason > 0 or self._has_stalled()
                 if last or stopping or self.iteration % settings.checkpoint_every == 0:
                     self._save()
-                if stop_requested:
-                    raise Interrupted(f"at iteration {self.iteration}")
-                if self.model.stop_training:
-                    self.monitor.say(f"Stopped by a callback at {self.iteration}.")
                 if stopping:
                     break
+        # Nobody leaves while another's input still needs the connection.
+        self.workers.largest(0)
+        if reason > _CALLBACK:
+            raise Interrupted(self.iteration, reason)
+        if reason == _CALLBACK:
+            self.monitor.say(f"Stopped by a callback at {self.iteration}.")
         if self._has_stalled() and self.iteration < settings.iterations:
             self._say_stalled()
         callback_list.on_train_end()
+
+    def _reason_to_stop(self, stop_requested: list[int]) -> int:
+        """0 to go on, else a signal or _CALLBACK: that of any worker holds for all."""
+        callback = _CALLBACK if self.model.stop_training else 0
+        return self.workers.largest(max(stop_requested[:1], default=callback))
 
     def _announce(self) -> None:
         settings = self.config.train
@@ -183,20 +221,55 @@ class _Training:
             f"{verb} {self.run} at iteration {self.iteration} of "
             f"{settings.iterations}: {self.model.count_params():,} parameters, "
             f"{self.facts.num_classes} classes, batch {settings.batch_size} on "
-            f"{self.strategy.num_replicas_in_sync} replica(s), {settings.precision}"
+            f"{self.strategy.num_replicas_in_sync} replica(s) of {self.workers.number} "
+            f"worker(s), {settings.precision}"
         )
 
-    def _batches(self) -> Iterator[tuple[dict, float]]:
+    def _batches(self) -> Generator[tuple[dict, float], None, None]:
         """Yields the remaining batches with the seconds spent waiting for each."""
         if self.iteration >= self.config.train.iterations or self._has_stalled():
             return
-        # Names are text, which no GPU holds; `_step` finds them when they are needed.
-        dataset = training_dataset(self.config, self.iteration).map(_without_name)
-        iterator = iter(self.strategy.experimental_distribute_dataset(dataset))
+        iterator = None
         while self.iteration < self.config.train.iterations:
             start = time.perf_counter()
-            batch = next(iterator)
+            try:
+                iterator = iterator or self._iterator()
+                batch = next(iterator)
+            except READ_ERRORS as error:
+                self._repair(error)
+                iterator = None
+                continue
             yield batch, time.perf_counter() - start
+
+    def _iterator(self) -> Iterator[dict]:
+        check_sizes(self.data_config, "train")
+
+        def part_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            number = context.num_input_pipelines
+            dataset = training_dataset(
+                self.data_config,
+                self.iteration,
+                Share(context.input_pipeline_id, number),
+                context.num_replicas_in_sync // number,
+            )
+            # Names are text, which no GPU holds; `_not_finite` finds them when needed.
+            return dataset.map(_without_name)
+
+        return iter(self.strategy.distribute_datasets_from_function(part_of_worker))
+
+    def _repair(self, error: Exception) -> None:
+        """Goes on without the damaged samples, or stops, as data.on_error says."""
+        damaged = find_damage(self.config, "train")
+        if damaged == self.damaged:
+            raise error  # not the records' fault, then
+        self.damaged = damaged
+        self.monitor.report_damage(self.iteration, "train", damaged)
+        if self.config.data.on_error == "stop":
+            self._save()
+            raise DamagedData(damaged)
+        self.repaired = tempfile.TemporaryDirectory()  # lives as long as the run
+        folder = Path(self.repaired.name)
+        self.data_config = repaired(self.config, "train", damaged, folder)
 
     def _step(self, batch: dict, waited: float) -> dict[str, float]:
         start = time.perf_counter()
@@ -210,7 +283,7 @@ class _Training:
 
     def _not_finite(self, losses: dict[str, float]) -> UserError:
         # The stream is a pure function of the iteration: ask it again, for the names.
-        batch = next(iter(training_dataset(self.config, self.iteration)))
+        batch = next(iter(training_dataset(self.data_config, self.iteration)))
         names = ", ".join(name.decode() for name in batch["name"].numpy())
         values = ", ".join(f"{name} {value}" for name, value in losses.items())
         return UserError(
@@ -224,30 +297,56 @@ class _Training:
         """The rate of the latest step."""
         return float(self.schedule(max(self.iteration - 1, 0)))
 
-    def _evaluate(self) -> Scores:
+    def _evaluate(
+        self,
+        callback_list: keras.callbacks.CallbackList,
+        losses: dict[str, float],
+        stop_requested: list[int],
+    ) -> None:
+        """Scores the model; where a signal stops it, a resumed run begins with it."""
+
         def show(index: int, image: np.ndarray, truth: np.ndarray, found: np.ndarray):
             if index < self.config.train.panels:
                 self.monitor.show_panel(
                     self.iteration, index, image, truth, found, self.facts.palette
                 )
 
+        self.state["evaluation_due"] = True
         predictor = predictor_from_model(self.model, self.config)
-        scores = evaluate(predictor, "val", on_sample=show)
+        scores = evaluate(
+            predictor,
+            "val",
+            on_sample=show,
+            on_damage=partial(self.monitor.report_damage, self.iteration, "val"),
+            should_stop=lambda: bool(stop_requested),
+            share=self.workers.share,
+            add_up=self.workers.sum,
+        )
         # Frozen functions sit in reference cycles. Left to Python's own collector,
         # those of three evaluations, 3.5 GB for half an R50, pile up before one goes.
         del predictor
         gc.collect()
+        if scores is None:
+            return
+        self.state["evaluation_due"] = False
+        self._keep_scores(scores)
+        epoch = (self.iteration - 1) // self.config.train.evaluate_every
+        callback_list.on_epoch_end(epoch, {**losses, "val_mIoU": scores.miou})
+        if self.iteration < self.config.train.iterations:
+            callback_list.on_epoch_begin(epoch + 1)
+
+    def _keep_scores(self, scores: Scores) -> None:
         self.monitor.report_scores(self.iteration, scores, self.facts.classes)
         self.state["evaluations_since_best"] += 1
         if scores.miou > self.state["best_miou"]:
             self.state["best_miou"] = scores.miou
             self.state["evaluations_since_best"] = 0
-            checkpoints.save_best(
-                self.run,
-                self.model,
-                {"iteration": self.iteration, **scores.to_dict(self.facts.classes)},
-            )
-        return scores
+            if self.workers.chief:
+                checkpoints.save_best(
+                    self.run,
+                    self.model,
+                    {"iteration": self.iteration, **scores.to_dict(self.facts.classes)},
+                )
 
     def _has_stalled(self) -> bool:
         """Whether early stopping ends the run; only an evaluation changes that."""
@@ -265,7 +364,10 @@ class _Training:
         )
 
     def _save(self) -> None:
+        if not self.workers.chief:
+            return
         self.state["iteration"] = self.iteration
+        self.state["unreported"] = self.monitor.unreported()
         checkpoints.save_checkpoint(
             self.run,
             self.model,
@@ -275,59 +377,9 @@ class _Training:
         )
 
 
+# A reason to stop beside the numbers of signals; no signal that we take is 1.
+_CALLBACK = 1
+
+
 def _without_name(batch: dict) -> dict:
     return {key: value for key, value in batch.items() if key != "name"}
-
-
-def _make_optimizer(config: Config):
-    settings = config.train
-
-    def schedule(multiplier=1.0):
-        # As in the reference, the minimum is not multiplied.
-        return PolynomialDecay(
-            multiplier * settings.learning_rate,
-            settings.min_learning_rate,
-            settings.iterations,
-            settings.poly_power,
-        )
-
-    rates = {}
-    if settings.head_lr_multiplier != 1:
-        head = schedule(settings.head_lr_multiplier)
-        rates = {"decode_head": head, "auxiliary_head": head}
-    base = schedule()
-    optimizer: keras.optimizers.Optimizer = CoupledSGD(
-        base, settings.momentum, settings.weight_decay, rates
-    )
-    if settings.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return base, optimizer
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying; a second one acts as usual."""
-    received: list[int] = []
-    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
-
-    def handle(number, frame):
-        received.append(number)
-        signal.signal(number, before[number])
-        print("\nStopping after this iteration …", flush=True)
-
-    try:
-        for number in _STOP_SIGNALS:
-            signal.signal(number, handle)
-    except ValueError:
-        pass  # not in the main thread, as in some notebooks: signals stay as they are
-    try:
-        yield received
-    finally:
-        try:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        except ValueError:
-            pass
-
-
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)

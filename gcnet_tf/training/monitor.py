@@ -2,14 +2,20 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from gcnet_tf.atomic import is_disk_full, to_disk, write_text
+from gcnet_tf.data.damage import Damage, damage_text
 from gcnet_tf.metrics import Scores
 from gcnet_tf.visualize import panel
+
+METRICS_FILE = "metrics.jsonl"
 
 
 class Monitor:
@@ -21,7 +27,15 @@ class Monitor:
     and the time left.
     """
 
-    def __init__(self, run: Path, iterations: int, start: int, batch_size: int):
+    def __init__(
+        self,
+        run: Path,
+        iterations: int,
+        start: int,
+        batch_size: int,
+        unreported: dict | None = None,
+    ):
+        """`unreported` is what the method of that name gave before the run stopped."""
         self.run = run
         self.batch_size = batch_size
         self.writer = tf.summary.create_file_writer(str(run / "logs"))
@@ -33,6 +47,24 @@ class Monitor:
         self._iterations = iterations
         self._learning_rate = 0.0
         self._reset()
+        if unreported:
+            self._losses += unreported["losses"]
+            self._waited, self._worked = unreported["waited"], unreported["worked"]
+            self._learning_rate = unreported["learning_rate"]
+
+    def unreported(self) -> dict:
+        """What the next `report` is to tell of, for a run that goes on later.
+
+        What was reported is on the disk when this returns.
+        """
+        if (self.run / METRICS_FILE).is_file():
+            to_disk(self.run / METRICS_FILE)
+        return {
+            "losses": self._losses,
+            "waited": self._waited,
+            "worked": self._worked,
+            "learning_rate": self._learning_rate,
+        }
 
     def _reset(self) -> None:
         self._losses: list[dict[str, float]] = []
@@ -41,11 +73,11 @@ class Monitor:
 
     def _drop_metrics_after(self, start: int) -> None:
         """A killed run may have logged iterations that the resumed one does again."""
-        path = self.run / "metrics.jsonl"
+        path = self.run / METRICS_FILE
         if path.is_file():
             lines = path.read_text().splitlines(keepends=True)
             kept = [line for line in lines if _iteration_of(line) <= start]
-            path.write_text("".join(kept))
+            write_text(path, "".join(kept))
 
     def step(
         self,
@@ -133,6 +165,17 @@ class Monitor:
             f"mAcc {100 * scores.macc:.2f}, aAcc {100 * scores.aacc:.2f}"
         )
 
+    def report_damage(
+        self, iteration: int, split: str, damaged: Sequence[Damage]
+    ) -> None:
+        """Writes how many and which samples of a split are damaged."""
+        with self.writer.as_default(step=iteration):
+            tf.summary.scalar(f"data/damaged_{split}", len(damaged))
+        samples = [asdict(each) for each in damaged]
+        content = {"split": split, "count": len(damaged), "samples": samples}
+        self._append({"kind": "damaged", "iteration": iteration, **content})
+        self.say(f"iteration {iteration}: {split}: {damage_text(damaged)}")
+
     def show_panel(self, iteration: int, index: int, image, truth, prediction, palette):
         """Puts image | truth | prediction of a validation image into TensorBoard."""
         picture = panel(image, truth, prediction, palette)
@@ -148,11 +191,23 @@ class Monitor:
     def close(self) -> None:
         """Ends the progress bar and flushes TensorBoard."""
         self.bar.close()
-        self.writer.close()
+        try:
+            self.writer.close()
+        except tf.errors.OpError as error:
+            # An earlier error, of something that matters more, tells of it.
+            if not is_disk_full(error):
+                raise
 
     def _append(self, record: dict) -> None:
-        with (self.run / "metrics.jsonl").open("a") as metrics:
+        with (self.run / METRICS_FILE).open("a") as metrics:
             metrics.write(json.dumps(record) + "\n")
+
+
+class NoMonitor:
+    """What a worker has that is not the chief: it writes nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: None
 
 
 def _iteration_of(line: str) -> float:

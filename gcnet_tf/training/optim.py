@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gcnet_tf.config import Config
+
 
 @keras.saving.register_keras_serializable("gcnet_tf")
 class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -115,3 +117,31 @@ class CoupledSGD(keras.optimizers.Optimizer):
                 for part, rate in self.rates.items()
             },
         }
+
+
+def make_optimizer(
+    config: Config,
+) -> tuple[PolynomialDecay, keras.optimizers.Optimizer]:
+    """The learning rate's schedule, and the optimiser that `config` describes."""
+    settings = config.train
+
+    def schedule(multiplier=1.0):
+        # As in the reference, the minimum is not multiplied.
+        return PolynomialDecay(
+            multiplier * settings.learning_rate,
+            settings.min_learning_rate,
+            settings.iterations,
+            settings.poly_power,
+        )
+
+    rates = {}
+    if settings.head_lr_multiplier != 1:
+        head = schedule(settings.head_lr_multiplier)
+        rates = {"decode_head": head, "auxiliary_head": head}
+    base = schedule()
+    optimizer: keras.optimizers.Optimizer = CoupledSGD(
+        base, settings.momentum, settings.weight_decay, rates
+    )
+    if settings.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return base, optimizer

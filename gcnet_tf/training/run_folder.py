@@ -4,6 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from gcnet_tf.atomic import PARTIAL, sealed, write_text
 from gcnet_tf.config import Config, config_to_dict, format_json, load_config
 from gcnet_tf.errors import UserError
 
@@ -18,6 +19,7 @@ FREE_SETTINGS = {
     "data.root",
     "data.records",
     "data.check",
+    "data.on_error",
     "train.early_stopping",
     "train.log_every",
     "train.evaluate_every",
@@ -43,7 +45,7 @@ def check_run(run: Path, config: Config, resume: bool) -> None:
                 "--resume to start a new run there."
             )
         _check_same_settings(run, config)
-    elif run.exists() and (not run.is_dir() or any(run.iterdir())):
+    elif run.exists() and not _is_unused(run):
         raise UserError(
             f"{run} already exists. Add --resume to go on with that run, or choose "
             "another folder with --out."
@@ -58,10 +60,16 @@ def open_run(run: Path, config: Config) -> None:
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
-        _write_json(run / CONFIG_FILE, config_to_dict(config))
+        # Its checksum tells whether it still is what the run was started with.
+        _write_json(run / CONFIG_FILE, sealed(config_to_dict(config)))
         _write_json(run / "versions.json", _versions())
     except OSError as error:
         raise UserError(f"Cannot write to the run folder {run}: {error}") from error
+
+
+def _is_unused(run: Path) -> bool:
+    """Whether a folder is empty, but for what a run killed at its start has left."""
+    return run.is_dir() and all(p.name.startswith(PARTIAL) for p in run.iterdir())
 
 
 def _check_same_settings(run: Path, config: Config) -> None:
@@ -103,4 +111,4 @@ def _versions() -> dict[str, str]:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    path.write_text(format_json(content) + "\n")
+    write_text(path, format_json(content) + "\n")

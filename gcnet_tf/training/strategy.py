@@ -1,22 +1,25 @@
-"""Which devices train, and how they share a batch."""
+"""Which devices train, on this machine or on many."""
 
 from functools import cache
 
 import tensorflow as tf
 
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.training.cluster import find_cluster
 
 
 def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
-    """The `tf.distribute` strategy for this machine.
+    """The `tf.distribute` strategy for this process.
 
     Args:
         kind: "mirrored" for one replica on every GPU, or, without a GPU, on each of
-            `logical_cpus` parts of the CPU; "one_device" for the first GPU or the CPU.
+            `logical_cpus` parts of the CPU; "one_device" for the first GPU or the CPU;
+            "multi_worker" for one on every GPU, or the CPU, of every worker.
         logical_cpus: number of parts.
 
     Raises:
-        UserError: when TensorFlow already runs with another number of logical CPUs.
+        UserError: when TensorFlow already runs in another way, or nothing says who the
+            workers are.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "mirrored" and not gpus:
@@ -33,11 +36,36 @@ def _make_once(kind: str, num_cpus: int) -> tf.distribute.Strategy:
     for gpu in gpus:
         # Otherwise the first process takes all of the memory of every GPU.
         tf.config.experimental.set_memory_growth(gpu, True)
+    if kind == "multi_worker":
+        return _join_workers(len(gpus))
     if kind == "one_device":
         return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
     if gpus:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(num_cpus)])
+
+
+def _join_workers(num_gpus: int) -> tf.distribute.Strategy:
+    cluster = find_cluster()
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.jobs),
+        task_type=cluster.job,
+        task_id=cluster.task,
+        num_accelerators={"GPU": num_gpus},
+        rpc_layer="grpc",
+    )
+    print(f"Worker {cluster.index} of {cluster.number}: joining.", flush=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except RuntimeError as error:
+        raise UserError(
+            "multi_worker must be the first thing that TensorFlow does in a process; "
+            "start a fresh one (or a fresh notebook kernel)."
+        ) from error
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"Worker {cluster.index} cannot join the others: {first_line(error)}"
+        ) from error
 
 
 def _divide_cpu(number: int) -> None:

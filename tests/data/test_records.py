@@ -124,8 +124,8 @@ def test_what_a_killed_run_left_is_replaced(tmp_path, pairs):
     folder.mkdir()
     for name in (
         "train-00000-of-00009.tfrecord",
-        "train-00001-of-00009.tfrecord.partial",
-        "manifest.json.partial",
+        "partial-train-00001-of-00009.tfrecord",
+        "partial-manifest.json",
     ):
         (folder / name).write_bytes(b"half")
     (folder / "notes.txt").touch()  # not ours

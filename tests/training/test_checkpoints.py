@@ -15,6 +15,7 @@ from gcnet_tf.weights import (
     WEIGHTS_FILE,
     list_checkpoints,
     load_weights,
+    newest_checkpoint,
     weights_of_run,
 )
 
@@ -64,13 +65,67 @@ def test_keeps_the_newest(tmp_path):
 def test_a_half_written_checkpoint_is_not_one(tmp_path):
     model, optimizer = trainee()
     save(tmp_path, 5, model, optimizer)
-    (tmp_path / "checkpoints" / "00000010.partial").mkdir()
+    for number in (3, 10):  # by runs that were killed
+        (tmp_path / "checkpoints" / f"partial-{number:08d}").mkdir()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["00000005"]
     save(tmp_path, 10, model, optimizer)
-    assert len(list_checkpoints(tmp_path)) == 2
+    save(tmp_path, 15, model, optimizer, keep=2)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {
+        "00000010",
+        "00000015",
+    }
 
 
-@pytest.mark.parametrize("file", ["state.json", WEIGHTS_FILE, "optimizer.npz"])
+FILES = ["state.json", WEIGHTS_FILE, "optimizer.npz"]
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_newest_intact_checkpoint_is_used(file, tmp_path):
+    for iteration in (5, 10, 20):
+        newest = save(tmp_path, iteration, *trainee())
+    assert newest_checkpoint(tmp_path) == newest
+    flip(newest / file, (newest / file).stat().st_size // 2)
+    with pytest.warns(UserWarning, match=f"Passing over .*00000020.*{file}.*damaged"):
+        assert newest_checkpoint(tmp_path).name == "00000010"
+    with pytest.warns(UserWarning):
+        assert weights_of_run(tmp_path).parent.name == "00000010"
+    # Going on from there, what is damaged must not push out what is intact.
+    save(tmp_path, 15, *trainee(), keep=2)
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        "00000010",
+        "00000015",
+    ]
+
+
+def test_no_intact_checkpoint_is_an_error(tmp_path):
+    for iteration in (5, 10):
+        (save(tmp_path, iteration, *trainee()) / "optimizer.npz").unlink()
+    with pytest.warns(UserWarning), pytest.raises(UserError, match="Every checkpoint"):
+        newest_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_an_older_version_is_used(tmp_path):
+    checkpoint = save(tmp_path, 5, *trainee())
+    (checkpoint / "state.json").write_text('{"iteration": 5, "best_miou": 0.5}')
+    assert newest_checkpoint(tmp_path) == checkpoint
+    assert restore_checkpoint(checkpoint, *trainee())["best_miou"] == 0.5
+
+
+def test_damaged_weights_are_not_loaded(tmp_path):
+    save_best(tmp_path, trainee()[0], {})
+    best = tmp_path / "best.weights.h5"
+    flip(best, best.stat().st_size // 2)
+    with pytest.raises(UserError, match="best.weights.h5 is damaged"):
+        load_weights(trainee()[0], best)
+
+
+@pytest.mark.parametrize("file", FILES)
 def test_a_damaged_checkpoint_is_refused_by_name(file, tmp_path):
     model, optimizer = trainee()
     checkpoint = save(tmp_path, 5, model, optimizer)

@@ -1,0 +1,120 @@
+"""Several workers on this machine, for trying what many machines would do."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import IO
+
+# How long a worker may take to save and end before it is killed.
+_GRACE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.1
+
+
+def tf_configs(number: int) -> list[str]:
+    """TF_CONFIG of each of `number` workers on free ports of the loopback device."""
+    with ExitStack() as stack:
+        # All are open at once, so that no port comes twice.
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    return [
+        json.dumps(
+            {
+                "cluster": {"worker": addresses},
+                "task": {"type": "worker", "index": index},
+            }
+        )
+        for index in range(number)
+    ]
+
+
+def launch(command: Sequence[str], number: int) -> int:
+    """Runs a command as `number` workers until all have ended.
+
+    Their lines of output come with the worker's number in front. When one fails, or a
+    signal asks this process to stop, all are asked to stop.
+
+    Returns:
+        0, or the exit code of the first that failed (128 + the signal that killed it).
+    """
+    workers = [_start(command, config) for config in tf_configs(number)]
+    readers = [
+        threading.Thread(target=_copy, args=(stream, out, f"[{index}] "))
+        for index, worker in enumerate(workers)
+        for stream, out in ((worker.stdout, sys.stdout), (worker.stderr, sys.stderr))
+    ]
+    for reader in readers:
+        reader.start()
+    with _stop_signals() as received:
+        code = _wait(workers, received)
+    for reader in readers:
+        reader.join()
+    return code
+
+
+def _start(command: Sequence[str], config: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        command,
+        # On the CPU: workers cannot share a GPU, and "mirrored" is the way to several.
+        env={
+            **os.environ,
+            "TF_CONFIG": config,
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "PYTHONUNBUFFERED": "1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # Ctrl-C reaches this process alone, which passes it on once.
+        start_new_session=True,
+    )
+
+
+def _copy(stream: IO[str], out: IO[str], prefix: str) -> None:
+    for line in stream:
+        out.write(prefix + line)
+        out.flush()
+
+
+def _wait(workers: Sequence[subprocess.Popen], received: list[int]) -> int:
+    """Waits for all; the first failure, or signal, ends the others."""
+    first_failure = 0
+    deadline = None
+    while running := [worker for worker in workers if worker.poll() is None]:
+        codes = [worker.returncode for worker in workers if worker.returncode]
+        if codes and not first_failure:
+            first_failure = codes[0]
+        if deadline is None and (received or first_failure):
+            for worker in running:
+                worker.send_signal(received[0] if received else signal.SIGTERM)
+            deadline = time.monotonic() + _GRACE_SECONDS
+        if deadline is not None and time.monotonic() > deadline:
+            for worker in running:
+                worker.kill()
+        time.sleep(_PAUSE_SECONDS)
+    code = first_failure or next((w.returncode for w in workers if w.returncode), 0)
+    return 128 - code if code < 0 else code
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM instead of dying."""
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

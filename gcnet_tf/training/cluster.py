@@ -1,0 +1,117 @@
+"""Which processes train together, from what the scheduler puts into the environment."""
+
+import json
+import os
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from gcnet_tf.errors import UserError
+
+JOBS = ("chief", "worker")
+# A job's ports follow from its number, so that two jobs can share a node.
+_FIRST_PORT, _NUM_PORTS = 20_000, 10_000
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The addresses ("host:port") of each job's tasks, and which task this is."""
+
+    jobs: dict[str, list[str]]
+    job: str
+    task: int
+
+    @property
+    def number(self) -> int:
+        """Of workers, the chief included."""
+        return sum(map(len, self.jobs.values()))
+
+    @property
+    def index(self) -> int:
+        """This one's place; 0 is the chief."""
+        return self.task + (len(self.jobs.get("chief", ())) * (self.job == "worker"))
+
+
+def find_cluster() -> Cluster:
+    """The cluster in TF_CONFIG or, without it, the one of the Slurm job step.
+
+    Raises:
+        UserError: when there is neither, or TF_CONFIG is not as TensorFlow wants it.
+    """
+    if "TF_CONFIG" in os.environ:
+        return _cluster_of_tf_config(os.environ["TF_CONFIG"])
+    if "SLURM_STEP_NODELIST" in os.environ:
+        return _cluster_of_slurm()
+    raise UserError(
+        "train.strategy is multi_worker, but neither TF_CONFIG nor a Slurm step "
+        "(srun) says who the workers are. Start every worker with its TF_CONFIG, or "
+        "try it on this machine: scripts/launch_local.py --workers 2 -- --cfg CONFIG."
+    )
+
+
+def _cluster_of_tf_config(text: str) -> Cluster:
+    try:
+        content = json.loads(text)
+        jobs = {job: list(tasks) for job, tasks in content["cluster"].items() if tasks}
+        job, task = content["task"]["type"], int(content["task"]["index"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"TF_CONFIG: received {text}; allowed: JSON such as "
+            '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", '
+            '"index": 0}}.'
+        ) from error
+    for name in (*jobs, job):
+        if name not in JOBS:
+            raise UserError(
+                f"TF_CONFIG: received the job {name}; allowed: {' and '.join(JOBS)}, "
+                "which all train. There are no parameter servers or evaluators here."
+            )
+    if len(jobs.get("chief", ())) > 1:
+        raise UserError("TF_CONFIG: received several chiefs; allowed: one, or none.")
+    if not 0 <= task < len(jobs.get(job, ())):
+        raise UserError(
+            f"TF_CONFIG: received the task {job} {task}, but the cluster has "
+            f"{len(jobs.get(job, ()))} of that type, counted from 0."
+        )
+    for address in (address for tasks in jobs.values() for address in tasks):
+        if not str(address).rpartition(":")[2].isdecimal() or ":" not in str(address):
+            raise UserError(
+                f"TF_CONFIG: received the address {address}; allowed: host:port."
+            )
+    return Cluster(jobs, job, task)
+
+
+class _SlurmResolver(tf.distribute.cluster_resolver.SlurmClusterResolver):
+    """TensorFlow's reading of Slurm's variables, without what it adds.
+
+    It hands out GPUs, which Slurm itself does and which fails where there are none. And
+    it sorts the nodes as text: node10 comes before node9, but not in Slurm's numbering.
+    """
+
+    def __init__(self):
+        super().__init__(gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False)
+
+    def nodes(self) -> dict[str, int]:
+        """Tasks per node, in the order in which Slurm numbers the tasks."""
+        return self._resolve_task_configuration()
+
+    def rank(self) -> int:
+        return self._resolve_own_rank()
+
+
+def _cluster_of_slurm() -> Cluster:
+    try:
+        resolver = _SlurmResolver()
+        nodes, rank = resolver.nodes(), resolver.rank()
+        first = _FIRST_PORT + int(os.environ["SLURM_JOB_ID"]) % _NUM_PORTS
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise UserError(
+            f"Cannot read Slurm's variables: {error}. Start training with srun, or set "
+            "TF_CONFIG."
+        ) from error
+    addresses = [
+        f"{node}:{first + task}"
+        for node, tasks in nodes.items()
+        for task in range(tasks)
+    ]
+    return Cluster({"worker": addresses}, "worker", rank)

@@ -1,0 +1,32 @@
+"""Trains with several workers on this machine's CPU, as many machines would.
+
+python scripts/launch_local.py --workers 2 -- --cfg configs/shapes_r18.json
+
+What follows -- are arguments of scripts/train.py; train.strategy=multi_worker is added.
+"""
+
+import sys
+from pathlib import Path
+
+from gcnet_tf import cli
+from gcnet_tf.launch import launch
+
+
+def main() -> int:
+    parser = cli.script_parser(__doc__)
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="how many; default: 2"
+    )
+    parser.add_argument(
+        "arguments", nargs="*", metavar="-- ARGUMENT", help="for scripts/train.py"
+    )
+    args = parser.parse_args()
+    cli.require_positive(args, "workers")
+    train = Path(__file__).with_name("train.py")
+    strategy = ["--set", "train.strategy=multi_worker"]
+    command = [sys.executable, str(train), *args.arguments, *strategy]
+    return launch(command, args.workers)
+
+
+if __name__ == "__main__":
+    cli.run(main)

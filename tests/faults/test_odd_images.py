@@ -1,0 +1,45 @@
+"""Every odd image, in conversion and in prediction."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import save_image
+from odd_images import zoo
+
+from gcnet_tf.data.records import decode_sample
+from gcnet_tf.data.samples import encode_image, read_image
+from gcnet_tf.errors import UserError
+
+
+@pytest.fixture(params=zoo(), ids=lambda odd: odd.name)
+def odd(request, tmp_path):
+    path = tmp_path / request.param.name
+    path.write_bytes(request.param.content)
+    return path, request.param.expected
+
+
+def decoded(content, tmp_path):
+    """What training sees of a stored image."""
+    label = save_image(tmp_path / "label.png", np.zeros((1, 1), np.uint8)).read_bytes()
+    example = {"image": content, "label": label, "name": "a"}
+    return decode_sample({k: tf.constant(v) for k, v in example.items()})["image"]
+
+
+def test_read_rightly_or_refused_in_a_sentence(odd, tmp_path):
+    path, expected = odd
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if expected is None:
+            for read in (read_image, encode_image):
+                with pytest.raises(UserError, match=path.name) as error:
+                    read(path)
+                assert "\n" not in str(error.value) and len(str(error.value)) < 400
+            return
+        content, size = encode_image(path)
+        for image in (read_image(path), decoded(content, tmp_path)):
+            assert size == expected.shape[:2]
+            # One level where inks are multiplied, exact in everything else.
+            tolerance = 1 if path.name == "cmyk.jpg" else 0
+            np.testing.assert_allclose(np.int32(image), expected, atol=tolerance)

@@ -1,0 +1,58 @@
+"""One device and two replicas: the same course, to the last digits of float64."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gcnet_tf.models import build_model
+from gcnet_tf.training import train
+from gcnet_tf.weights import WEIGHTS_FILE, list_checkpoints
+
+
+def records(run, kind):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_config, tmp_path_factory):
+    """The configuration, and the run folders for one and two replicas."""
+    folder = tmp_path_factory.mktemp("runs")
+    config = None
+    for replicas in (1, 2):
+        config = tiny_config(
+            "train.precision=float64",
+            "train.batch_size=4",
+            "train.iterations=20",
+            "train.evaluate_every=10",
+            "train.learning_rate=0.02",
+            f"train.logical_cpus={replicas}",
+        )
+        train(config, folder / str(replicas))
+    return config, folder / "1", folder / "2"
+
+
+def test_twenty_losses_agree(runs):
+    _, one, two = runs
+    first, second = ([r["loss"] for r in records(run, "train")] for run in (one, two))
+    assert len(first) == 20 and len(set(first)) == 20
+    assert second == pytest.approx(first, rel=1e-10)
+
+
+def test_the_evaluations_are_equal(runs):
+    _, one, two = runs
+    assert [record["iteration"] for record in records(one, "val")] == [10, 20]
+    assert records(one, "val") == records(two, "val")
+
+
+def test_weights_and_running_statistics_agree(runs):
+    config, *folders = runs
+    weights = []
+    for run in folders:
+        model = build_model(config)
+        model.load_weights(list_checkpoints(run)[-1] / WEIGHTS_FILE)
+        weights.append({weight.path: weight.numpy() for weight in model.weights})
+    for path, value in weights[0].items():
+        assert value.dtype == np.float64
+        np.testing.assert_allclose(weights[1][path], value, rtol=1e-8, atol=1e-10)

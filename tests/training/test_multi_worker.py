@@ -1,0 +1,127 @@
+"""Two workers in two processes: one launch, looked at by several tests.
+
+Each start of TensorFlow takes ten seconds, so `worker_checks.py` trains three times in
+one: with bfloat16, with float16, and in float64, where the second worker gets killed.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gcnet_tf.config import config_to_dict, format_json
+from gcnet_tf.training import train
+from gcnet_tf.weights import list_checkpoints
+
+# Two samples for each worker; the 3 validation images do not divide.
+SETTINGS = (
+    "train.batch_size=4",
+    "train.learning_rate=0.02",
+    "train.checkpoint_every=3",
+)
+CASES = {
+    "mixed_bfloat16": ("train.precision=mixed_bfloat16", "train.iterations=2"),
+    "mixed_float16": ("train.precision=mixed_float16", "train.iterations=2"),
+    "float64": (
+        "train.precision=float64",
+        "train.iterations=10",
+        "train.evaluate_every=5",
+    ),
+}
+
+
+def records(run, kind):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def configs(tiny_config):
+    return {name: tiny_config(*SETTINGS, *settings) for name, settings in CASES.items()}
+
+
+@pytest.fixture(scope="module")
+def launched(configs, tmp_path_factory):
+    """The folder that the workers wrote to, and how the launcher ended."""
+    folder = tmp_path_factory.mktemp("workers")
+    for name, config in configs.items():
+        train_settings = replace(config.train, strategy="multi_worker")
+        config = replace(config, train=train_settings)
+        (folder / f"{name}.json").write_text(format_json(config_to_dict(config)))
+    command = [sys.executable, str(Path(__file__).with_name("worker_checks.py"))]
+    code = (
+        "import sys; from gcnet_tf.launch import launch; "
+        f"sys.exit(launch({[*command, str(folder)]!r}, 2))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    return folder, result
+
+
+@pytest.fixture(scope="module")
+def alone(configs, tmp_path_factory):
+    """The float64 run on one device."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    train(configs["float64"], run)
+    return run
+
+
+def seen(folder, name, index):
+    path = folder / f"{name}_{index}.json"
+    assert path.is_file(), "this worker has failed before"
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_on_two_workers(name, launched, alone):
+    folder, result = launched
+    first, second = (seen(folder, name, index) for index in (0, 1))
+    assert first["losses"] == second["losses"], result.stderr
+    expected = [record["loss"] for record in records(alone, "train")[:2]]
+    assert first["losses"] == pytest.approx(expected, rel=0.03)
+
+
+def test_the_chief_alone_writes(launched):
+    folder, _ = launched
+    for name in CASES:
+        assert (folder / name / "train.log").is_file()
+        assert not (folder / f"{name}_other").exists()
+
+
+def test_losses_and_scores_are_those_of_one_device(launched, alone):
+    folder, _ = launched
+    run = folder / "float64"
+    expected = [record["loss"] for record in records(alone, "train")]
+    found = seen(folder, "float64", 0)["losses"]
+    assert len(found) >= 6
+    assert found == pytest.approx(expected[: len(found)], rel=1e-10)
+    (score,) = records(run, "val")
+    assert score == records(alone, "val")[0]
+    assert score["iteration"] == 5
+
+
+def test_a_worker_that_is_killed_stops_the_other(launched):
+    folder, result = launched
+    assert result.returncode == 128 + 9
+    lost = seen(folder, "float64", 0)["lost"]
+    assert lost.startswith("Another worker has disappeared (")
+    assert "--resume" in lost
+    assert "[0] iteration 5/10: loss" in result.stdout.replace("[0] iteration 5: ", "")
+    assert list_checkpoints(folder / "float64")[-1].name == "00000006"
+
+
+def test_another_number_of_workers_goes_on(launched, alone, configs):
+    """One device in this process; the whole course is that of one device."""
+    folder, _ = launched
+    run = folder / "float64"
+    train(configs["float64"], run, resume=True)
+    for kind, what in (("train", "loss"), ("val", "mIoU")):
+        found, expected = (
+            {record["iteration"]: record[what] for record in records(each, kind)}
+            for each in (run, alone)
+        )
+        assert found == pytest.approx(expected, rel=1e-10)

@@ -1,0 +1,57 @@
+"""What test_multi_worker.py runs as each of two workers; see there.
+
+python tests/training/worker_checks.py FOLDER
+
+Trains by FOLDER/<name>.json into FOLDER/<name> and writes what each worker saw
+to FOLDER/<name>_<index>.json.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import keras
+
+from gcnet_tf.config import load_config
+from gcnet_tf.training import WorkerLost, train
+
+DIES_AT = 7
+
+
+class Die(keras.callbacks.Callback):
+    """The second worker dies in the middle of a run."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if INDEX == 1 and batch + 1 == DIES_AT:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Losses(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.values = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.values.append(logs["loss"])
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    for name in ("mixed_bfloat16", "mixed_float16", "float64"):
+        config = load_config(str(folder / f"{name}.json"))
+        losses, error = Losses(), None
+        callbacks = [losses, *([Die()] if name == "float64" else [])]
+        # One folder each, to see who writes.
+        run = folder / f"{name}{'' if INDEX == 0 else '_other'}"
+        try:
+            train(config, run, callbacks=callbacks)
+        except WorkerLost as loss:
+            error = str(loss)
+        content = {"losses": losses.values, "lost": error}
+        (folder / f"{name}_{INDEX}.json").write_text(json.dumps(content))
+
+
+if __name__ == "__main__":
+    INDEX = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+    main()
