@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid parity golden faults determinism test check format clean
+.PHONY: venv demo camvid parity mediapipe golden faults determinism test check format clean
 
 # A file, not the folder, says that the installation finished.
 $(VENV)/installed: setup.cfg constraints.txt
@@ -33,6 +33,17 @@ $(PARITY_VENV)/installed: tests/parity/requirements.txt
 # Both implementations side by side: the 16 published rows, and scores on real images.
 parity: venv $(PARITY_VENV)/installed
 	$(BIN)/python tests/parity/live.py --python $(PARITY_VENV)/bin/python
+
+# Exported TFLite files in the client that phone apps use, in an environment of its own.
+MEDIAPIPE_VENV = .venv-mediapipe
+$(MEDIAPIPE_VENV)/installed: tests/mediapipe/requirements.txt
+	$(PYTHON) -m venv $(MEDIAPIPE_VENV)
+	$(MEDIAPIPE_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# A drawn model; for a trained one: make mediapipe MODEL="--model runs/camvid_r18"
+mediapipe: venv $(MEDIAPIPE_VENV)/installed
+	$(BIN)/python tests/mediapipe/live.py --python $(MEDIAPIPE_VENV)/bin/python $(MODEL)
 
 # The reference's numbers that the tests compare with, computed again.
 golden: $(PARITY_VENV)/installed

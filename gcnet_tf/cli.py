@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.exported import Predictor, load_exported, needs_tensorflow
+from gcnet_tf.segmenter import MODES
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -60,18 +62,34 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="FILE_OR_RUN",
-        help="a run folder (its best weights), an exported folder, or a .keras file "
-        "(with its --cfg)",
+        help="a run folder (its best weights), an exported model (.tflite, .onnx or "
+        "the folder of a SavedModel), or a .keras file (with its --cfg)",
     )
 
 
-def mode_overrides(mode: str | None) -> list[str]:
-    """The settings that `--mode` stands for."""
-    if mode is None:
-        return []
-    if mode == "ms_flip":
-        return ["evaluation.ms_flip=true"]
-    return ["evaluation.ms_flip=false", f"evaluation.mode={mode}"]
+def add_mode_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--mode`."""
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        help="whole: the image at once; slide: in windows, scores averaged; ms_flip: "
+        "the configuration's way at several scales, each also mirrored; tiled: in "
+        "windows without any scaling, for very large images; default: as the "
+        "configuration says",
+    )
+
+
+def load_predictor(args: argparse.Namespace) -> Predictor:
+    """What `add_model_arguments` and `add_mode_argument` name.
+
+    TensorFlow starts only for models that need it.
+    """
+    if needs_tensorflow(args.model):
+        start_tensorflow()
+        from gcnet_tf.predictor import load_predictor as load
+
+        return load(args.cfg, args.weights, args.model, args.set, args.mode)
+    return load_exported(args.model, args.set, args.mode, args.cfg, args.weights)
 
 
 def require_positive(args: argparse.Namespace, *names: str) -> None:
@@ -105,11 +123,20 @@ def start_tensorflow() -> None:
                     sys.stderr.write(line)
 
 
+def scripts() -> dict[str, Path]:
+    """Name and file of every script, in the order of the alphabet."""
+    package = Path(__file__).resolve().parent
+    # In the wheel they lie inside the package, in a checkout beside it.
+    folders = [package / "scripts", package.parent / "scripts"]
+    folder = next((item for item in folders if (item / "train.py").is_file()), None)
+    return {} if folder is None else {p.stem: p for p in sorted(folder.glob("*.py"))}
+
+
 def run_script(name: str, *arguments: object) -> None:
     """Shows and runs another script; when it fails, this one ends the same way."""
     words = [str(argument) for argument in arguments]
     print(f"\n$ python scripts/{name}.py {' '.join(words)}", flush=True)
-    result = subprocess.run([sys.executable, f"scripts/{name}.py", *words])
+    result = subprocess.run([sys.executable, str(scripts()[name]), *words])
     if result.returncode:
         sys.exit(result.returncode)
 

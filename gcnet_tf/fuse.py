@@ -1,74 +1,119 @@
 """The inference graph: normalisation folded into convolutions, weights frozen.
 
-Evaluation, prediction and export share it. On a CPU it is about twice as fast as the
-training model, and only folding *and* freezing together are: one alone gains nothing.
+Evaluation, prediction and every export share it. On a CPU it is about twice as fast as
+the training model, and only folding *and* freezing together are: one alone gains
+nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from gcnet_tf.layers import SymmetricConv2D
 from gcnet_tf.layers.norm import EPSILON
+from gcnet_tf.manifest import LABELS, LOGITS, PROBABILITIES
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models.segmentor import STANDARD_DEVIATION
 from gcnet_tf.weights import weights_by_path
 
+INPUT = "images"
+_FIRST_KERNEL = "backbone/stem1/conv/kernel"
 
-def fold(model: Segmentor) -> Segmentor:
-    """Returns a copy of `model` for inference, in float32.
 
-    Each batch normalisation becomes part of the convolution before it, and the
-    auxiliary head is gone. Outputs equal those of `model` up to rounding.
+def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Segmentor:
+    """Returns a copy of `model` for inference.
+
+    Each batch normalisation becomes part of the convolution before it, the division by
+    the images' standard deviation part of the first one, and the auxiliary head is
+    gone. In float32 the outputs equal those of `model` up to rounding.
+
+    Args:
+        model: the trained model.
+        dtype: of weights and arithmetic, "float32" or "bfloat16".
+        winograd: whether large 3x3 convolutions are computed by `winograd_conv2d`. It
+            is what a processor computes fastest in float32, and nothing else does.
     """
     arguments = {**model.get_config(), "auxiliary": None, "folded": True}
-    folded = Segmentor.from_config({**arguments, "dtype": "float32"})
+    folded = Segmentor.from_config({**arguments, "dtype": dtype})
     folded.build((None, None, None, 3))
     source = weights_by_path(model)
     for path, weight in weights_by_path(folded).items():
-        unit = path.removesuffix("conv/kernel").removesuffix("conv/bias")
-        norm = unit + "norm/"
-        if unit == path or norm + "gamma" not in source:
-            weight.assign(source[path])
-            continue
-        scale = tf.convert_to_tensor(source[norm + "gamma"]) * tf.math.rsqrt(
-            tf.convert_to_tensor(source[norm + "moving_variance"]) + EPSILON
-        )
-        if path.endswith("kernel"):
-            weight.assign(tf.convert_to_tensor(source[path]) * scale)
-        else:
-            weight.assign(
-                tf.convert_to_tensor(source[norm + "beta"])
-                - tf.convert_to_tensor(source[norm + "moving_mean"]) * scale
-            )
+        value = _folded_value(path, source)
+        if path == _FIRST_KERNEL:
+            value /= tf.constant(STANDARD_DEVIATION, value.dtype)[:, tf.newaxis]
+        weight.assign(tf.cast(value, weight.dtype))
+    for layer in folded._flatten_layers() if winograd else ():
+        if isinstance(layer, SymmetricConv2D):
+            layer.winograd = layer.can_be_winograd()
     return folded
 
 
-def freeze(
-    function: Callable[[tf.Tensor], dict[str, tf.Tensor]], signature: tf.TensorSpec
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Traces `function` for `signature` and turns its variables into constants."""
-    traced = tf.function(function, input_signature=[signature]).get_concrete_function()
-    names = sorted(traced.structured_outputs)
-    frozen = convert_variables_to_constants_v2(traced)
+def _folded_value(path: str, source: dict) -> tf.Tensor:
+    """The weight `path` of the folded model."""
+    unit = path.removesuffix("conv/kernel").removesuffix("conv/bias")
+    norm = unit + "norm/"
+    if unit == path or norm + "gamma" not in source:
+        return tf.convert_to_tensor(source[path])
+    gamma, beta, mean, variance = (
+        tf.convert_to_tensor(source[norm + name])
+        for name in ("gamma", "beta", "moving_mean", "moving_variance")
+    )
+    scale = gamma * tf.math.rsqrt(variance + EPSILON)
+    if path.endswith("kernel"):
+        return tf.convert_to_tensor(source[path]) * scale
+    return beta - mean * scale
 
-    def call(images):
-        # A frozen function returns its outputs as a list, sorted by name.
-        return dict(zip(names, tf.nest.flatten(frozen(tf.convert_to_tensor(images)))))
 
-    return call
-
-
-def inference_function(model: Segmentor) -> Callable[[tf.Tensor], tf.Tensor]:
+def inference_graph(
+    model: Segmentor,
+    images: tf.TensorSpec,
+    outputs: Sequence[str],
+    dtype: str = "float32",
+    winograd: bool = False,
+):
     """Folds and freezes `model`.
 
-    Returns a function from uint8 RGB `(batch, height, width, 3)` of any size to
-    float32 logits `(batch, height, width, num_classes)`. It keeps the weights of this
-    moment: later training of `model` does not reach it.
+    The graph keeps the weights of this moment: later training does not reach it.
+
+    Args:
+        model: the trained model.
+        images: shape and type of the input, RGB 0-255 `(batch, height, width, 3)`;
+            None in the shape for what is known only when it runs.
+        outputs: which of "labels", uint8 `(batch, height, width)`, "logits" and
+            "probabilities", float32 `(batch, height, width, num_classes)`.
+        dtype, winograd: see `fold`.
+
+    Returns:
+        A `ConcreteFunction` without variables, from a tensor named "images" to a list
+        of the outputs *in alphabetical order*.
     """
-    folded = fold(model)
-    frozen = freeze(
-        lambda images: folded(images), tf.TensorSpec([None, None, None, 3], tf.uint8)
-    )
-    return lambda images: frozen(images)["logits"]
+    folded = fold(model, dtype, winograd)
+
+    def infer(images):
+        logits = folded(images)["logits"]
+        found = {LOGITS: logits}
+        if LABELS in outputs:
+            labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
+            found[LABELS] = tf.cast(labels, tf.uint8)
+        if PROBABILITIES in outputs:
+            found[PROBABILITIES] = tf.nn.softmax(logits)
+        return {name: found[name] for name in outputs}
+
+    signature = tf.TensorSpec(images.shape, images.dtype, INPUT)
+    traced = tf.function(infer, input_signature=[signature]).get_concrete_function()
+    return convert_variables_to_constants_v2(traced)
+
+
+def inference_function(
+    model: Segmentor,
+    size: tuple[int | None, int | None] = (None, None),
+    dtype: str = "float32",
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`inference_graph` as a function from uint8 images to their logits."""
+    spec = tf.TensorSpec([None, *size, 3], tf.uint8)
+    winograd = not tf.config.list_physical_devices("GPU")
+    frozen = inference_graph(model, spec, [LOGITS], dtype, winograd)
+    return lambda images: frozen(tf.convert_to_tensor(images))[0]

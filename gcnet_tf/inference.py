@@ -1,9 +1,8 @@
 """Running a network on an image of any size, with numpy alone.
 
-The functions take `predict`, which maps an RGB image `(height, width, 3)` to scores
-`(height, width, num_classes)`; what computes it is not their business. They build on
-each other: what sees an image whole or through a sliding window is a `predict` again,
-which `at_scale` and `multi_scale_flip` take.
+The functions take `predict`, from RGB images `(batch, height, width, 3)` to scores
+`(batch, height, width, num_classes)`; what computes it is not their business.
+`gcnet_tf.segmenter` puts them together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,18 +10,24 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 Predict = Callable[[np.ndarray], np.ndarray]
-# (array (height, width, channels), (new height, new width)) -> resized array
-Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 
 
-def keep_ratio_size(height: int, width: int, scale: tuple[int, int]) -> tuple[int, int]:
+def keep_ratio_size(
+    height: int,
+    width: int,
+    scale: tuple[int, int],
+    fit: tuple[int, int] | None = None,
+) -> tuple[int, int]:
     """The (height, width) an image is resized to without changing its shape.
 
     The larger number of `scale` bounds the long side, the smaller one the short side,
-    and the image is made as large as that allows, also when that enlarges it. At least
-    1 each, however thin the image.
+    and the image is made as large as that allows, also when that enlarges it. `fit` is
+    a (height, width) that it has to fit into as well. At least 1 each, however thin the
+    image.
     """
     factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
+    if fit is not None:
+        factor = min(factor, fit[0] / height, fit[1] / width)
     return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
 
@@ -34,80 +39,55 @@ def windows(
     The last window of a row or column is moved back to end at the border, and an image
     smaller than the window gives a smaller window.
     """
-
-    def spans(length: int, side: int, step: int) -> list[slice]:
-        count = max(length - side + step - 1, 0) // step + 1
-        stops = [min(index * step + side, length) for index in range(count)]
-        return [slice(max(stop - side, 0), stop) for stop in stops]
-
-    for rows in spans(height, window[0], stride[0]):
-        for columns in spans(width, window[1], stride[1]):
+    for rows in _spans(height, window[0], stride[0]):
+        for columns in _spans(width, window[1], stride[1]):
             yield rows, columns
 
 
 def slide(
     predict: Predict,
-    image: np.ndarray,
+    images: np.ndarray,
     window: tuple[int, int],
     stride: tuple[int, int],
 ) -> np.ndarray:
-    """Mean of the scores of overlapping windows, sizes in (height, width)."""
-    height, width = image.shape[:2]
+    """Mean of the scores of overlapping windows."""
+    height, width = images.shape[1:3]
     total = None
     count = np.zeros((height, width, 1), np.float32)
     for rows, columns in windows(height, width, window, stride):
-        scores = predict(image[rows, columns])
+        scores = predict(images[:, rows, columns])
         if total is None:
-            total = np.zeros((height, width, scores.shape[-1]), scores.dtype)
-        total[rows, columns] += scores
+            shape = (len(scores), height, width, scores.shape[-1])
+            total = np.zeros(shape, scores.dtype)
+        total[:, rows, columns] += scores
         count[rows, columns] += 1
     assert total is not None  # there is always one window
-    return total / count
+    total /= count
+    return total
 
 
-def at_scale(
-    predict: Predict,
-    image: np.ndarray,
-    scale: tuple[int, int],
-    resize_image: Resize,
-    resize_scores: Resize,
+def tiled(
+    predict_labels: Predict,
+    images: np.ndarray,
+    window: tuple[int, int],
+    stride: tuple[int, int],
 ) -> np.ndarray:
-    """Scores at the image's own size of a `predict` that sees it scaled.
+    """Labels of overlapping windows, of which each keeps what is nearest to it.
 
-    The scores are resized a second time, as in the reference: the network's own
-    enlargement goes to its input size only.
+    Neighbours meet in the middle of their overlap: what they see near a border of
+    theirs, without its surroundings, is left to the other one.
     """
-    height, width = image.shape[:2]
-    size = keep_ratio_size(height, width, scale)
-    if size == (height, width):
-        return predict(image)
-    return resize_scores(predict(resize_image(image, size)), (height, width))
-
-
-def multi_scale_flip(
-    predict_at_scale: Callable[[Predict, tuple[int, int]], np.ndarray],
-    predict: Predict,
-    scales: Iterable[tuple[int, int]],
-) -> np.ndarray:
-    """Mean of the class *probabilities* over scales, each as it is and mirrored.
-
-    The protocol of mmsegmentation 0.x, whose published "ms+flip" numbers it gives.
-
-    Args:
-        predict_at_scale: scores of the image through a `predict`, at a scale.
-        predict: scores of an image as it is.
-        scales: such as those of `scales_of`.
-    """
-    total = None
-    passes = 0
-    for scale in scales:
-        for each in (predict, lambda image: predict(image[:, ::-1])[:, ::-1]):
-            probabilities = softmax(predict_at_scale(each, scale))
-            total = probabilities if total is None else total + probabilities
-            passes += 1
-    if total is None:
-        raise ValueError("multi_scale_flip needs at least one scale. Received: none")
-    return total / passes
+    found = np.empty(images.shape[:-1], np.uint8)
+    height, width = images.shape[1:3]
+    for rows, kept_rows in _tiles(height, window[0], stride[0]):
+        for columns, kept_columns in _tiles(width, window[1], stride[1]):
+            labels = predict_labels(images[:, rows, columns])
+            found[:, kept_rows, kept_columns] = labels[
+                :,
+                kept_rows.start - rows.start : kept_rows.stop - rows.start,
+                kept_columns.start - columns.start : kept_columns.stop - columns.start,
+            ]
+    return found
 
 
 def scales_of(scale: tuple[int, int], ratios: Iterable[float]) -> list[tuple[int, int]]:
@@ -119,3 +99,17 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis."""
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _spans(length: int, side: int, step: int) -> list[slice]:
+    count = max(length - side + step - 1, 0) // step + 1
+    stops = [min(index * step + side, length) for index in range(count)]
+    return [slice(max(stop - side, 0), stop) for stop in stops]
+
+
+def _tiles(length: int, side: int, step: int) -> Iterator[tuple[slice, slice]]:
+    """Each span, and the part of it that is kept: together every place once."""
+    spans = _spans(length, side, step)
+    borders = [(one.stop + next_.start) // 2 for one, next_ in zip(spans, spans[1:])]
+    kept = [slice(*pair) for pair in zip([0, *borders], [*borders, length])]
+    return zip(spans, kept)

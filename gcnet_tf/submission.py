@@ -1,7 +1,7 @@
-"""Predictions in the form that the test servers of Cityscapes and ADE20K take.
+"""Predictions in files, also in the form that test servers take.
 
-Both want one 8-bit PNG per image, named after it, with ids of their own (parity
-specification, section 5.6).
+Those of Cityscapes and ADE20K want one 8-bit PNG per image, named after it, with ids of
+their own (parity specification, section 5.6).
 """
 
 import zipfile
@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf.atomic import new_file
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.folders import IMAGE_SUFFIXES, list_images
+from gcnet_tf.data.samples import read_image
 from gcnet_tf.errors import UserError
+from gcnet_tf.exported import Predictor
+from gcnet_tf.visualize import overlay, with_legend
 
 # By data set: the id that the server expects for each class, in the order of ours.
 SERVER_IDS = {
@@ -88,6 +92,37 @@ def check_folder(out: Path, images: Sequence[Path]) -> None:
             f"--out {out} is where the images lie, and NAME.png of a prediction could "
             "replace an image; choose another folder."
         )
+
+
+def write_predictions(
+    predictor: Predictor, images: Sequence[Path], out: Path, file_format: str
+) -> list[Path]:
+    """Segments images; writes NAME.png, and for "ids" also NAME_overlay.png.
+
+    Args:
+        predictor: what segments them.
+        images: their files.
+        out: the folder.
+        file_format: one of `FORMATS`.
+
+    Returns:
+        The files NAME.png.
+
+    Raises:
+        UserError: when an image cannot be read.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    facts = predictor.facts
+    for path in tqdm(images, desc="predict", unit="img", disable=None):
+        image = read_image(path)
+        labels = predictor.labels(image)
+        ids = server_ids(labels, file_format)
+        Image.fromarray(ids).save(out / f"{path.stem}.png")
+        if file_format == "ids":
+            picture = overlay(image, labels, facts.palette)
+            legend = with_legend(picture, labels, facts.classes, facts.palette)
+            legend.save(out / f"{path.stem}_overlay.png")
+    return [out / f"{path.stem}.png" for path in images]
 
 
 def write_zip(archive: Path, files: Sequence[Path]) -> None:

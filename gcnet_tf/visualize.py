@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 Palette = tuple[tuple[int, int, int], ...]
 
 _MARGIN = 6
+_STRIP = 256
 # Legends under smaller pictures are hard to read.
 _MIN_SIDE = 512
 # Width and height of a picture on a sheet.
@@ -29,10 +30,16 @@ def overlay(
 
     A class's border is painted in full colour, to be seen on any texture.
     """
-    alpha = np.where(_borders(labels), 1.0, opacity)[..., None]
-    painted = (1 - alpha) * image + alpha * colour(labels, palette)
-    bare = (labels >= len(palette))[..., None]
-    return np.where(bare, image, painted + 0.5).astype(np.uint8)
+    shares = np.where(_borders(labels), np.float32(1), np.float32(opacity))[..., None]
+    result = np.empty_like(image)
+    # In strips of rows, because an image of floats may be too large to hold.
+    for start in range(0, len(image), _STRIP):
+        rows = slice(start, start + _STRIP)
+        share, pixels = shares[rows], image[rows]
+        painted = (1 - share) * pixels + share * colour(labels[rows], palette)
+        bare = (labels[rows] >= len(palette))[..., None]
+        result[rows] = np.where(bare, pixels, painted + 0.5)
+    return result
 
 
 def _borders(labels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ A weights file ends with a checksum of itself, and a checkpoint's state.json hol
 of the files beside it: what a disk has changed is noticed and never used.
 """
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -128,6 +129,16 @@ def load_weights(model: "keras.Model", path: Path) -> None:
 def weights_by_path(model: "keras.Model") -> dict[str, "keras.Variable"]:
     """Every weight by its path, such as "backbone/stem1/conv/kernel"."""
     return {weight.path.split("/", 1)[1]: weight for weight in model.weights}
+
+
+def weights_hash(model: "keras.Model") -> str:
+    """SHA-256, in hex, of the names and values of all weights."""
+    digest = hashlib.sha256()
+    for path, weight in sorted(weights_by_path(model).items()):
+        value = np.ascontiguousarray(weight.numpy())
+        digest.update(f"{path}\0{value.dtype}{value.shape}\n".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
 
 
 def weight_shapes(model: "keras.Model") -> dict[str, tuple[int, ...]]:

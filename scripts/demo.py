@@ -10,7 +10,7 @@ from pathlib import Path
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
 
-CONFIG = "configs/shapes_r18.json"
+CONFIG = "shapes_r18"
 RUN = Path("runs/demo")
 EXPORT = Path("exports/demo")
 PREDICTIONS = RUN / "predictions"
@@ -23,15 +23,16 @@ def main() -> int:
     cli.run_script("make_tfrecords", "--cfg", CONFIG)
     cli.run_training(CONFIG, RUN)
     cli.run_script("evaluate", "--model", RUN, "--json", SCORES)
-    cli.run_script("export", "--model", RUN, "--format", "saved_model", "--out", EXPORT)
+    cli.run_script("export", "--model", RUN, "--out", EXPORT)
     images = Path(load_config(CONFIG).data.root) / "val" / "images"
     image = sorted(images.iterdir())[0]
-    cli.run_script("predict", "--model", EXPORT, "--image", image, "--out", PREDICTIONS)
+    phone = EXPORT / "model_int8.tflite"
+    cli.run_script("predict", "--model", phone, "--image", image, "--out", PREDICTIONS)
 
     print()
     print(f"mIoU:           {json.loads(SCORES.read_text())['mIoU']:.4f}")
     print(f"run folder:     {RUN}")
-    print(f"exported model: {EXPORT}")
+    print(f"exported files: {EXPORT}")
     print(f"overlay:        {PREDICTIONS / image.stem}_overlay.png")
     print(f"TensorBoard:    tensorboard --logdir {RUN / 'logs'}")
     return 0

@@ -3,6 +3,7 @@
 python scripts/evaluate.py --model runs/shapes_r18
 python scripts/evaluate.py --cfg configs/voc_r50_20k.json --weights W.weights.h5
 python scripts/evaluate.py --model runs/voc_r50_20k --mode ms_flip
+python scripts/evaluate.py --model exports/voc/model_int8.tflite
 """
 
 import json
@@ -14,13 +15,8 @@ from gcnet_tf import cli
 def main() -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
+    cli.add_mode_argument(parser)
     parser.add_argument("--split", default="val", help="which split; default: val")
-    parser.add_argument(
-        "--mode",
-        choices=["whole", "slide", "ms_flip"],
-        help="the image at once, in windows, or the configuration's way at several "
-        "scales, each also mirrored; default: as the configuration says",
-    )
     parser.add_argument(
         "--json", metavar="FILE", help="write the scores there, as unrounded fractions"
     )
@@ -30,10 +26,8 @@ def main() -> int:
     from gcnet_tf.data.prepare import ensure_records
     from gcnet_tf.evaluate import evaluate
     from gcnet_tf.metrics import format_table
-    from gcnet_tf.predictor import load_predictor
 
-    settings = [*args.set, *cli.mode_overrides(args.mode)]
-    predictor = load_predictor(args.cfg, args.weights, args.model, settings)
+    predictor = cli.load_predictor(args)
     ensure_records(predictor.config, [args.split])
     scores = evaluate(predictor, args.split)
     assert scores is not None  # only training stops one

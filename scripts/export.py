@@ -1,31 +1,62 @@
-"""Writes a trained model in a form that runs without this package.
+"""Writes a trained model in every form that runs without this package.
 
 python scripts/export.py --model runs/shapes_r18 --out exports/shapes
+python scripts/export.py --model runs/shapes_r18 --out exports/phone --format tflite
+                         --precision int8 --size 256x256
 """
 
 from pathlib import Path
 
 from gcnet_tf import cli
+from gcnet_tf.export.plan import ALL, PRECISIONS, Checks, plan
 
 
 def main() -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
+    names = sorted({name for each in PRECISIONS.values() for name in each})
     parser.add_argument(
-        "--format", choices=["saved_model"], default="saved_model", help="file format"
+        "--format", choices=[ALL, *PRECISIONS], default=ALL, help="default: all"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="the new folder")
+    parser.add_argument(
+        "--precision", choices=[ALL, *names], default=ALL, help="default: all"
+    )
+    parser.add_argument(
+        "--size",
+        metavar="HxW",
+        help="of the images, such as 512x1024, or dynamic; default: dynamic where the "
+        "format can be, and for TFLite the size of the training crops",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="gets all files")
+    parser.add_argument(
+        "--logits", action="store_true", help="in place of probabilities"
+    )
+    parser.add_argument(
+        "--layout",
+        choices=["nhwc", "nchw"],
+        default="nhwc",
+        help="of the ONNX file's images: uint8 nhwc (default) or float32 nchw",
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=50,
+        metavar="N",
+        help="validation images to measure accuracy on; 0: not at all; default: 50",
+    )
+    parser.add_argument(
+        "--allow-drop", action="store_true", help="of accuracy, however large"
+    )
     args = parser.parse_args()
+    checks = Checks(args.samples, args.allow_drop)
 
     cli.start_tensorflow()
-    from gcnet_tf.export import FORMATS
+    from gcnet_tf.export.run import export
     from gcnet_tf.predictor import load_model
 
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
-    out = Path(args.out)
-    difference = FORMATS[args.format](model, config, out)
-    print(f"Exported: {out}")
-    print(f"Largest difference of a probability from the Keras model: {difference:.1e}")
+    jobs = plan(args.format, args.precision, args.size, config)
+    export(model, config, jobs, Path(args.out), args.logits, args.layout, checks)
     return 0
 
 

@@ -1,30 +1,35 @@
-"""Segments images: an index PNG and a coloured overlay with a legend for each.
+"""Segments images or a video: index PNGs, and coloured overlays with a legend.
 
 python scripts/predict.py --model runs/shapes_r18 --image photo.jpg --out predictions
-python scripts/predict.py --model exports/shapes --image folder/ --out predictions
+python scripts/predict.py --model model_int8.tflite --image folder/ --out predictions
 python scripts/predict.py --model runs/city --image test/ --out ids --format cityscapes
+python scripts/predict.py --model model_int8.tflite --video drive.mp4 --out predictions
 """
 
 from pathlib import Path
 
-from PIL import Image
-from tqdm import tqdm
-
 from gcnet_tf import cli, submission
-from gcnet_tf.data.samples import read_image
+from gcnet_tf.errors import UserError
+from gcnet_tf.runtime.video import segment_video
 
 
 def main() -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
-    parser.add_argument(
-        "--image", required=True, metavar="FILE_OR_FOLDER", help="what to segment"
+    cli.add_mode_argument(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--image", metavar="FILE_OR_FOLDER", help="what to segment")
+    source.add_argument(
+        "--video",
+        metavar="FILE_OR_CAMERA",
+        help="a video, or the number of a camera (the first one is 0)",
     )
     parser.add_argument(
         "--out",
         required=True,
         metavar="DIR",
-        help="gets NAME.png, class ids as an 8-bit grey image, and NAME_overlay.png",
+        help="gets NAME.png, class ids as an 8-bit grey image, and NAME_overlay.png; "
+        "of a video NAME_overlay.mp4",
     )
     parser.add_argument(
         "--format",
@@ -36,32 +41,23 @@ def main() -> int:
     parser.add_argument("--zip", metavar="FILE", help="pack the NAME.png files there")
     args = parser.parse_args()
     out = Path(args.out)
+    if args.video is not None:
+        if args.format != "ids" or args.zip:
+            raise UserError(
+                "--video: leave out --format and --zip, which go with --image."
+            )
+        predictor = cli.load_predictor(args)
+        segment_video(args.video, out, predictor.labels, predictor.facts.palette)
+        return 0
     images = submission.find_images(Path(args.image))
     submission.check_folder(out, images)
 
-    cli.start_tensorflow()
-    from gcnet_tf.predictor import load_predictor
-    from gcnet_tf.visualize import overlay, with_legend
-
-    predictor = load_predictor(args.cfg, args.weights, args.model, args.set)
+    predictor = cli.load_predictor(args)
     submission.check_format(args.format, predictor.facts)
-    out.mkdir(parents=True, exist_ok=True)
-    facts = predictor.facts
-    for path in tqdm(images, desc="predict", unit="img", disable=None):
-        image = read_image(path)
-        labels = predictor.labels(image)
-        ids = submission.server_ids(labels, args.format)
-        Image.fromarray(ids).save(out / f"{path.stem}.png")
-        if args.format != "ids":
-            continue
-        picture = overlay(image, labels, facts.palette)
-        legend = with_legend(picture, labels, facts.classes, facts.palette)
-        legend.save(out / f"{path.stem}_overlay.png")
-    print(f"Wrote {len(images)} prediction(s) to {out}")
+    files = submission.write_predictions(predictor, images, out, args.format)
+    print(f"Wrote {len(files)} prediction(s) to {out}")
     if args.zip:
-        submission.write_zip(
-            Path(args.zip), [out / f"{path.stem}.png" for path in images]
-        )
+        submission.write_zip(Path(args.zip), files)
         print(f"Packed them into {args.zip}")
     return 0
 

@@ -5,8 +5,8 @@ import warnings
 
 import pytest
 
+from gcnet_tf import __main__ as command
 from gcnet_tf import cli
-from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 
 
@@ -81,17 +81,43 @@ def test_what_counts_as_noise(line, shown):
     assert (cli._START_UP_NOISE.match(line) is None) == shown
 
 
-@pytest.mark.parametrize(
-    "mode, expected",
-    [
-        (None, ("slide", True)),
-        ("whole", ("whole", False)),
-        ("slide", ("slide", False)),
-        # Multi-scale and flip, each seen as the configuration says.
-        ("ms_flip", ("slide", True)),
-    ],
-)
-def test_modes_of_evaluation(mode, expected):
-    before = ["evaluation.mode=slide", "evaluation.ms_flip=true"]
-    config = load_config("shapes_r18", [*before, *cli.mode_overrides(mode)])
-    assert (config.evaluation.mode, config.evaluation.ms_flip) == expected
+def run_command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["gcnet_tf", *arguments])
+    with pytest.raises(SystemExit) as end:
+        command.main()
+    return end.value.code
+
+
+def test_the_command_runs_the_scripts(monkeypatch, capsys):
+    assert run_command(monkeypatch, "show_config", "--cfg", "voc_r50_20k") == 0
+    assert '"iterations": 20000' in capsys.readouterr().out
+    assert run_command(monkeypatch, "show_config", "--cfg", "gone") == 2
+    assert capsys.readouterr().err.startswith("Error: gone is neither a file nor")
+
+
+def test_the_command_lists_the_scripts(monkeypatch, capsys):
+    assert run_command(monkeypatch, "--help") == 0
+    text = capsys.readouterr().out
+    for name, path in cli.scripts().items():
+        summary = path.read_text().partition('"""')[2].partition("\n")[0]
+        (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
+        assert line.split(maxsplit=1)[1] == summary.strip()
+    assert run_command(monkeypatch, "train", "--help") == 0
+    assert "usage: gcnet_tf train" in capsys.readouterr().out
+
+
+def test_the_command_refuses_other_names(monkeypatch, capsys):
+    assert run_command(monkeypatch, "trian") == 2
+    text = capsys.readouterr().err
+    assert "invalid choice: 'trian'" in text and "train" in text
+
+
+def test_scripts_run_scripts_from_anywhere(monkeypatch, tmp_path, capfd):
+    monkeypatch.chdir(tmp_path)
+    cli.run_script("show_config", "--cfg", "voc_r50_20k")
+    text = capfd.readouterr().out
+    assert text.startswith("\n$ python scripts/show_config.py --cfg voc_r50_20k\n")
+    assert '"iterations": 20000' in text
+    with pytest.raises(SystemExit) as end:
+        cli.run_script("show_config", "--cfg", "gone")
+    assert end.value.code == 2

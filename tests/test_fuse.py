@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from gcnet_tf.fuse import fold, inference_function
+from gcnet_tf.fuse import fold, inference_function, inference_graph
+from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models import Segmentor
 
 RNG = np.random.default_rng(0)
@@ -60,3 +62,39 @@ def test_a_mixed_precision_model_is_folded_in_float32():
     assert folded.compute_dtype == "float32"
     exact = trained()(IMAGES)["logits"].numpy()
     assert exact.shape == folded(IMAGES)["logits"].shape
+
+
+def test_the_inference_form_holds_no_softmax_and_no_same_padding():
+    """int8 softmax loses the context; ONNX Runtime refuses dilated "SAME"."""
+    spec = tf.TensorSpec([None, None, None, 3], tf.uint8)
+    graph = inference_graph(trained(50), spec, ["labels", "logits"]).graph
+    operations = [node.type for node in graph.get_operations()]
+    assert "Softmax" not in operations and "SpaceToBatchND" not in operations
+    for node in graph.get_operations():
+        if node.type == "Conv2D" and node.inputs[1].shape[0] > 1:
+            assert node.get_attr("padding") == b"EXPLICIT"
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("bfloat16", 0.05)])
+def test_outputs_are_those_asked_for_in_alphabetical_order(dtype, tolerance):
+    model = trained()
+    spec = tf.TensorSpec([2, 33, 41, 3], tf.uint8)
+    graph = inference_graph(model, spec, ["probabilities", "labels"], dtype)
+    labels, probabilities = graph(tf.constant(IMAGES))
+    expected = tf.nn.softmax(model(IMAGES)["logits"]).numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=tolerance)
+    np.testing.assert_array_equal(labels, probabilities.numpy().argmax(-1))
+    assert labels.dtype == tf.uint8
+
+
+def test_pooling_by_means_is_attention_pooling():
+    inputs = RNG.normal(0, 3, (2, 64, 64, 16)).astype(np.float32)
+    plain, folded = GlobalContextBlock(0.25), GlobalContextBlock(0.25, folded=True)
+    for block in (plain, folded):
+        block.build(inputs.shape)
+    for source, target in zip(plain.weights, folded.weights):
+        source.assign(RNG.normal(0, 0.5, source.shape))
+        target.assign(source)
+    expected = plain._pool(inputs).numpy()
+    assert np.abs(expected - inputs.mean(axis=(1, 2), keepdims=True)).max() > 0.5
+    np.testing.assert_allclose(folded._pool(inputs), expected, rtol=1e-4, atol=1e-5)

@@ -58,61 +58,82 @@ def test_a_small_image_is_one_small_window():
     ]
 
 
+def test_a_size_that_has_to_fit_into_another():
+    assert inference.keep_ratio_size(480, 640, (2048, 512), (512, 512)) == (384, 512)
+    assert inference.keep_ratio_size(480, 640, (64, 48), (512, 512)) == (48, 64)
+    for height in range(1, 300, 7):
+        found = inference.keep_ratio_size(height, 211, (2048, 512), (97, 131))
+        assert found[0] == 97 or found[1] == 131
+        assert found[0] <= 97 and found[1] <= 131
+
+
 def test_slide_is_the_mean_over_the_windows_that_see_a_pixel():
-    image = np.zeros((5, 7, 3), np.uint8)
+    image = np.zeros((1, 5, 7, 3), np.uint8)
     calls = []
 
     def predict(window):
         calls.append(window.shape)
-        return np.full((*window.shape[:2], 2), len(calls), np.float32)
+        return np.full((*window.shape[:3], 2), len(calls), np.float32)
 
     scores = inference.slide(predict, image, (4, 4), (3, 3))
     # Windows 1, 2 above and 3, 4 below; rows 1-3 and column 3 overlap.
-    assert calls == [(4, 4, 3)] * 4
+    assert calls == [(1, 4, 4, 3)] * 4
     expected = [
         [1, 1, 1, 1.5, 2, 2, 2],
         *[[2, 2, 2, 2.5, 3, 3, 3]] * 3,
         [3, 3, 3, 3.5, 4, 4, 4],
     ]
-    np.testing.assert_array_equal(scores[..., 0], expected)
+    np.testing.assert_array_equal(scores[0, ..., 0], expected)
 
 
 def test_slide_of_a_function_of_the_pixel_is_that_function():
-    image = np.random.default_rng(0).integers(0, 256, (23, 31, 3), np.uint8)
-    scores = inference.slide(lambda x: x.astype(np.float32), image, (9, 7), (4, 5))
-    np.testing.assert_allclose(scores, image, rtol=1e-6)
+    images = np.random.default_rng(0).integers(0, 256, (2, 23, 31, 3), np.uint8)
+    scores = inference.slide(lambda x: x.astype(np.float32), images, (9, 7), (4, 5))
+    np.testing.assert_allclose(scores, images, rtol=1e-6)
 
 
-@pytest.mark.parametrize("module", ["gcnet_tf.inference", "gcnet_tf.manifest"])
-def test_the_modules_shared_with_the_runtime_need_numpy_alone(module):
+def test_tiles_meet_in_the_middle_of_their_overlap():
+    calls = []
+
+    def predict(window):
+        calls.append(window.shape)
+        return np.full(window.shape[:3], len(calls), np.uint8)
+
+    labels = inference.tiled(predict, np.zeros((1, 4, 10, 3), np.uint8), (8, 6), (4, 3))
+    # Columns 0-5, 3-8 and, moved back, 4-9: they meet at 4.5 and 6.5.
+    assert calls == [(1, 4, 6, 3)] * 3
+    np.testing.assert_array_equal(labels[0], [[1, 1, 1, 1, 2, 2, 3, 3, 3, 3]] * 4)
+
+
+@pytest.mark.parametrize("size", [(23, 31), (9, 7), (5, 3), (9, 8)])
+def test_tiles_cover_every_pixel_once(size):
+    images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
+    found = inference.tiled(lambda tile: tile[..., 0], images, (9, 7), (4, 5))
+    np.testing.assert_array_equal(found, images[..., 0])
+
+
+@pytest.mark.parametrize(
+    "module, others",
+    [
+        ("manifest", "errors"),
+        ("inference", ""),
+        ("interpolation", ""),
+        ("segmenter", "errors inference interpolation"),
+        ("runtime", "cores errors inference interpolation manifest segmenter"),
+    ],
+)
+def test_what_the_runtime_is_made_of_needs_numpy_alone(module, others):
     code = (
-        f"import sys, {module}; "
-        "print([name for name in sys.modules if name.split('.')[0] in "
+        f"import sys, gcnet_tf.{module}; "
+        "print(*[name for name in sys.modules if name.split('.')[0] in "
         "('tensorflow', 'keras', 'cv2', 'PIL')], "
-        "[name for name in sys.modules if name.startswith('gcnet_tf')])"
+        "*sorted({name.split('.')[1] for name in sys.modules "
+        "if name.startswith('gcnet_tf.')}))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == f"[] ['gcnet_tf', '{module}']"
-
-
-def test_at_scale_resizes_there_and_back():
-    image = np.zeros((20, 30, 3), np.uint8)
-    seen = []
-
-    def predict(image):
-        seen.append(image.shape[:2])
-        return np.full((*image.shape[:2], 2), 7.0)
-
-    def resize(array, size):
-        return np.zeros((*size, array.shape[-1])) + array[:1, :1]
-
-    found = inference.at_scale(predict, image, (60, 40), resize, resize)
-    assert seen == [(40, 60)] and found.shape == (20, 30, 2) and (found == 7).all()
-    # Where nothing changes, nothing is resized.
-    inference.at_scale(predict, image, (30, 20), None, None)
-    assert seen[-1] == (20, 30)
+    assert result.stdout.split() == sorted([*others.split(), module])
 
 
 # Spec, section 6.5.
@@ -140,45 +161,3 @@ def test_at_scale_resizes_there_and_back():
 def test_scales_of_the_published_protocol(scale, expected):
     ratios = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
     assert inference.scales_of(scale, ratios) == expected
-
-
-def test_multi_scale_flip_is_the_mean_of_probabilities():
-    """Not of the scores, which a class with large ones would dominate."""
-    image = np.arange(6.0).reshape(1, 6, 1)
-
-    def predict(image):
-        return image[..., :1] * np.array([1.0, -1.0])
-
-    def at_scale(predict, scale):
-        return predict(image) * scale[0]
-
-    found = inference.multi_scale_flip(at_scale, predict, [(1, 1), (2, 2)])
-    # A function of the pixel alone: its mirror image changes nothing.
-    expected = (
-        inference.softmax(predict(image)) + inference.softmax(2 * predict(image))
-    ) / 2
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-def test_multi_scale_flip_sees_every_scale_as_it_is_and_mirrored():
-    image = np.random.default_rng(0).random((3, 4, 2))
-    seen = []
-
-    def predict(image):
-        seen.append(image)
-        return image
-
-    def at_scale(predict, scale):
-        return predict(image * scale[0])
-
-    inference.multi_scale_flip(at_scale, predict, [(1, 1), (3, 3)])
-    assert len(seen) == 4
-    for found, factor in zip(seen[::2], (1, 3)):
-        np.testing.assert_array_equal(found, factor * image)
-    for plain, mirrored in zip(seen[::2], seen[1::2]):
-        np.testing.assert_array_equal(mirrored, plain[:, ::-1])
-
-
-def test_multi_scale_flip_without_scales():
-    with pytest.raises(ValueError, match="at least one scale"):
-        inference.multi_scale_flip(None, None, [])

@@ -13,19 +13,24 @@ REPOSITORY = PACKAGE.parent
 # Imports point from later entries to earlier ones only (or stay inside one).
 ORDER = [
     "errors",
+    "cores",
     "launch",
     "manifest",
+    "interpolation",
     "inference",
+    "segmenter",
+    "visualize",
+    "runtime",
     "download",
     "atomic",
     "weights",
     "config",
     "data",
+    "exported",
     "layers",
     "models",
     "fuse",
     "metrics",
-    "visualize",
     "submission",
     "convert",
     "predictor",
@@ -34,6 +39,7 @@ ORDER = [
     "export",
     "benchmark",
     "cli",
+    "__main__",
 ]
 
 
@@ -80,12 +86,15 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
     # A copy, because building leaves files in the source folder.
     source = tmp_path / "source"
     files = subprocess.run(
-        ["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
     if files.returncode:
         names = [
             str(path.relative_to(REPOSITORY))
-            for folder in ("gcnet_tf", "configs")
+            for folder in ("gcnet_tf", "configs", "scripts")
             for path in (REPOSITORY / folder).rglob("*")
             if path.suffix in (".py", ".json")
         ] + ["setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
@@ -123,3 +132,15 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
     where, num_classes, miou, num_shapes = result.stdout.split()
     assert where.startswith(str(tmp_path / "elsewhere"))
     assert (num_classes, miou, num_shapes) == ("150", "76.42", "6")
+
+    # The command, without a checkout.
+    shown = subprocess.run(
+        [sys.executable, tmp_path / "elsewhere" / "bin" / "gcnet_tf"]
+        + ["show_config", "--cfg", "voc_r50_20k"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "elsewhere"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert '"iterations": 20000' in shown.stdout

@@ -47,20 +47,22 @@ def load_config(path_or_name: str | PathLike, overrides: Sequence[str] = ()) -> 
             f'["{overrides}"].'
         )
     path = _find(path_or_name)
-    raw = _read_with_bases(path, ())
-    for override in overrides:
-        raw = _merge(raw, _parse_override(override))
+    raw = _overridden(_read_with_bases(path, ()), overrides)
     source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
     return _named(source, config_from_dict, raw)
 
 
-def config_from_dict(raw: Mapping[str, Any]) -> Config:
+def config_from_dict(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
     """Makes a checked configuration from a dict; keys left out keep their defaults.
+
+    Args:
+        raw: as `config_to_dict` makes it.
+        overrides: as in `load_config`.
 
     Raises:
         UserError: naming the dotted path, what was received and what is allowed.
     """
-    config = build_section(Config, raw)
+    config = build_section(Config, _overridden(dict(raw), overrides))
     validate(config)
     return config
 
@@ -180,6 +182,12 @@ def _merge(low: Any, high: Any) -> Any:
     for key, value in high.items():
         merged[key] = _merge(low[key], value) if key in low else value
     return merged
+
+
+def _overridden(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for override in overrides:
+        raw = _merge(raw, _parse_override(override))
+    return raw
 
 
 def _parse_override(text: str) -> dict[str, Any]:

@@ -163,8 +163,8 @@ class TrainConfig:
     strategy: str = setting(
         "mirrored",
         "mirrored: one replica per GPU (or per logical CPU); one_device: a single one; "
-        "multi_worker: every GPU of several machines, or their CPUs, which TF_CONFIG or "
-        "Slurm names (docs/many_machines.md).",
+        "multi_worker: every GPU or CPU of the machines that TF_CONFIG or Slurm names "
+        "(docs/many_machines.md).",
         choices=("mirrored", "one_device", "multi_worker"),
     )
     logical_cpus: int = setting(

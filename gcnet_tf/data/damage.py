@@ -17,6 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gcnet_tf.config import Config
+from gcnet_tf.cores import num_cores
 from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.data.record_manifest import (
     Manifest,
@@ -25,7 +26,6 @@ from gcnet_tf.data.record_manifest import (
     write_manifest,
 )
 from gcnet_tf.data.records import decode_sample, parse_example
-from gcnet_tf.data.samples import num_cores
 from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
 

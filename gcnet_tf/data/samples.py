@@ -6,7 +6,6 @@ threads share the work.
 """
 
 import io
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,13 +45,6 @@ class EncodedSample:
     image: bytes
     label: bytes
     histogram: np.ndarray
-
-
-def num_cores() -> int:
-    """The cores that this process may use, fewer than the machine's in a container."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def encode_pair(pair: Pair, facts: DatasetFacts) -> EncodedSample:

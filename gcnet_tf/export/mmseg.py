@@ -1,10 +1,10 @@
 """Export of the weights under the names of mmsegmentation."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from gcnet_tf.atomic import new_file
 from gcnet_tf.convert.mmseg_names import reference_key, to_reference
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import Segmentor
@@ -29,11 +29,10 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
         reference_key(path): to_reference(path, weight.numpy())
         for path, weight in weights_by_path(model).items()
     }
-    partial = out.with_name("partial-" + out.name)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(partial, allow_pickle=False, **state)
-        os.replace(partial, out)
+        with new_file(out) as partial:
+            np.savez(partial, allow_pickle=False, **state)
     except OSError as error:
         raise UserError(f"Cannot write {out}: {error}") from error
     return len(state)

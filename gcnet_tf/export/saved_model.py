@@ -1,91 +1,98 @@
 """Export to a TensorFlow SavedModel that a server can load without this package."""
 
-import os
-import shutil
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
-from gcnet_tf.config import Config, config_to_dict, format_json
-from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.errors import UserError
-from gcnet_tf.fuse import fold, freeze
-from gcnet_tf.manifest import ExportManifest, write_manifest
+from gcnet_tf.config import Config
+from gcnet_tf.export.files import describe, placed
+from gcnet_tf.fuse import INPUT, inference_graph
+from gcnet_tf.manifest import LABELS, PROBABILITIES, TensorInfo
 from gcnet_tf.models import Segmentor
+
+ENCODED_SIGNATURE = "serving_encoded"
+# TensorFlow Serving's REST interface asks for this ending to take base64.
+ENCODED_INPUT = "image_bytes"
+
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def export_saved_model(
     model: Segmentor,
     config: Config,
     out: Path,
-) -> float:
-    """Writes the folded, frozen network with `manifest.json` and `config.json`.
+    *,
+    precision: str = "fp32",
+    size: tuple[int, int] | None = None,
+    scores: str = PROBABILITIES,
+) -> list[Path]:
+    """Writes the folder `saved_model_PRECISION` into `out`.
 
-    Its signature `serving_default` takes `images`, uint8 RGB `(batch, height, width,
-    3)` of any size, and returns `labels`, uint8 `(batch, height, width)`, and
-    `probabilities`, float32 `(batch, height, width, num_classes)`.
+    Its signature `serving_default` takes `images`, uint8 RGB 0-255 `(batch, height,
+    width, 3)`, and `serving_encoded` takes `image_bytes`, strings `(batch,)`, JPEG or
+    PNG files of one size; an EXIF orientation in them is not heeded. Both return
+    `labels`, uint8 `(batch, height, width)`, and the scores, float32 `(batch, height,
+    width, num_classes)`.
 
-    Returns:
-        The largest difference of a probability between the written model, loaded again,
-        and `model`, on a random image.
+    Args:
+        model: the trained model.
+        config: its configuration.
+        out: the folder.
+        precision: "fp32", or "bf16": weights and arithmetic in bfloat16, for
+            processors that have it.
+        size: (height, width) of the images; None for any.
+        scores: "probabilities" or "logits".
 
     Raises:
-        UserError: when `out` holds something that is not an earlier export.
+        UserError: when something is in that place that is not an earlier export.
     """
-    _check_replaceable(out)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    module = _module(model)
-    tf.saved_model.save(module, str(partial), signatures=module.serve)
-    facts = facts_of(config.data)
-    manifest = ExportManifest(
+    spec = tf.TensorSpec([None, *(size or (None, None)), 3], tf.uint8, INPUT)
+    outputs = {
+        LABELS: TensorInfo(LABELS, "uint8", "nhw", "class ids"),
+        scores: TensorInfo(scores, "float32", "nhwc", f"{scores} of the classes"),
+    }
+    manifest = describe(
+        model,
+        config,
         format="saved_model",
-        classes=facts.classes,
-        palette=facts.palette,
-        inputs={"images": "uint8 RGB (batch, height, width, 3), 0-255, any size"},
-        outputs={
-            "labels": "uint8 (batch, height, width), class ids",
-            "probabilities": "float32 (batch, height, width, num_classes)",
-        },
+        precision=precision,
+        size=size,
+        batch=None,
+        input=TensorInfo(INPUT, "uint8", "nhwc", "RGB, 0-255"),
+        outputs=outputs,
+        packages=("tensorflow", "keras"),
     )
-    write_manifest(partial, manifest)
-    (partial / "config.json").write_text(format_json(config_to_dict(config)) + "\n")
-    difference = _difference(model, partial)
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(partial, out)
-    return difference
-
-
-def _check_replaceable(out: Path) -> None:
-    if out.is_dir() and (not any(out.iterdir()) or (out / "manifest.json").is_file()):
-        return
-    if out.exists():
-        raise UserError(
-            f"{out} exists and is not an earlier export; it stays as it is. "
-            "Choose another folder with --out."
-        )
-
-
-def _module(model: Segmentor) -> tf.Module:
-    folded = fold(model)
-
-    def infer(images):
-        logits = folded(images)["logits"]
-        return {
-            "labels": tf.cast(tf.argmax(logits, axis=-1), tf.uint8),
-            "probabilities": tf.nn.softmax(logits),
+    path = out / f"saved_model_{precision}"
+    with placed(path, manifest) as partial:
+        module = _module(model, spec, sorted(outputs), _DTYPES[precision])
+        signatures = {
+            "serving_default": module.serve,
+            ENCODED_SIGNATURE: module.serve_encoded,
         }
+        tf.saved_model.save(module, str(partial), signatures=signatures)
+    return [path]
 
-    signature = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+
+def _module(
+    model: Segmentor, spec: tf.TensorSpec, outputs: list[str], dtype: str
+) -> tf.Module:
+    graph = inference_graph(model, spec, outputs, dtype)
+
+    @tf.function(input_signature=[spec])
+    def serve(images):
+        return dict(zip(outputs, graph(images)))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, ENCODED_INPUT)])
+    def serve_encoded(image_bytes):
+        image = tf.TensorSpec([*spec.shape[1:]], tf.uint8)
+        images = tf.map_fn(_decode, image_bytes, fn_output_signature=image)
+        return serve(tf.ensure_shape(images, spec.shape))
+
     module = tf.Module()
-    module.serve = tf.function(freeze(infer, signature), input_signature=[signature])
+    module.serve, module.serve_encoded = serve, serve_encoded
     return module
 
 
-def _difference(model: Segmentor, saved: Path) -> float:
-    images = np.random.default_rng(0).integers(0, 256, (2, 65, 97, 3), np.uint8)
-    expected = tf.nn.softmax(model(images)["logits"])
-    serve = tf.saved_model.load(str(saved)).signatures["serving_default"]
-    found = serve(images=tf.constant(images))["probabilities"]
-    return float(tf.reduce_max(tf.abs(found - expected)))
+def _decode(content):
+    # It reads PNG as well.
+    return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")

@@ -1,6 +1,6 @@
 """Keras layers of GCNet. All take and return `(batch, height, width, channels)`."""
 
-from gcnet_tf.layers.conv import ConvNorm, SymmetricConv2D
+from gcnet_tf.layers.conv import ConvNorm, SymmetricConv2D, exact_policy
 from gcnet_tf.layers.dropout import ChannelDropout
 from gcnet_tf.layers.global_context import ContextTransform, GlobalContextBlock
 from gcnet_tf.layers.norm import BatchNorm
@@ -13,5 +13,6 @@ __all__ = [
     "ConvNorm",
     "GlobalContextBlock",
     "SymmetricConv2D",
+    "exact_policy",
     "resize_bilinear",
 ]

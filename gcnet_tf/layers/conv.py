@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.layers.norm import BatchNorm
+from gcnet_tf.layers.winograd import pays, winograd_conv2d
 
 PACKAGE = "gcnet_tf"
 
@@ -18,6 +19,16 @@ def he_normal_fan_out() -> keras.initializers.Initializer:
     return keras.initializers.VarianceScaling(
         scale=2.0, mode="fan_out", distribution="untruncated_normal"
     )
+
+
+def exact_policy(policy: keras.DTypePolicy, folded: bool) -> keras.DTypePolicy:
+    """The policy of the layers that see pixels or give logits.
+
+    In the inference form that is float32 also where all others are in 16 bits.
+    """
+    if folded and tf.as_dtype(policy.compute_dtype).size < 4:
+        return keras.DTypePolicy("float32")
+    return policy
 
 
 @cache
@@ -63,6 +74,9 @@ class SymmetricConv2D(keras.layers.Layer):
         use_bias: whether to add a bias per output channel.
         kernel_initializer: initializer of the kernel; fan-out He normal if None.
         bias_initializer: initializer of the bias.
+        folded: whether this is the inference form, whose pads are explicit: ONNX
+            Runtime refuses "SAME" with a dilation and a size known only when it runs
+            (onnxruntime#20582). A dilated one then has no gradient on a CPU.
     """
 
     def __init__(
@@ -74,6 +88,7 @@ class SymmetricConv2D(keras.layers.Layer):
         use_bias: bool = False,
         kernel_initializer=None,
         bias_initializer="zeros",
+        folded: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -89,6 +104,9 @@ class SymmetricConv2D(keras.layers.Layer):
         self.strides = strides
         self.dilation = dilation
         self.use_bias = use_bias
+        self.folded = folded
+        # Set by `gcnet_tf.fuse.fold`: it depends on the machine, not on the layer.
+        self.winograd = False
         self.kernel_initializer = (
             keras.initializers.get(kernel_initializer) or he_normal_fan_out()
         )
@@ -110,13 +128,16 @@ class SymmetricConv2D(keras.layers.Layer):
 
     def call(self, inputs):
         kernel = tf.cast(self.kernel, inputs.dtype)
-        if self.strides > 1:
-            pad = (self.kernel_size - 1) // 2
+        if self.winograd:
+            outputs = winograd_conv2d(inputs, kernel, self.dilation)
+        elif self.kernel_size > 1 and (self.strides > 1 or self.folded):
+            pad = self.dilation * (self.kernel_size - 1) // 2
             outputs = tf.nn.conv2d(
                 inputs,
                 kernel,
                 strides=self.strides,
                 padding=[[0, 0], [pad, pad], [pad, pad], [0, 0]],
+                dilations=self.dilation,
             )
         elif self.dilation > 1 and not _has_dilated_gradient(inputs.dtype):
             # Space-to-batch; slower.
@@ -127,11 +148,19 @@ class SymmetricConv2D(keras.layers.Layer):
             # At stride 1 "SAME" is symmetric for odd kernels, and unlike explicit
             # padding it has a CPU gradient when dilated.
             outputs = tf.nn.conv2d(
-                inputs, kernel, strides=1, padding="SAME", dilations=self.dilation
+                inputs, kernel, self.strides, padding="SAME", dilations=self.dilation
             )
         if self.bias is not None:
             outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
         return outputs
+
+    def can_be_winograd(self) -> bool:
+        """Whether `winograd_conv2d` computes this, and faster than the definition."""
+        return (
+            (self.kernel_size, self.strides) == (3, 1)
+            and self.compute_dtype == "float32"
+            and pays(*self.kernel.shape[2:])
+        )
 
     def compute_output_shape(self, input_shape):
         height, width = (
@@ -150,6 +179,7 @@ class SymmetricConv2D(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "folded": self.folded,
         }
 
 
@@ -191,6 +221,7 @@ class ConvNorm(keras.layers.Layer):
             strides,
             dilation,
             use_bias=folded,
+            folded=folded,
             name="conv",
             dtype=self.dtype_policy,
         )

@@ -75,6 +75,8 @@ class GlobalContextBlock(keras.layers.Layer):
         ratio: width of the bottleneck as a share of the channels, in (0, 1].
         pooling: "att" or "avg".
         fusions: one or both of "channel_add" and "channel_mul".
+        folded: whether this is the inference form, whose pooling stays right when a
+            phone computes it in 8 bits.
 
     Raises:
         ValueError: for an unknown pooling or fusion, or a bottleneck of no channels.
@@ -85,6 +87,7 @@ class GlobalContextBlock(keras.layers.Layer):
         ratio: float = 0.25,
         pooling: str = "att",
         fusions: tuple[str, ...] = ("channel_add",),
+        folded: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -97,6 +100,7 @@ class GlobalContextBlock(keras.layers.Layer):
         self.ratio = ratio
         self.pooling = pooling
         self.fusions = tuple(fusions)
+        self.folded = folded
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -138,6 +142,8 @@ class GlobalContextBlock(keras.layers.Layer):
         """Returns the context `(batch, 1, 1, channels)`."""
         if self.mask is None:
             return tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
+        if self.folded:
+            return _mean_by_weights(inputs, self.mask(inputs))
         shape = tf.shape(inputs)
         batch, positions = shape[0], shape[1] * shape[2]
         channels = inputs.shape[-1]
@@ -158,4 +164,20 @@ class GlobalContextBlock(keras.layers.Layer):
             "ratio": self.ratio,
             "pooling": self.pooling,
             "fusions": list(self.fusions),
+            "folded": self.folded,
         }
+
+
+def _mean_by_weights(inputs, scores):
+    """Attention pooling by means and one division, on 4-D tensors throughout.
+
+    The softmax of an int8 TFLite file has steps of 1/256, in which the share of each of
+    4,096 positions is 0 and the context is gone. Here every tensor has values around 1.
+    """
+    weights = tf.exp(scores - tf.reduce_max(scores, axis=[1, 2], keepdims=True))
+    weighted = inputs * weights
+    if scores.dtype.size < 4:
+        weights, weighted = (tf.cast(x, tf.float32) for x in (weights, weighted))
+    context = tf.reduce_mean(weighted, axis=[1, 2], keepdims=True)
+    context /= tf.reduce_mean(weights, axis=[1, 2], keepdims=True)
+    return tf.cast(context, inputs.dtype)

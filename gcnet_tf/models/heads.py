@@ -8,6 +8,7 @@ from gcnet_tf.layers import (
     ConvNorm,
     GlobalContextBlock,
     SymmetricConv2D,
+    exact_policy,
 )
 
 
@@ -50,7 +51,9 @@ class FCNHead(keras.layers.Layer):
             channels, 3, folded=folded, name="conv", dtype=self.dtype_policy
         )
         self.dropout = ChannelDropout(dropout, name="dropout", dtype=self.dtype_policy)
-        self.classifier = _classifier(num_classes, self.dtype_policy)
+        self.classifier = _classifier(
+            num_classes, exact_policy(self.dtype_policy, folded)
+        )
 
     def build(self, input_shape):
         self.conv.build(input_shape)
@@ -111,7 +114,7 @@ class GCHead(keras.layers.Layer):
             channels, 3, folded=folded, name="conv_before", dtype=policy
         )
         self.context = GlobalContextBlock(
-            ratio, pooling, fusions, name="context", dtype=policy
+            ratio, pooling, fusions, folded, name="context", dtype=policy
         )
         self.conv_after = ConvNorm(
             channels, 3, folded=folded, name="conv_after", dtype=policy
@@ -120,7 +123,7 @@ class GCHead(keras.layers.Layer):
             channels, 3, folded=folded, name="conv_joined", dtype=policy
         )
         self.dropout = ChannelDropout(dropout, name="dropout", dtype=policy)
-        self.classifier = _classifier(num_classes, policy)
+        self.classifier = _classifier(num_classes, exact_policy(policy, folded))
 
     def build(self, input_shape):
         inner_shape = (*input_shape[:-1], self.channels)

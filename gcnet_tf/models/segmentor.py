@@ -106,16 +106,17 @@ class Segmentor(keras.Model):
 
     def _normalise(self, images, valid_size):
         dtype = tf.float64 if self.compute_dtype == "float64" else tf.float32
-        images = tf.cast(images, dtype)
-        images = (images - tf.constant(MEAN, dtype)) / tf.constant(
-            STANDARD_DEVIATION, dtype
-        )
+        images = tf.cast(images, dtype) - tf.constant(MEAN, dtype)
+        # The division is folded into the first convolution. The mean cannot be: the
+        # border's zeros are the mean colour.
+        if not self.folded:
+            images /= tf.constant(STANDARD_DEVIATION, dtype)
         if valid_size is not None:
             height, width = tf.shape(images)[1], tf.shape(images)[2]
             rows = tf.sequence_mask(valid_size[:, 0], height, dtype)
             columns = tf.sequence_mask(valid_size[:, 1], width, dtype)
             images *= (rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :])[..., None]
-        return tf.cast(images, self.compute_dtype)
+        return images if self.folded else tf.cast(images, self.compute_dtype)
 
     def get_config(self):
         return {

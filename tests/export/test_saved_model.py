@@ -1,37 +1,47 @@
-import json
+import io
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
-from gcnet_tf.export import export_saved_model
-from gcnet_tf.manifest import read_manifest
+from gcnet_tf.export.saved_model import export_saved_model
+from gcnet_tf.manifest import manifest_path, read_manifest
 from gcnet_tf.models import build_model
-from gcnet_tf.predictor import load_predictor, predictor_from_model
+from gcnet_tf.weights import weights_hash
 
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_config, tmp_path_factory):
+def model(tiny_config):
     keras.utils.set_random_seed(0)
     model = build_model(tiny_config())
     kernel = model.decode_head.classifier.kernel
     kernel.assign(RNG.normal(size=kernel.shape))
-    folder = tmp_path_factory.mktemp("export") / "model"
-    difference = export_saved_model(model, tiny_config(), folder)
-    return model, folder, difference
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(model, tiny_config, tmp_path_factory):
+    (path,) = export_saved_model(model, tiny_config(), tmp_path_factory.mktemp("a"))
+    return path
+
+
+def signature(path, name="serving_default"):
+    loaded = tf.saved_model.load(str(path))
+    function = loaded.signatures[name]
+    function.owner = loaded  # it lives as long as the object it came from
+    return function
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (3, 33, 47, 3)])
-def test_takes_uint8_batches_of_any_size(exported, shape):
-    model, folder, _ = exported
+def test_takes_uint8_batches_of_any_size(exported, model, shape):
     images = RNG.integers(0, 256, shape, np.uint8)
-    outputs = tf.saved_model.load(str(folder)).signatures["serving_default"](
-        images=tf.constant(images)
-    )
+    outputs = signature(exported)(images=tf.constant(images))
     expected = tf.nn.softmax(model(images)["logits"]).numpy()
     assert sorted(outputs) == ["labels", "probabilities"]
     assert outputs["labels"].dtype == tf.uint8
@@ -40,40 +50,115 @@ def test_takes_uint8_batches_of_any_size(exported, shape):
     np.testing.assert_array_equal(outputs["labels"], found)
 
 
-def test_reports_the_difference_it_measured(exported):
-    assert 0 < exported[2] < 1e-5
+def encoded(image, format):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("format, number", [("PNG", 3), ("PNG", 1), ("JPEG", 2)])
+def test_takes_files_as_a_server_sends_them(exported, model, format, number):
+    images = RNG.integers(0, 256, (number, 24, 40, 3), np.uint8)
+    files = [encoded(image, format) for image in images]
+    decoded = np.stack([Image.open(io.BytesIO(file)) for file in files])
+    outputs = signature(exported, "serving_encoded")(image_bytes=tf.constant(files))
+    expected = tf.nn.softmax(model(decoded)["logits"]).numpy()
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+
+
+def test_files_of_different_sizes_are_refused(exported):
+    files = [encoded(np.zeros((24, side, 3), np.uint8), "PNG") for side in (40, 41)]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"24,40,3.*24,41,3"):
+        signature(exported, "serving_encoded")(image_bytes=tf.constant(files))
 
 
 def test_holds_constants_and_not_variables(exported):
-    loaded = tf.saved_model.load(str(exported[1]))
-    assert not list(loaded.signatures["serving_default"].variables)
+    assert not list(signature(exported).variables)
 
 
-def test_says_what_it_is(exported):
-    manifest = read_manifest(exported[1])
+def test_one_size_and_logits_on_request(model, tiny_config, tmp_path):
+    (path,) = export_saved_model(
+        model, tiny_config(), tmp_path, size=(32, 48), scores="logits"
+    )
+    serve = signature(path)
+    assert serve.structured_input_signature[1]["images"].shape == [None, 32, 48, 3]
+    images = RNG.integers(0, 256, (2, 32, 48, 3), np.uint8)
+    logits = serve(images=tf.constant(images))["logits"]
+    np.testing.assert_allclose(logits, model(images)["logits"], atol=1e-4)
+
+
+def test_bfloat16_is_half_the_size_and_nearly_the_same(
+    exported, model, tiny_config, tmp_path
+):
+    (path,) = export_saved_model(model, tiny_config(), tmp_path, precision="bf16")
+    assert path.name == "saved_model_bf16"
+    images = RNG.integers(0, 256, (2, 33, 47, 3), np.uint8)
+    expected = tf.nn.softmax(model(images)["logits"]).numpy()
+    found = signature(path)(images=tf.constant(images))["probabilities"].numpy()
+    apart = np.abs(found - expected).max()
+    assert 1e-5 < apart < 0.05
+
+    def constants(folder):
+        """Bytes of the weights in its graph."""
+        graph = signature(folder).graph.as_graph_def()
+        return sum(
+            node.attr["value"].tensor.ByteSize()
+            for function in graph.library.function
+            for node in function.node_def
+            if node.op == "Const"
+        )
+
+    assert constants(path) < 0.7 * constants(exported)
+
+
+def test_says_what_it_is(exported, model):
+    manifest = read_manifest(exported)
     assert manifest.classes[0] == "background" and len(manifest.palette) == 6
-    assert manifest.format == "saved_model"
-    config = json.loads((exported[1] / "config.json").read_text())
-    assert config["data"]["dataset"] == "shapes"
+    assert (manifest.format, manifest.precision) == ("saved_model", "fp32")
+    assert manifest.size is None and manifest.batch is None
+    assert sorted(manifest.outputs) == ["labels", "probabilities"]
+    assert manifest.config["data"]["dataset"] == "shapes"
+    assert manifest.protocol["mode"] == "whole"
+    assert manifest.protocol["align_corners"] is False
+    assert manifest.weights_sha256 == weights_hash(model)
+    assert manifest.versions["tensorflow"] == tf.__version__
 
 
-def test_predicts_as_the_model_does(exported, tiny_config):
-    image = RNG.integers(0, 256, (30, 44, 3), np.uint8)
-    expected = predictor_from_model(exported[0], tiny_config()).labels(image)
-    found = load_predictor(None, None, str(exported[1]), []).labels(image)
-    assert (found == expected).mean() > 0.99
+def test_a_changed_file_is_noticed(model, tiny_config, tmp_path):
+    (path,) = export_saved_model(model, tiny_config(), tmp_path)
+    graph = path / "saved_model.pb"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    with pytest.raises(UserError, match="belongs to another file"):
+        read_manifest(path)
 
 
-def test_replaces_an_earlier_export_and_nothing_else(exported, tiny_config, tmp_path):
-    model, folder, _ = exported
-    export_saved_model(model, tiny_config(), folder)
-    (tmp_path / "thesis.txt").write_text("mine")
+def test_replaces_an_earlier_export_and_nothing_else(model, tiny_config, tmp_path):
+    (path,) = export_saved_model(model, tiny_config(), tmp_path)
+    assert export_saved_model(model, tiny_config(), tmp_path) == [path]
+    read_manifest(path)
+    manifest_path(path).unlink()
+    (path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not an earlier export"):
         export_saved_model(model, tiny_config(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    assert (path / "thesis.txt").read_text() == "mine"
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_broken_manifest_is_refused(tmp_path):
-    (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ValueError, match="not an export manifest"):
+def test_a_missing_or_broken_manifest_is_refused(tmp_path):
+    with pytest.raises(UserError, match="has no manifest"):
         read_manifest(tmp_path)
+    for content in ("{}", "not JSON", '{"classes": 3}'):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(UserError, match="not an export manifest"):
+            read_manifest(tmp_path)
+
+
+def test_a_float16_configuration_is_exported_in_float32(tiny_config, tmp_path):
+    config = tiny_config("train.precision=mixed_bfloat16")
+    (path,) = export_saved_model(build_model(config), config, tmp_path)
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    outputs = signature(path)(images=tf.constant(images))
+    assert outputs["probabilities"].dtype == tf.float32
+    assert load_config("shapes_r18").train.precision == "float32"

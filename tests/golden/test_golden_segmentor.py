@@ -15,6 +15,7 @@ from gcnet_tf.config import EvaluationConfig, load_config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.models import Segmentor
 from gcnet_tf.predictor import Predictor, predictor_from_model
+from gcnet_tf.segmenter import Network
 from gcnet_tf.weights import assign_weights, weight_shapes
 
 CLASSES = 'data.classes=["a", "b", "c", "d", "e"]'
@@ -61,14 +62,12 @@ def predictor(model, mode, ms_flip=False, scale=SCALE) -> Predictor:
         evaluation=EvaluationConfig(scale, mode, **WINDOWS, ms_flip=ms_flip),
     )
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
-    def logits(image):
-        return model(image[tf.newaxis])["logits"][0]
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def logits(images):
+        return model(images)["logits"]
 
-    def predict(image):
-        return logits(image).numpy()
-
-    return Predictor(predict, config, facts_of(config.data))
+    network = Network(scores=lambda images: logits(images).numpy())
+    return Predictor(network, config, facts_of(config.data))
 
 
 def image(golden):

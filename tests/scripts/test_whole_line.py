@@ -1,6 +1,7 @@
 """The scripts as a user runs them, one after the other, on a VOC-layout tree."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -123,9 +124,10 @@ def test_evaluate_export_predict(line):
     )
     assert slide == scores and ms_flip["mIoU"] != scores["mIoU"]
 
-    text = run("export", *model, "--format", "saved_model", "--out", line / "export")
-    assert float(text.split()[-1]) < 1e-5
-    exported = ["--model", line / "export"]
+    form = ["--format", "saved_model", "--precision", "fp32"]
+    text = run("export", *model, *form, "--out", line / "export")
+    assert re.search(r"^saved_model_fp32 +\d+\.\d +100\.000%", text, re.MULTILINE)
+    exported = ["--model", line / "export" / "saved_model_fp32"]
     run("evaluate", *exported, "--json", line / "exported.json")
     again = json.loads((line / "exported.json").read_text())
     assert again["mIoU"] == pytest.approx(scores["mIoU"], abs=1e-3)

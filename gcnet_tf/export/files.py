@@ -1,0 +1,110 @@
+"""What all formats share: putting a file in its place, and its manifest."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import gcnet_tf
+from gcnet_tf.atomic import new_file, new_folder
+from gcnet_tf.config import Config, config_to_dict
+from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.errors import UserError
+from gcnet_tf.manifest import (
+    ExportManifest,
+    TensorInfo,
+    content_hash,
+    manifest_path,
+    write_manifest,
+)
+from gcnet_tf.models import Segmentor
+from gcnet_tf.weights import weights_hash
+
+
+def describe(
+    model: Segmentor,
+    config: Config,
+    *,
+    format: str,
+    precision: str,
+    size: tuple[int, int] | None,
+    batch: int | None,
+    input: TensorInfo,
+    outputs: dict[str, TensorInfo],
+    packages: tuple[str, ...],
+) -> ExportManifest:
+    """The manifest of an export, but for the hash of the file that is to come.
+
+    Args:
+        packages: what wrote the file, beside this package; their versions are noted.
+    """
+    facts = facts_of(config.data)
+    content = config_to_dict(config)
+    return ExportManifest(
+        format=format,
+        precision=precision,
+        classes=facts.classes,
+        palette=facts.palette,
+        size=size,
+        batch=batch,
+        input=input,
+        outputs=outputs,
+        protocol={
+            **content["evaluation"],
+            "align_corners": config.model.align_corners,
+        },
+        config=content,
+        weights_sha256=weights_hash(model),
+        sha256="",
+        versions={"gcnet_tf": gcnet_tf.__version__, **_versions(packages)},
+    )
+
+
+@contextmanager
+def placed(out: Path, manifest: ExportManifest) -> Iterator[Path]:
+    """Gives a path to write to; what is there in the end becomes `out`.
+
+    An earlier export in this place is replaced, and only once the new one is complete.
+
+    Raises:
+        UserError: when something else is there, or the place cannot be written.
+    """
+    _check_replaceable(out)
+    writing = new_file if out.suffix else new_folder
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with writing(out) as partial:
+            yield partial
+            manifest = dataclasses.replace(manifest, sha256=content_hash(partial))
+            if partial.is_dir():
+                write_manifest(partial, manifest)
+        # A file's comes last: one that is missing, or of the file before, is noticed by
+        # its hash.
+        if out.is_file():
+            write_manifest(out, manifest)
+    except OSError as error:
+        raise UserError(f"Cannot write {out}: {error}") from error
+
+
+def _check_replaceable(out: Path) -> None:
+    earlier = manifest_path(out).is_file()
+    if out.exists() and not earlier and not _is_empty_folder(out):
+        raise UserError(
+            f"{out} exists and is not an earlier export; it stays as it is. "
+            "Choose another folder with --out."
+        )
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed as a package"
+    return versions

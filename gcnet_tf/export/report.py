@@ -1,0 +1,250 @@
+"""How much of the Keras model's accuracy each exported file has kept."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gcnet_tf.config import Config
+from gcnet_tf.data.catalog import IGNORE_LABEL
+from gcnet_tf.data.pipeline import evaluation_dataset
+from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.records import read_manifest as read_record_manifest
+from gcnet_tf.fuse import inference_function
+from gcnet_tf.inference import keep_ratio_size
+from gcnet_tf.interpolation import resize_image
+from gcnet_tf.manifest import read_manifest, write_manifest
+from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.models import Segmentor
+from gcnet_tf.runtime import open_network
+from gcnet_tf.segmenter import PADDING_COLOUR
+
+SPLIT = "val"
+# Of these many images the logits are compared, of all others the labels alone.
+_LOGIT_IMAGES = 4
+
+
+class Limit(NamedTuple):
+    """What a precision may cost; None where nothing is promised."""
+
+    agreement: float | None = None
+    """Least share of equal pixels."""
+    drop: float | None = None
+    """Largest loss of mIoU."""
+    difference: float | None = None
+    """Largest difference of a logit."""
+
+
+LIMITS = {
+    "fp32": Limit(agreement=0.9999, difference=1e-3),
+    "fp16": Limit(drop=0.001),
+    "bf16": Limit(agreement=0.995, drop=0.002),
+    "dynamic": Limit(drop=0.003),
+    "int8": Limit(drop=0.01),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """A file beside the Keras model in float32, on the same inputs.
+
+    Attributes:
+        images: how many.
+        size: (height, width) of the inputs.
+        agreement: share of the pixels, padding apart, with the same label.
+        difference: largest difference of a logit, up to one number per pixel; None for
+            files that give labels only.
+        miou, keras_miou: against the labels at the inputs' size.
+    """
+
+    images: int
+    size: tuple[int, int]
+    agreement: float
+    difference: float | None
+    miou: float
+    keras_miou: float
+
+    @property
+    def drop(self) -> float:
+        """What the file has lost of the model's mIoU."""
+        return self.keras_miou - self.miou
+
+    def excess(self, limit: Limit) -> str | None:
+        """What exceeds the limit, as part of a sentence; None if nothing does."""
+        if limit.agreement is not None and self.agreement < limit.agreement:
+            return f"{self.agreement:.3%} equal pixels, allowed {limit.agreement:.2%}"
+        if limit.drop is not None and self.drop > limit.drop:
+            return f"mIoU lower by {self.drop:.4f}, allowed {limit.drop}"
+        if limit.difference is None or self.difference is None:
+            return None
+        if self.difference > limit.difference:
+            return f"logits off by {self.difference:.1e}, allowed {limit.difference}"
+        return None
+
+
+class Sample(NamedTuple):
+    """An input of the network and its truth, 255 where padded or not labelled."""
+
+    image: np.ndarray
+    label: np.ndarray
+    valid: tuple[slice, slice]
+
+
+def measure(
+    paths: Sequence[Path],
+    model: Segmentor,
+    config: Config,
+    size: tuple[int, int],
+    count: int,
+) -> dict[Path, Accuracy]:
+    """Runs every file on validation images and notes the result in its manifest.
+
+    Images are scaled so that they fit into `size`, and padded, as the runtime does.
+
+    Args:
+        paths: exported files.
+        model: what they were made from.
+        config: its configuration.
+        size: (height, width) of the inputs of files that take any.
+        count: how many images at most, spread over the split.
+
+    Raises:
+        UserError: when there are no records of the split, and no images to make them.
+    """
+    ensure_records(config, [SPLIT])
+    found = {}
+    sizes = {path: read_manifest(path).size or size for path in paths}
+    for each in sorted(set(sizes.values())):
+        samples = list(_samples(config, each, count))
+        reference = _Reference(model, samples)
+        for path in (path for path in paths if sizes[path] == each):
+            found[path] = _measure(path, samples, reference)
+            _note(path, found[path])
+    return {path: found[path] for path in paths}
+
+
+def table(found: dict[Path, Accuracy]) -> str:
+    """The report for people."""
+    any_ = next(iter(found.values()))
+    lines = [
+        f"Beside the Keras model in float32 (mIoU {any_.keras_miou:.4f}), on "
+        f"{any_.images} images of {SPLIT} at the input's size:",
+        f"{'file':28}{'MB':>7}{'equal pixels':>15}{'logits':>10}{'mIoU':>9}{'drop':>9}",
+    ]
+    for path, row in found.items():
+        difference = "" if row.difference is None else f"{row.difference:.1e}"
+        lines.append(
+            f"{path.name:28}{_megabytes(path):7.1f}{row.agreement:15.3%}"
+            f"{difference:>10}{row.miou:9.4f}{row.drop:9.4f}"
+        )
+    return "\n".join(lines)
+
+
+def excesses(found: dict[Path, Accuracy]) -> list[str]:
+    """A sentence for each file that has lost more than its precision may."""
+    sentences = []
+    for path, row in found.items():
+        precision = read_manifest(path).precision
+        excess = row.excess(LIMITS[precision])
+        if excess:
+            sentences.append(f"{path.name} has lost too much: {excess}.")
+    return sentences
+
+
+class _Reference:
+    """What the Keras model says of the samples, as much as is compared."""
+
+    def __init__(self, model: Segmentor, samples: list[Sample]):
+        predict = inference_function(model)
+        matrix = ConfusionMatrix(model.num_classes)
+        self.logits: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
+        for sample in _bar(samples, "Keras model"):
+            logits = predict(tf.constant(sample.image[None])).numpy()[0]
+            if len(self.logits) < _LOGIT_IMAGES:
+                self.logits.append(logits)
+            self.labels.append(logits.argmax(axis=-1).astype(np.uint8))
+            matrix.update(sample.label, self.labels[-1])
+        self.miou = matrix.scores().miou
+        self.num_classes = model.num_classes
+
+
+def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accuracy:
+    network, _ = open_network(path)
+    matrix = ConfusionMatrix(reference.num_classes)
+    equal = total = 0
+    difference = None
+    for number, sample in enumerate(_bar(samples, path.name)):
+        images = sample.image[None]
+        scores = None
+        if network.scores and (number < _LOGIT_IMAGES or not network.labels):
+            scores = network.scores(images)[0]
+        if network.labels:
+            labels = network.labels(images)[0]
+        else:
+            assert scores is not None
+            labels = scores.argmax(axis=-1).astype(np.uint8)
+        if scores is not None and number < _LOGIT_IMAGES:
+            this = _difference(scores, reference.logits[number], sample.valid)
+            difference = max(difference or 0.0, this)
+        same = (labels == reference.labels[number])[sample.valid]
+        equal, total = equal + int(same.sum()), total + same.size
+        matrix.update(sample.label, labels)
+    return Accuracy(
+        images=len(samples),
+        size=samples[0].label.shape,
+        agreement=equal / total,
+        difference=difference,
+        miou=float(matrix.scores().miou),
+        keras_miou=float(reference.miou),
+    )
+
+
+def _difference(
+    scores: np.ndarray, logits: np.ndarray, valid: tuple[slice, slice]
+) -> float:
+    """Scores may be logarithms of probabilities: a number per pixel is free."""
+    apart = scores[valid] - logits[valid]
+    apart -= apart.mean(axis=-1, keepdims=True)
+    return float(np.abs(apart).max())
+
+
+def _note(path: Path, accuracy: Accuracy) -> None:
+    content = {"split": SPLIT, **dataclasses.asdict(accuracy)}
+    manifest = dataclasses.replace(read_manifest(path), accuracy=content)
+    write_manifest(path, manifest)
+
+
+def _samples(config: Config, size: tuple[int, int], count: int) -> Iterator[Sample]:
+    total = read_record_manifest(config.data.records, SPLIT).num_samples
+    dataset = evaluation_dataset(config, SPLIT).as_numpy_iterator()
+    chosen = islice(dataset, 0, None, max(total // count, 1))
+    for sample in islice(chosen, count):
+        yield _framed(sample["image"], sample["label"], size)
+
+
+def _framed(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> Sample:
+    height, width = keep_ratio_size(image.shape[0], image.shape[1], size, size)
+    canvas = np.empty((*size, 3), np.uint8)
+    canvas[:] = PADDING_COLOUR
+    canvas[:height, :width] = resize_image(image, (height, width))
+    truth = np.full(size, IGNORE_LABEL, np.uint8)
+    truth[:height, :width] = cv2.resize(
+        label, (width, height), interpolation=cv2.INTER_NEAREST
+    )
+    return Sample(canvas, truth, (slice(height), slice(width)))
+
+
+def _megabytes(path: Path) -> float:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+def _bar(samples: list[Sample], name: str):
+    return tqdm(samples, desc=f"check {name}", unit="img", leave=False, disable=None)

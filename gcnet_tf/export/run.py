@@ -1,0 +1,96 @@
+"""Export in all formats at once: the assembly of this package."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gcnet_tf.config import Config
+from gcnet_tf.errors import UserError
+from gcnet_tf.export import report
+from gcnet_tf.export.onnx import export_onnx
+from gcnet_tf.export.plan import Checks, Job
+from gcnet_tf.export.saved_model import export_saved_model
+from gcnet_tf.export.tflite import export_tflite
+from gcnet_tf.manifest import LOGITS, PROBABILITIES
+from gcnet_tf.models import Segmentor
+
+
+def export(
+    model: Segmentor,
+    config: Config,
+    jobs: Sequence[Job],
+    out: Path,
+    logits: bool = False,
+    layout: str = "nhwc",
+    checks: Checks = Checks(),
+) -> list[Path]:
+    """Writes all files, prints what became of each and how accurate it is.
+
+    Args:
+        model: the trained model.
+        config: its configuration.
+        jobs: what to write, see `plan`.
+        out: the folder for everything.
+        logits: whether SavedModel and ONNX give logits instead of probabilities.
+        layout: of the ONNX file's images, "nhwc" (uint8) or "nchw" (float32).
+        checks: how accuracy is looked at.
+
+    Raises:
+        UserError: when a file could not be written, or has lost too much; the message
+            says which, and the others are there.
+    """
+    scores = LOGITS if logits else PROBABILITIES
+    paths: list[Path] = []
+    problems: list[str] = []
+    bar = tqdm(jobs, desc="export", unit="file", leave=False, disable=None)
+    for job in bar:
+        bar.set_postfix_str(f"{job.format} {job.precision}")
+        try:
+            paths += _export(model, config, job, out, scores, layout)
+        except UserError as error:
+            problems.append(f"Not written: {job.format} {job.precision}. {error}")
+    for path in paths:
+        print(f"Exported: {path}")
+    if paths and checks.samples:
+        problems += _check(paths, model, config, jobs, checks)
+    if problems:
+        raise UserError("\n".join(problems))
+    return paths
+
+
+def _export(
+    model: Segmentor, config: Config, job: Job, out: Path, scores: str, layout: str
+) -> list[Path]:
+    if job.format == "saved_model":
+        return export_saved_model(
+            model, config, out, precision=job.precision, size=job.size, scores=scores
+        )
+    if job.format == "onnx":
+        return export_onnx(
+            model, config, out, size=job.size, scores=scores, layout=layout
+        )
+    assert job.size is not None  # the plan gives TFLite files one
+    return export_tflite(model, config, out, precision=job.precision, size=job.size)
+
+
+def _check(
+    paths: Sequence[Path],
+    model: Segmentor,
+    config: Config,
+    jobs: Sequence[Job],
+    checks: Checks,
+) -> list[str]:
+    """Prints the report and returns what is wrong."""
+    size = next((job.size for job in jobs if job.size), config.augment.crop_size)
+    try:
+        found = report.measure(paths, model, config, size, checks.samples)
+    except UserError as error:
+        return [f"Accuracy was not measured (--samples 0 leaves it out). {error}"]
+    print(report.table(found))
+    if checks.allow_drop:
+        return []
+    return [
+        f"{sentence} --allow-drop takes it as it is."
+        for sentence in report.excesses(found)
+    ]

@@ -1,0 +1,220 @@
+"""Export to TFLite, for phones: LiteRT, its GPU delegate and MediaPipe Tasks."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.lite.tools import flatbuffer_utils
+from tqdm import tqdm
+
+import gcnet_tf
+from gcnet_tf.config import Config
+from gcnet_tf.errors import UserError
+from gcnet_tf.export.calibration import calibration_inputs
+from gcnet_tf.export.files import describe, placed
+from gcnet_tf.export.plan import PRECISIONS
+from gcnet_tf.export.tflite_graph import check_graph, name_tensors
+from gcnet_tf.export.tflite_metadata import metadata, with_metadata
+from gcnet_tf.export.tflite_worker import ALL, CALIBRATED
+from gcnet_tf.fuse import INPUT, inference_graph
+from gcnet_tf.manifest import LABELS, LOGITS, ExportManifest, TensorInfo
+from gcnet_tf.models import Segmentor
+from gcnet_tf.weights import weights_by_path
+
+# From 2 to 32 images the labels hardly change, and each image takes seconds.
+NUM_CALIBRATION_IMAGES = 16
+
+_OUTPUTS = {
+    "scores": TensorInfo(LOGITS, "float32", "nhwc", "logits of the classes"),
+    "labels": TensorInfo(LABELS, "uint8", "nhw", "class ids"),
+}
+_ENDINGS = {"scores": "", "labels": "_labels"}
+
+
+def export_tflite(
+    model: Segmentor,
+    config: Config,
+    out: Path,
+    *,
+    precision: str = "fp32",
+    size: tuple[int, int] | None = None,
+    outputs: Sequence[str] = ("scores", "labels"),
+) -> list[Path]:
+    """Writes `model_PRECISION.tflite` and `model_PRECISION_labels.tflite` into `out`.
+
+    Their input is `images`, RGB 0-255 `(1, height, width, 3)`, float32, or uint8 for
+    int8. The first has the output `logits`, float32 `(1, height, width, num_classes)`,
+    and metadata for MediaPipe; the second `labels`, uint8 `(1, height, width)`.
+
+    Args:
+        model: the trained model.
+        config: its configuration; int8 needs its training records.
+        out: the folder.
+        precision: "fp32"; "fp16": weights of half the size, float32 arithmetic on
+            processors; "dynamic": 8-bit weights, activations in 8 bits for the
+            convolutions as they come; "int8": 8 bits throughout, with ranges from
+            training images.
+        size: (height, width) of the image.
+        outputs: which of the two files: "scores", "labels".
+
+    Raises:
+        UserError: for another precision or size, without records, when the conversion
+            fails, or something that is not an earlier export is in that place.
+    """
+    if precision not in PRECISIONS["tflite"]:
+        raise UserError(
+            f'TFLite: received the precision "{precision}"; allowed: one of '
+            f'{", ".join(PRECISIONS["tflite"])}.'
+        )
+    if size is None or min(size) < 1:
+        raise UserError(
+            "A TFLite file takes images of one size: give it as HEIGHTxWIDTH, for "
+            "example 512x512."
+        )
+    about = {
+        _OUTPUTS[kind].name: describe(
+            model,
+            config,
+            format="tflite",
+            precision=precision,
+            size=size,
+            batch=1,
+            input=TensorInfo(INPUT, _input_dtype(precision), "nhwc", "RGB, 0-255"),
+            outputs={_OUTPUTS[kind].name: _OUTPUTS[kind]},
+            packages=("tensorflow", "keras"),
+        )
+        for kind in outputs
+    }
+    paths = [out / f"model_{precision}{_ENDINGS[kind]}.tflite" for kind in outputs]
+    with ExitStack() as stack:
+        # First of all, because it says what is in the way.
+        partials = [
+            stack.enter_context(placed(path, manifest))
+            for path, manifest in zip(paths, about.values())
+        ]
+        work = Path(stack.enter_context(TemporaryDirectory(prefix="gcnet_tf-")))
+        _save_model(model, size, list(about), work / "model")
+        num_images = 0
+        if precision == "int8":
+            num_images = _save_images(config, size, work / "images.npy")
+        _run_worker(work, precision, list(about), num_images)
+        for partial, (name, manifest) in zip(partials, about.items()):
+            converted = (work / f"{name}.tflite").read_bytes()
+            partial.write_bytes(_finish(converted, model, manifest))
+    return paths
+
+
+def _input_dtype(precision: str) -> str:
+    # GPU delegates, which run the float files, do not take integers.
+    return "uint8" if precision == "int8" else "float32"
+
+
+def _save_model(
+    model: Segmentor, size: tuple[int, int], names: Sequence[str], folder: Path
+) -> None:
+    """Writes a SavedModel with a signature for each output, and one for all."""
+    spec = tf.TensorSpec([1, *size, 3], tf.float32, INPUT)
+    names = sorted(names)
+    graph = inference_graph(model, spec, names)
+    module = tf.Module()
+    # Functions live as long as the module that they are attributes of.
+    module.graph = graph
+
+    def signature(wanted: Sequence[str]):
+        def serve(images):
+            found = dict(zip(names, graph(images)))
+            return {name: found[name] for name in wanted}
+
+        return tf.function(serve, input_signature=[spec])
+
+    signatures = {name: signature([name]) for name in names}
+    module.served = {**signatures, ALL: signature(names)}
+    tf.saved_model.save(module, str(folder), signatures=module.served)
+
+
+def _save_images(config: Config, size: tuple[int, int], path: Path) -> int:
+    """Writes the images for calibration; returns how many there are."""
+    images = list(calibration_inputs(config, size, NUM_CALIBRATION_IMAGES))
+    np.save(path, np.stack(images))
+    return len(images)
+
+
+def _run_worker(
+    work: Path, precision: str, names: Sequence[str], num_images: int
+) -> None:
+    """Converts what is in `work` in another process, which is ended with this one.
+
+    Raises:
+        UserError: with the converter's reason when it fails.
+    """
+    job = {"precision": precision, "outputs": names}
+    (work / "job.json").write_text(json.dumps(job))
+    # The same package, wherever this process found it; not what lies in its folder.
+    package = str(Path(gcnet_tf.__file__).parents[1])
+    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    code = f"from gcnet_tf.export.tflite_worker import run; run({str(work)!r})"
+    with (
+        (work / "stderr.txt").open("wb") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        ) as process,
+    ):
+        try:
+            _show_progress(process.stdout, num_images)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise UserError(f"The TFLite conversion failed: {_reason(work, process)}")
+
+
+def _show_progress(lines: Iterable[str] | None, num_images: int) -> None:
+    """Reads what the worker prints until it ends."""
+    with tqdm(
+        total=num_images,
+        desc="calibrate",
+        unit="img",
+        leave=False,
+        disable=None if num_images else True,
+    ) as bar:
+        for line in lines or []:
+            bar.update(line.strip() == CALIBRATED)
+
+
+def _reason(work: Path, process: subprocess.Popen) -> str:
+    if (work / "error.txt").is_file():
+        return (work / "error.txt").read_text()
+    if process.returncode < 0:
+        return (
+            f"its process was ended by signal {-process.returncode}; when that is 9, "
+            "the memory may not have been enough."
+        )
+    lines = (work / "stderr.txt").read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit code {process.returncode}"
+
+
+def _finish(converted: bytes, model: Segmentor, manifest: ExportManifest) -> bytes:
+    """Checks a converted file, names its tensors and adds the metadata."""
+    flat = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
+    (output,) = manifest.outputs
+    name_tensors(flat, manifest.input.name, output)
+    check_graph(flat, _num_convolutions(model))
+    about = metadata(manifest.classes, output, scores=output == LOGITS)
+    return with_metadata(flat, about, manifest.classes)
+
+
+def _num_convolutions(model: Segmentor) -> int:
+    """Of the network without the auxiliary head."""
+    kernels = [path for path in weights_by_path(model) if path.endswith("/kernel")]
+    return sum(not path.startswith("auxiliary_head/") for path in kernels)

@@ -1,0 +1,201 @@
+"""TFLite metadata, by which MediaPipe Tasks runs a file without being told anything.
+
+A flatbuffer among the model's buffers, and the list of labels as a zip archive behind
+the model. The tables are those of MediaPipe's metadata_schema.fbs and
+image_segmenter_metadata_schema.fbs; MediaPipe's own writer does not install beside
+current versions of numpy and protobuf.
+"""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
+
+import gcnet_tf
+
+LABELS_FILE = "labels.txt"
+
+# The fields of each table in the order of the schema, which is how files number them.
+# A union takes two numbers: which kind it is, and the table.
+_MODEL = (
+    "name",
+    "description",
+    "version",
+    "subgraphs",
+    "author",
+    "license",
+    "files",
+    "min_parser_version",
+)
+_SUBGRAPH = (
+    "name",
+    "description",
+    "inputs",
+    "outputs",
+    "files",
+    "input_units",
+    "output_units",
+    "input_groups",
+    "output_groups",
+    "custom",
+)
+_TENSOR = (
+    "name",
+    "description",
+    "dimension_names",
+    "content",
+    "process_units",
+    "stats",
+    "files",
+)
+_CONTENT = ("kind", "properties", "range")
+_IMAGE = ("colour_space", "default_size")
+_PROCESS_UNIT = ("kind", "options")
+_NORMALISATION = ("mean", "std")
+_STATS = ("max", "min")
+_FILE = ("name", "description", "type")
+_CUSTOM = ("name", "data")
+_SEGMENTER = ("activation",)
+
+_IMAGE_CONTENT = 2
+_RGB, _GREY = 1, 2
+_NORMALISATION_UNIT = 1
+_LABELS_OF_LAST_AXIS = 2
+_SOFTMAX = 2
+# The one that brought custom metadata.
+_PARSER = "1.5.0"
+
+_Fields = dict[int, Any]
+
+
+def metadata(classes: Sequence[str], output_name: str, scores: bool) -> bytes:
+    """The metadata as a flatbuffer.
+
+    Args:
+        classes: names in the order of their ids.
+        output_name: of the only output.
+        scores: whether that is logits, and not labels.
+    """
+    image = _table(
+        _TENSOR,
+        name="images",
+        description="RGB, 0-255; the model normalises it itself.",
+        content=_image(_RGB),
+        stats=_table(_STATS, max=_floats(255), min=_floats(0)),
+        process_units=[_normalisation()],
+    )
+    what = "Logits" if scores else "Class ids"
+    labels = _table(
+        _FILE,
+        name=LABELS_FILE,
+        description="Names of the classes in the order of their ids.",
+        type=_LABELS_OF_LAST_AXIS,
+    )
+    result = _table(
+        _TENSOR,
+        name=output_name,
+        description=f"{what} for every pixel of the input.",
+        content=_image(_GREY),
+        files=[labels],
+    )
+    custom = _table(_CUSTOM, name="SEGMENTER_METADATA", data=_segmenter())
+    subgraph = _table(
+        _SUBGRAPH, inputs=[image], outputs=[result], custom=[custom] if scores else []
+    )
+    model = _table(
+        _MODEL,
+        name="GCNet",
+        description=f"Semantic segmentation into {len(classes)} classes.",
+        version=gcnet_tf.__version__,
+        author=f"gcnet_tf {gcnet_tf.__version__}",
+        subgraphs=[subgraph],
+        min_parser_version=_PARSER,
+    )
+    return _flatbuffer(model, b"M001")
+
+
+def with_metadata(model: Any, content: bytes, classes: Sequence[str]) -> bytes:
+    """A TFLite file of a model (see `tflite_graph`), its metadata and its labels."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(content, np.uint8)
+    model.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name = b"TFLITE_METADATA"
+    entry.buffer = len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+    file = io.BytesIO()
+    file.write(flatbuffer_utils.convert_object_to_bytearray(model))
+    # Without the time of day, so that the same model gives the same file.
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(
+            zipfile.ZipInfo(LABELS_FILE), "".join(f"{name}\n" for name in classes)
+        )
+    return file.getvalue()
+
+
+def _image(colour_space: int) -> _Fields:
+    properties = _table(_IMAGE, colour_space=colour_space)
+    return _table(_CONTENT, kind=_IMAGE_CONTENT, properties=properties)
+
+
+def _normalisation() -> _Fields:
+    """What leaves pixels as they are; MediaPipe asks for it where inputs are float."""
+    options = _table(_NORMALISATION, mean=_floats(0), std=_floats(1))
+    return _table(_PROCESS_UNIT, kind=_NORMALISATION_UNIT, options=options)
+
+
+def _segmenter() -> bytes:
+    return _flatbuffer(_table(_SEGMENTER, activation=_SOFTMAX), b"V001")
+
+
+def _floats(value: float) -> np.ndarray:
+    return np.array([value], np.float32)
+
+
+def _table(names: tuple[str, ...], **values: Any) -> _Fields:
+    """Values by the number of their field; empty lists are left out."""
+    return {
+        names.index(name): value
+        for name, value in values.items()
+        if not (isinstance(value, list) and not value)
+    }
+
+
+def _flatbuffer(root: _Fields, identifier: bytes) -> bytes:
+    builder = flatbuffers.Builder()
+    builder.Finish(_write(builder, root), identifier)
+    return bytes(builder.Output())
+
+
+def _write(builder: flatbuffers.Builder, value: Any) -> int:
+    """Writes what a field refers to; returns where it is."""
+    if isinstance(value, str):
+        return builder.CreateString(value)
+    if isinstance(value, bytes):
+        return builder.CreateByteVector(value)
+    if isinstance(value, np.ndarray):
+        return builder.CreateNumpyVector(value)
+    if isinstance(value, list):
+        places = [_write(builder, item) for item in value]
+        builder.StartVector(4, len(places), 4)
+        for place in reversed(places):
+            builder.PrependUOffsetTRelative(place)
+        return builder.EndVector()
+    # Numbers are enumerations of one byte, which stand in the table itself.
+    places_by_field = {
+        field: _write(builder, item)
+        for field, item in value.items()
+        if not isinstance(item, int)
+    }
+    builder.StartObject(max(value) + 1)
+    for field, item in value.items():
+        if isinstance(item, int):
+            builder.PrependUint8Slot(field, item, 0)
+        else:
+            builder.PrependUOffsetTRelativeSlot(field, places_by_field[field], 0)
+    return builder.EndObject()

@@ -1,0 +1,151 @@
+"""An exported model as a function of images."""
+
+from collections.abc import Sequence
+from functools import partial
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.manifest import (
+    LABELS,
+    PROBABILITIES,
+    SCORES,
+    ExportManifest,
+    read_manifest,
+)
+from gcnet_tf.runtime.backends import Backend, format_of, open_backend
+from gcnet_tf.runtime.tensors import output_shape
+from gcnet_tf.segmenter import Network, Protocol, Segmenter
+
+
+class Predictor:
+    """Segments images with a file that scripts/export.py wrote.
+
+    Attributes:
+        manifest: what the file says of itself.
+        classes: names in the order of their ids.
+        palette: RGB per class.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike,
+        *,
+        threads: int | None = None,
+        mode: str | None = None,
+    ):
+        """Opens a model; the manifest has to lie beside it.
+
+        Args:
+            model: a .tflite or .onnx file, or the folder of a SavedModel.
+            threads: how many to use; None for all cores.
+            mode: "whole", "slide", "ms_flip" or "tiled", see
+                `gcnet_tf.segmenter.Protocol`; None for the manifest's.
+
+        Raises:
+            UserError: when the model cannot be opened, or is not what its manifest
+                says.
+        """
+        path = Path(model)
+        network, self.manifest = open_network(path, threads)
+        self.classes = self.manifest.classes
+        self.palette = self.manifest.palette
+        protocol = protocol_of(path, self.manifest).with_mode(mode)
+        self._segmenter = Segmenter(network, protocol)
+
+    def __call__(
+        self, images: np.ndarray | Sequence[np.ndarray]
+    ) -> np.ndarray | list[np.ndarray]:
+        """Class ids of images of any size.
+
+        Args:
+            images: RGB uint8 `(height, width, 3)`, or several of one size, `(batch,
+                height, width, 3)`, or a list of images.
+
+        Returns:
+            uint8 `(height, width)`, or `(batch, height, width)`, or a list of them.
+
+        Raises:
+            UserError: when these are no such images, or the file cannot serve them.
+        """
+        if isinstance(images, Sequence):
+            return [self._segmenter.labels(image) for image in images]
+        return self._segmenter.labels(images)
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """Scores float32 of an image or batch, see `Segmenter.scores`."""
+        return self._segmenter.scores(image)
+
+
+def open_network(
+    model: Path, threads: int | None = None
+) -> tuple[Network, ExportManifest]:
+    """Opens an exported model and checks it against its manifest.
+
+    Raises:
+        UserError: when it cannot be opened, or is not what its manifest says.
+    """
+    if threads is not None and threads < 1:
+        raise UserError(f"threads: received {threads}; it must be at least 1.")
+    if not model.exists():
+        raise UserError(f"{model} does not exist; name an exported model.")
+    if format_of(model) is None:
+        raise UserError(
+            f"{model} is not an exported model; allowed: a .tflite or .onnx file, or a "
+            "SavedModel folder, as scripts/export.py writes them."
+        )
+    manifest = read_manifest(model)
+    if manifest.batch not in (None, 1):
+        raise UserError(
+            f"{model} takes {manifest.batch} images at once; this runtime takes files "
+            "for 1 or any number. Export the model again."
+        )
+    backend = open_backend(model, manifest, threads)
+    return _network(model, backend, manifest), manifest
+
+
+def protocol_of(model: Path, manifest: ExportManifest) -> Protocol:
+    """How the model is run on images of any size.
+
+    Raises:
+        UserError: when the manifest's protocol is not complete.
+    """
+    try:
+        return Protocol.from_settings(manifest.protocol)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"The manifest of {model} does not say how images are scaled: {error}. "
+            "Export the model again with scripts/export.py."
+        ) from error
+
+
+def _network(model: Path, backend: Backend, manifest: ExportManifest) -> Network:
+    def output(kind: str, images: np.ndarray) -> np.ndarray:
+        found = backend.run(images)[kind]
+        expected = output_shape(manifest, kind, images.shape[1:3])
+        if found.shape != (len(images), *expected[1:]):
+            raise UserError(
+                f"{model} gave {kind} of shape {found.shape} for images of shape "
+                f"{images.shape}; its manifest says {len(manifest.classes)} classes at "
+                "the images' size. Export the model again."
+            )
+        return found
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        assert kind is not None
+        scores = output(kind, images)
+        if kind != PROBABILITIES:
+            return scores
+        # Logarithms are the logits up to a number per pixel, which changes neither the
+        # interpolation between classes nor the mean of windows.
+        return np.log(np.maximum(scores, np.finfo(scores.dtype).tiny))
+
+    kind = next((each for each in SCORES if each in manifest.outputs), None)
+    return Network(
+        scores=logits if kind else None,
+        labels=partial(output, LABELS) if LABELS in manifest.outputs else None,
+        size=manifest.size,
+        batch=manifest.batch,
+    )

@@ -1,0 +1,171 @@
+"""Videos and cameras: every frame with its classes, in a file or a window.
+
+Needs OpenCV, which reads and writes them, and Pillow.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.visualize import Palette, overlay
+
+# RGB uint8 (height, width, 3) to a picture of the same size.
+Paint = Callable[[np.ndarray], np.ndarray]
+
+# For sources that do not say how many frames a second they have.
+_RATE = 25.0
+_TITLE = "gcnet_tf (q ends)"
+
+
+def overlay_path(source: str, out: Path) -> Path:
+    """Where `segment_video` writes the painted video."""
+    name = f"camera_{source}" if source.isdigit() else Path(source).stem
+    return out / f"{name}_overlay.mp4"
+
+
+def segment_video(
+    source: str,
+    out: Path,
+    labels: Callable[[np.ndarray], np.ndarray],
+    palette: Palette,
+) -> None:
+    """Paints the classes over a video file, or over a camera until Ctrl-C or the key q.
+
+    A camera's frames are shown in a window where OpenCV has one. All else is written to
+    `overlay_path`, which is playable also after Ctrl-C.
+
+    Args:
+        source: a video file, or the number of a camera.
+        out: a folder.
+        labels: from RGB uint8 `(height, width, 3)` to class ids `(height, width)`.
+        palette: RGB per class.
+
+    Raises:
+        UserError: when the source cannot be opened, holds no frame, or is where the
+            result would be written.
+    """
+    path = overlay_path(source, out)
+    if not source.isdigit() and path.resolve() == Path(source).resolve():
+        raise UserError(
+            f"{source} would be replaced by its own overlay; choose another --out."
+        )
+
+    def paint(frame: np.ndarray) -> np.ndarray:
+        return overlay(frame, labels(frame), palette)
+
+    capture = _open(source)
+    try:
+        if source.isdigit() and _has_windows():
+            _show(_frames(capture, source), paint)
+            return
+        if source.isdigit():
+            print(
+                "This OpenCV has no windows (opencv-python-headless has none): "
+                f"writing {path} until Ctrl-C.",
+                flush=True,
+            )
+        _write(capture, source, path, paint)
+    finally:
+        capture.release()
+
+
+def _open(source: str) -> cv2.VideoCapture:
+    # Their own lines about what failed would come before our sentence. FFmpeg's level
+    # is read once, when OpenCV first needs it.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if source.isdigit():
+        capture = cv2.VideoCapture(int(source))
+        hint = "Is it plugged in, and not in use by another program?"
+    elif not Path(source).is_file():
+        raise UserError(
+            f"--video {source} is no file; name a video, or the number of a camera."
+        )
+    else:
+        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+        hint = "It may be damaged, or no video; allowed is what FFmpeg reads."
+    if not capture.isOpened():
+        what = "camera" if source.isdigit() else "video"
+        raise UserError(f"Cannot open the {what} {source}. {hint}")
+    return capture
+
+
+def _frames(capture: cv2.VideoCapture, source: str) -> Iterator[np.ndarray]:
+    """RGB frames, with a bar.
+
+    Raises:
+        UserError: when there is none.
+    """
+    # Containers state the number, and some state none, or a wrong one.
+    stated = int(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0)) or None
+    count = 0
+    with tqdm(total=stated, desc="video", unit="frame", disable=None) as bar:
+        while (read := capture.read())[0]:
+            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+            count += 1
+            bar.update()
+    if count == 0:
+        raise UserError(f"{source} holds no frame that can be read; it may be damaged.")
+    if stated is not None and count < stated:
+        print(
+            f"Warning: {source} states {stated} frames and {count} could be read; it "
+            "may be cut short."
+        )
+
+
+def _write(capture: cv2.VideoCapture, source: str, path: Path, paint: Paint) -> None:
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = rate if 0 < rate < 1000 else _RATE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name("partial-" + path.name)
+    writer = None
+    count = written = 0
+    start = time.monotonic()
+    try:
+        for frame in _frames(capture, source):
+            picture = cv2.cvtColor(paint(frame), cv2.COLOR_RGB2BGR)
+            if writer is None:
+                writer = _writer(partial, rate, picture.shape[1::-1])
+            count += 1
+            # A camera goes on while the network thinks, so its frames are repeated.
+            due = (time.monotonic() - start) * rate if source.isdigit() else count
+            while written < max(due, 1):
+                writer.write(picture)
+                written += 1
+    finally:
+        if writer is not None:
+            writer.release()  # writes the index without which no player opens it
+            os.replace(partial, path)
+            print(f"Wrote {count} frame(s) to {path}")
+
+
+def _writer(path: Path, rate: float, width_height: tuple[int, ...]) -> cv2.VideoWriter:
+    codec = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), codec, rate, width_height)
+    if not writer.isOpened():
+        raise UserError(f"Cannot write {path}; is the folder writable, the disk full?")
+    return writer
+
+
+def _has_windows() -> bool:
+    try:
+        cv2.namedWindow(_TITLE)
+    except cv2.error:
+        return False
+    return True
+
+
+def _show(frames: Iterator[np.ndarray], paint: Paint) -> None:
+    try:
+        for frame in frames:
+            cv2.imshow(_TITLE, cv2.cvtColor(paint(frame), cv2.COLOR_RGB2BGR))
+            if cv2.waitKey(1) & 0xFF == ord("q"):
+                break
+    finally:
+        cv2.destroyAllWindows()

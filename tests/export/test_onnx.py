@@ -1,0 +1,167 @@
+"""The files run where they are meant to, at any size, and say what Keras says."""
+
+import logging
+import sys
+from collections import Counter
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.export.onnx import OPSET, export_onnx
+from gcnet_tf.manifest import read_manifest
+from gcnet_tf.models import build_model
+from gcnet_tf.runtime.backends import open_backend
+
+RNG = np.random.default_rng(0)
+# 97 is no multiple of its 13 features in float32.
+SHAPES = [(1, 64, 64, 3), (2, 65, 97, 3), (3, 33, 40, 3)]
+
+
+def build(config):
+    """A model that tells classes apart, and whose context block says something."""
+    keras.utils.set_random_seed(0)
+    model = build_model(config)
+    for weight in model.weights:
+        if weight.path.endswith(("expand/kernel", "classifier/kernel", "gamma")):
+            weight.assign(RNG.normal(0, 1, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def model(tiny_config):
+    return build(tiny_config())
+
+
+@pytest.fixture(scope="module")
+def dynamic(model, tiny_config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx")
+    (path,) = export_onnx(model, tiny_config(), folder, scores="logits")
+    return path
+
+
+def with_onnxruntime(path):
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {"images": images})))
+
+
+def with_openvino(path):
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(str(path), "CPU", settings)
+    return lambda images: {
+        name: value.copy()
+        for output, value in model({"images": images}).items()
+        for name in output.get_names()
+    }
+
+
+RUNTIMES = pytest.mark.parametrize("runtime", [with_onnxruntime, with_openvino])
+
+
+def check(found, model, images):
+    logits = model(images)["logits"].numpy()
+    np.testing.assert_allclose(found["logits"], logits, atol=1e-3, rtol=0)
+    assert np.ptp(logits) > 1 and len(np.unique(logits.argmax(-1))) > 1
+    assert found["labels"].dtype == np.uint8
+    assert np.mean(found["labels"] == logits.argmax(-1)) >= 0.9999
+
+
+@RUNTIMES
+def test_any_size_and_number_in_one_session(runtime, dynamic, model):
+    run = runtime(dynamic)
+    for shape in SHAPES:
+        images = RNG.integers(0, 256, shape, np.uint8)
+        check(run(images), model, images)
+
+
+@RUNTIMES
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_one_odd_size(runtime, layout, model, tiny_config, tmp_path, capfd):
+    (path,) = export_onnx(
+        model, tiny_config(), tmp_path, size=(65, 97), layout=layout, scores="logits"
+    )
+    images = RNG.integers(0, 256, (1, 65, 97, 3), np.uint8)
+    inputs = images
+    if layout == "nchw":
+        inputs = images.transpose(0, 3, 1, 2).astype(np.float32)
+    check(runtime(path)(inputs), model, images)
+    # Nothing is left to find out when it runs; nor was the shape inferred wrongly.
+    assert "Shape" not in operations(path)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "model.align_corners=true",
+        "model.head.context.pooling=avg",
+        'model.head.context.fusions=["channel_mul", "channel_add"]',
+    ],
+)
+def test_other_networks(setting, tiny_config, tmp_path):
+    config = tiny_config(setting)
+    model = build(config)
+    (path,) = export_onnx(model, config, tmp_path, scores="logits")
+    images = RNG.integers(0, 256, (2, 33, 49, 3), np.uint8)
+    check(with_onnxruntime(path)(images), model, images)
+
+
+def operations(path):
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def test_the_graph_is_what_runtimes_are_fast_with(dynamic, model):
+    # Its values and its size are taken, and nothing moves the uint8 pixels about.
+    nodes = onnx.load(dynamic).graph.node
+    first = {node.op_type for node in nodes if "images" in node.input}
+    assert first == {"Cast", "Shape"}
+    found = operations(dynamic)
+    # One before the first convolution, and one behind the last.
+    assert found["Transpose"] == 2
+    # Pads belong to the convolutions, only the pooling's are apart.
+    assert found["Pad"] == 1 and not found["BatchNormalization"]
+    kernels = [w.path for w in model.weights if w.path.endswith("kernel")]
+    assert found["Conv"] == sum("auxiliary" not in path for path in kernels)
+
+
+def test_says_what_it_is(dynamic):
+    file = onnx.load(dynamic)
+    assert [each.version for each in file.opset_import if not each.domain] == [OPSET]
+    sides = [side.dim_param for side in file.graph.input[0].type.tensor_type.shape.dim]
+    assert sides == ["batch", "height", "width", ""]
+    manifest = read_manifest(dynamic)
+    assert (manifest.format, manifest.size, manifest.batch) == ("onnx", None, None)
+    assert manifest.versions["opset"] == str(OPSET)
+    assert sorted(manifest.outputs) == ["labels", "logits"]
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_our_runtime_takes_it(layout, model, tiny_config, tmp_path):
+    (path,) = export_onnx(model, tiny_config(), tmp_path, size=(33, 40), layout=layout)
+    images = RNG.integers(0, 256, (1, 33, 40, 3), np.uint8)
+    found = open_backend(path, read_manifest(path)).run(images)
+    expected = keras.ops.softmax(model(images)["logits"])
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    assert [each.name for each in tmp_path.iterdir() if "partial" in each.name] == []
+
+
+def test_warnings_are_heard_again_afterwards(dynamic):
+    assert dynamic.is_file() and logging.root.manager.disable == logging.NOTSET
+
+
+@pytest.mark.parametrize("package", ["onnx", "tf2onnx"])
+def test_a_missing_package(package, model, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"needs the package {package},.*\[onnx\]"):
+        export_onnx(model, tiny_config(), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_layout(model, tiny_config, tmp_path):
+    with pytest.raises(ValueError, match="Received: chwn"):
+        export_onnx(model, tiny_config(), tmp_path, layout="chwn")

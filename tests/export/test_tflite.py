@@ -1,0 +1,233 @@
+import os
+import signal
+import subprocess
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.tools import flatbuffer_utils
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.export import tflite
+from gcnet_tf.export.calibration import calibration_inputs
+from gcnet_tf.export.tflite import export_tflite
+from gcnet_tf.export.tflite_graph import check_graph, operations
+from gcnet_tf.fuse import inference_function
+from gcnet_tf.manifest import read_manifest
+from gcnet_tf.models import build_model
+from gcnet_tf.segmenter import PADDING_COLOUR
+
+SIZE = (33, 47)
+IMAGE = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_config):
+    keras.utils.set_random_seed(0)
+    model = build_model(tiny_config())
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        # The last scale of each unit and the context start at zero; here they act.
+        if "expand" in weight.path or weight.path.endswith("gamma"):
+            weight.assign(rng.uniform(0.5, 1.0, weight.shape))
+    kernel = model.decode_head.classifier.kernel
+    kernel.assign(rng.normal(size=kernel.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(model, tiny_config, tmp_path_factory):
+    """A function from a precision to the folder with both of its files."""
+    folder = tmp_path_factory.mktemp("tflite")
+
+    def export(precision):
+        path = folder / f"model_{precision}.tflite"
+        if not path.exists():
+            export_tflite(model, tiny_config(), folder, precision=precision, size=SIZE)
+        return path, folder / f"model_{precision}_labels.tflite"
+
+    return export
+
+
+def run(path, images=IMAGE):
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    (source,) = interpreter.get_input_details()
+    (result,) = interpreter.get_output_details()
+    interpreter.set_tensor(source["index"], images.astype(source["dtype"]))
+    interpreter.invoke()
+    return source, result, interpreter.get_tensor(result["index"])
+
+
+@pytest.mark.parametrize(
+    "precision, dtype, most",
+    [
+        ("fp32", np.float32, 1e-4),
+        ("fp16", np.float32, 1e-2),
+        ("int8", np.uint8, 0.15),
+    ],
+)
+def test_gives_the_logits_of_the_model(exported, model, precision, dtype, most):
+    expected = inference_function(model)(IMAGE).numpy()
+    path, labels_path = exported(precision)
+    source, result, logits = run(path)
+    assert (source["name"], result["name"]) == ("images", "logits")
+    assert (source["dtype"], result["dtype"]) == (dtype, np.float32)
+    difference = np.abs(logits - expected).max() / np.abs(expected).max()
+    assert difference < most
+    source, result, labels = run(labels_path)
+    assert (result["name"], result["dtype"]) == ("labels", np.uint8)
+    np.testing.assert_array_equal(labels, logits.argmax(-1))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_has_only_operations_that_phones_have(exported, precision):
+    for path in exported(precision):
+        names = [name for name, _ in operations(flatbuffer_utils.read_model(str(path)))]
+        # 3 in the stem, 16 and 3 shortcuts, 3 and the classifier, 3 for the context.
+        assert names.count("CONV_2D") == 29
+        assert not {"TRANSPOSE", "CUSTOM", "SPACE_TO_BATCH_ND"} & set(names)
+
+
+def test_the_context_and_the_enlarging_stay_float_in_int8(exported):
+    for path in exported("int8"):
+        found = {}
+        for name, outputs in operations(flatbuffer_utils.read_model(str(path))):
+            found.setdefault(name, set()).update(tensor.type for tensor in outputs)
+        assert found["RESIZE_BILINEAR"] == found["EXP"] == {0}
+        assert 9 in found["CONV_2D"]  # int8
+
+
+def test_an_int8_image_is_its_own_quantised_form(exported):
+    assert run(exported("int8")[0])[0]["quantization"] == (1.0, 0)
+
+
+def test_manifests_say_what_the_files_are(exported):
+    path, labels_path = exported("int8")
+    manifest = read_manifest(path)
+    assert (manifest.format, manifest.precision) == ("tflite", "int8")
+    assert (manifest.size, manifest.batch) == (SIZE, 1)
+    assert manifest.input.dtype == "uint8" and list(manifest.outputs) == ["logits"]
+    assert list(read_manifest(labels_path).outputs) == ["labels"]
+
+
+def test_calibration_images_are_padded_as_the_runtime_pads(tiny_config):
+    inputs = list(calibration_inputs(tiny_config(), SIZE, 4))
+    assert len(inputs) == 4 and inputs[0].shape == (*SIZE, 3)
+    assert (inputs[0][:, 33:] == PADDING_COLOUR).all()
+    assert not (inputs[0][:, :32] == PADDING_COLOUR).all()
+    again = list(calibration_inputs(tiny_config(), SIZE, 4))
+    np.testing.assert_array_equal(inputs, again)
+    assert len({image.tobytes() for image in inputs}) == 4
+
+
+def test_calibration_takes_a_window_where_windows_slide(tiny_config):
+    config = tiny_config(
+        "evaluation.mode=slide",
+        "evaluation.window=[16,16]",
+        "evaluation.stride=[16,16]",
+    )
+    first, second = list(calibration_inputs(config, (16, 16), 9))[:2]
+    assert first.shape == second.shape == (16, 16, 3)
+
+
+def test_int8_without_records_is_refused(model, tiny_config, tmp_path):
+    config = tiny_config(f"data.records={tmp_path / 'none'}")
+    with pytest.raises(UserError, match="no records of the split 'train'"):
+        export_tflite(model, config, tmp_path / "out", precision="int8", size=SIZE)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"precision": "bf16", "size": SIZE}, 'received the precision "bf16"'),
+        ({"size": None}, "one size"),
+        ({"size": (0, 8)}, "one size"),
+    ],
+)
+def test_wrong_arguments_are_refused(model, tiny_config, tmp_path, arguments, message):
+    with pytest.raises(UserError, match=message):
+        export_tflite(model, tiny_config(), tmp_path, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_conversion_leaves_nothing(model, tiny_config, tmp_path, monkeypatch):
+    temporary, out = tmp_path / "temporary", tmp_path / "out"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+
+    class Killed(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            os.kill(self.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(tflite.subprocess, "Popen", Killed)
+    with pytest.raises(UserError, match="ended by signal 9"):
+        export_tflite(model, tiny_config(), out, size=SIZE)
+    assert not list(out.iterdir()) and not list(temporary.iterdir())
+
+
+def test_an_interrupt_ends_the_conversion_and_leaves_nothing(
+    model, tiny_config, tmp_path, monkeypatch
+):
+    temporary, out = tmp_path / "temporary", tmp_path / "out"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tflite.subprocess, "Popen", Started)
+    monkeypatch.setattr(tflite, "_show_progress", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export_tflite(model, tiny_config(), out, size=SIZE)
+    assert started[0].returncode == -signal.SIGKILL
+    assert not list(out.iterdir()) and not list(temporary.iterdir())
+
+
+def test_a_failure_says_why_in_a_line(model, tiny_config, tmp_path, monkeypatch):
+    def save_nothing(model, size, names, folder):
+        folder.mkdir()
+
+    monkeypatch.setattr(tflite, "_save_model", save_nothing)
+    with pytest.raises(UserError, match="SavedModel file does not exist") as caught:
+        export_tflite(model, tiny_config(), tmp_path, size=SIZE)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files_in_the_place_stay(model, tiny_config, tmp_path, monkeypatch):
+    (tmp_path / "model_fp32_labels.tflite").write_text("mine")
+    monkeypatch.setattr(tflite, "_run_worker", lambda *arguments: 1 / 0)
+    with pytest.raises(UserError, match="not an earlier export"):
+        export_tflite(model, tiny_config(), tmp_path, size=SIZE)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_graph_with_other_operations_is_refused():
+    @tf.function(input_signature=[tf.TensorSpec([1, 8, 8, 3])])
+    def transposed(images):
+        return tf.transpose(images, [0, 2, 1, 3])
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [transposed.get_concrete_function()], transposed
+    )
+    flat = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
+    with pytest.raises(RuntimeError, match="1 TRANSPOSE.*0 convolutions in place of 2"):
+        check_graph(flat, num_convolutions=2)
+
+
+def test_the_labels_lie_behind_the_model_as_an_archive(exported):
+    with zipfile.ZipFile(exported("fp32")[0]) as archive:
+        names = archive.read("labels.txt").decode().splitlines()
+    assert tuple(names) == read_manifest(exported("fp32")[0]).classes

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gcnet_tf.layers.winograd import winograd_conv2d
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("size", [(16, 16), (1, 1), (7, 21), (33, 4)])
+def test_equals_the_definition(size, dilation):
+    """In float64, by TensorFlow's own dilated convolution."""
+    inputs = RNG.normal(size=(2, *size, 5))
+    kernel = RNG.normal(size=(3, 3, 5, 7))
+    expected = tf.nn.convolution(inputs, kernel, padding="SAME", dilations=dilation)
+    found = winograd_conv2d(
+        tf.constant(inputs, tf.float32), tf.constant(kernel, tf.float32), dilation
+    )
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_any_size_in_one_graph():
+    kernel = tf.constant(RNG.normal(size=(3, 3, 3, 4)), tf.float32)
+    spec = tf.TensorSpec([None, None, None, 3])
+    function = tf.function(lambda x: winograd_conv2d(x, kernel, 2), [spec])
+    for shape in [(1, 9, 12, 3), (3, 20, 5, 3)]:
+        inputs = RNG.normal(size=shape).astype(np.float32)
+        expected = tf.nn.convolution(inputs, kernel, padding="SAME", dilations=2)
+        np.testing.assert_allclose(function(inputs), expected, atol=1e-4)
+    assert function.experimental_get_tracing_count() == 1
+
+
+def test_the_gradients_are_those_of_the_definition():
+    inputs = tf.constant(RNG.normal(size=(2, 9, 6, 3)), tf.float32)
+    kernel = tf.constant(RNG.normal(size=(3, 3, 3, 4)), tf.float32)
+    weighting = tf.constant(RNG.normal(size=(2, 9, 6, 4)), tf.float32)
+
+    def gradients(function):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            loss = tf.reduce_sum(function() * weighting)
+        return tape.gradient(loss, [inputs, kernel])
+
+    found = gradients(lambda: winograd_conv2d(inputs, kernel, 2))
+    expected = gradients(
+        lambda: tf.nn.convolution(inputs, kernel, padding="SAME", dilations=2)
+    )
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, atol=1e-4)

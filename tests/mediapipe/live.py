@@ -1,0 +1,149 @@
+"""Exported TFLite files, unmodified, in MediaPipe's ImageSegmenter: `make mediapipe`.
+
+Every precision of a model is run on an image by MediaPipe, by LiteRT and, without
+having been exported, by Keras. Exits with 1 where MediaPipe's masks differ from
+LiteRT's, or its view of the metadata from what its own writer gives.
+
+python tests/mediapipe/live.py --python .venv-mediapipe/bin/python --model runs/camvid
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from gcnet_tf import build_model, cli, load_config
+from gcnet_tf.data.pipeline import evaluation_dataset
+from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.shapes import generate_shapes
+
+SEGMENT = Path(__file__).with_name("segment.py")
+# Two interpreters of different age, and MediaPipe's own softmax: the least share of
+# equal labels, and the largest difference of a confidence.
+LIMITS = (0.999, 0.02)
+# How activations are rounded on the way is the interpreter's choice here.
+DYNAMIC_LIMITS = (0.99, 0.1)
+
+
+def drawn_model(folder: Path):
+    """A small network with random weights, and drawn images."""
+    generate_shapes(folder / "images", num_train=8, num_val=1, size=128, seed=0)
+    config = load_config(
+        "shapes_r18",
+        [
+            f"data.root={folder / 'images'}",
+            f"data.records={folder / 'records'}",
+            "evaluation.scale=[128,128]",
+        ],
+    )
+    ensure_records(config)
+    keras.utils.set_random_seed(0)
+    model = build_model(config)
+    # Random, but sure of itself: rounding must not decide between classes.
+    kernel = model.decode_head.classifier.kernel
+    kernel.assign(kernel * 100)
+    return model, config
+
+
+def litert(path: Path, image: np.ndarray) -> np.ndarray:
+    """Logits of an image as LiteRT gives them."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    (source,), (result,) = (
+        interpreter.get_input_details(),
+        interpreter.get_output_details(),
+    )
+    interpreter.set_tensor(source["index"], image[np.newaxis].astype(source["dtype"]))
+    interpreter.invoke()
+    return interpreter.get_tensor(result["index"])[0]
+
+
+def essentials(text: str) -> dict:
+    """What MediaPipe reads, of its own words for a file's metadata."""
+    (graph,) = json.loads(text)["subgraph_metadata"]
+    (source,), (result,) = (
+        graph["input_tensor_metadata"],
+        graph["output_tensor_metadata"],
+    )
+    return {
+        "content": source["content"],
+        "units": source.get("process_units"),
+        "stats": source["stats"],
+        "files": [(f["name"], f["type"]) for f in result["associated_files"]],
+        "custom": graph["custom_metadata"],
+    }
+
+
+def compare(folder: Path, image: np.ndarray, expected: np.ndarray, classes) -> bool:
+    """Prints a row for each file; whether all of them are right."""
+    from gcnet_tf.inference import softmax
+
+    fine = True
+    print("file                      MediaPipe=LiteRT  confidences  MediaPipe=Keras")
+    for path in sorted(folder.glob("*.tflite")):
+        found = np.load(folder / f"{path.stem}.npz")
+        logits = litert(path, image)
+        same = (found["mask"] == logits.argmax(-1)).mean()
+        difference = np.abs(found["confidences"] - softmax(logits)).max()
+        keras_same = (found["mask"] == expected).mean()
+        print(f"{path.name:26}{same:15.3%}{difference:13.1e}{keras_same:17.2%}")
+        least, most = DYNAMIC_LIMITS if "dynamic" in path.name else LIMITS
+        fine &= same >= least and difference <= most
+        fine &= found["labels"].tolist() == list(classes)
+        if len(found["metadata"]):
+            ours, theirs = map(essentials, found["metadata"])
+            if ours != theirs:
+                print(f"  metadata: ours {ours}, MediaPipe's writer {theirs}")
+                fine = False
+    return fine
+
+
+def main() -> int:
+    parser = cli.script_parser(__doc__)
+    parser.add_argument("--python", required=True, help="of MediaPipe's environment")
+    parser.add_argument("--model", help="a run folder; a drawn model without it")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        return check(Path(name), args)
+
+
+def check(folder: Path, args: argparse.Namespace) -> int:
+    cli.start_tensorflow()
+    from gcnet_tf.data.catalog import facts_of
+    from gcnet_tf.export.plan import PRECISIONS
+    from gcnet_tf.export.tflite import export_tflite
+    from gcnet_tf.fuse import inference_function
+    from gcnet_tf.predictor import load_model
+
+    if args.model:
+        model, config = load_model(None, None, args.model, [])
+    else:
+        model, config = drawn_model(folder)
+    image = next(evaluation_dataset(config).as_numpy_iterator())["image"]
+    np.save(folder / "image.npy", image)
+    for precision in PRECISIONS["tflite"]:
+        export_tflite(
+            model,
+            config,
+            folder,
+            precision=precision,
+            size=image.shape[:2],
+            outputs=["scores"],
+        )
+    subprocess.run([args.python, str(SEGMENT), str(folder)], check=True)
+    expected = inference_function(model)(image[np.newaxis]).numpy()[0].argmax(-1)
+    if not compare(folder, image, expected, facts_of(config.data).classes):
+        print("MediaPipe and LiteRT do not agree.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

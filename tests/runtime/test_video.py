@@ -1,0 +1,187 @@
+"""Videos in and out."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.runtime import video
+from gcnet_tf.runtime.video import overlay_path, segment_video
+
+PALETTE = ((255, 0, 0), (0, 0, 255))
+NUM_FRAMES = 6
+
+
+def labels(frame):
+    """Class 0 on the left, 1 on the right."""
+    found = np.zeros(frame.shape[:2], np.uint8)
+    found[:, frame.shape[1] // 2 :] = 1
+    return found
+
+
+def write_video(path, frames):
+    codec = cv2.VideoWriter.fourcc(*"XVID")
+    writer = cv2.VideoWriter(str(path), codec, 10.0, (64, 48))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return str(path)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Grey frames that get brighter."""
+    frames = [np.full((48, 64, 3), 20 * i, np.uint8) for i in range(NUM_FRAMES)]
+    return write_video(tmp_path / "drive.avi", frames)
+
+
+def frames_of(path):
+    capture = cv2.VideoCapture(str(path))
+    found = []
+    while (read := capture.read())[0]:
+        found.append(read[1][..., ::-1])
+    return found, capture.get(cv2.CAP_PROP_FPS)
+
+
+def test_every_frame_is_painted(source, tmp_path, capsys):
+    segment_video(source, tmp_path / "out", labels, PALETTE)
+    path = overlay_path(source, tmp_path / "out")
+    assert path.name == "drive_overlay.mp4"
+    assert capsys.readouterr().out == f"Wrote {NUM_FRAMES} frame(s) to {path}\n"
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    frames, rate = frames_of(path)
+    assert len(frames) == NUM_FRAMES and rate == 10
+    for index, frame in enumerate(frames):
+        for column, colour in ((16, PALETTE[0]), (48, PALETTE[1])):
+            expected = (20 * index + np.array(colour)) / 2
+            # Compression, and colours at half the resolution.
+            np.testing.assert_allclose(frame[24, column], expected, atol=12)
+
+
+def test_ctrl_c_keeps_a_playable_file(source, tmp_path):
+    seen = []
+
+    def interrupted(frame):
+        seen.append(frame)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return labels(frame)
+
+    with pytest.raises(KeyboardInterrupt):
+        segment_video(source, tmp_path / "out", interrupted, PALETTE)
+    frames, _ = frames_of(overlay_path(source, tmp_path / "out"))
+    assert len(frames) == 3
+
+
+def test_an_error_before_the_first_frame_leaves_nothing(source, tmp_path):
+    def broken(frame):
+        raise UserError("No.")
+
+    with pytest.raises(UserError, match="No."):
+        segment_video(source, tmp_path / "out", broken, PALETTE)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_videos_that_cannot_be_opened(tmp_path):
+    with pytest.raises(UserError, match="gone.mp4 is no file"):
+        segment_video(str(tmp_path / "gone.mp4"), tmp_path, labels, PALETTE)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(UserError, match="Cannot open the video .*damaged.mp4"):
+        segment_video(str(damaged), tmp_path / "out", labels, PALETTE)
+    with pytest.raises(UserError, match="Cannot open the camera 987"):
+        segment_video("987", tmp_path, labels, PALETTE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_opencv_says_nothing_of_its_own(tmp_path):
+    """In a process of its own: the level is set before FFmpeg's first use."""
+    (tmp_path / "damaged.mp4").write_bytes(bytes(range(256)) * 40)
+    code = (
+        "import sys; from pathlib import Path; from gcnet_tf import cli; "
+        "from gcnet_tf.runtime.video import segment_video; "
+        "cli.run(lambda: segment_video(sys.argv[1], Path('out'), None, None))"
+    )
+    for source, what in (("damaged.mp4", "video"), ("987", "camera")):
+        command = [sys.executable, "-c", code, source]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"Error: Cannot open the {what} {source}. ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_video_that_is_cut_short(tmp_path, capsys):
+    """Its index, at the end, is gone, and what is left is read."""
+    frames = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), np.uint8)
+    cut = tmp_path / "cut.avi"
+    write_video(cut, frames)
+    content = cut.read_bytes()
+    cut.write_bytes(content[: len(content) * 2 // 3])
+    segment_video(str(cut), tmp_path / "out", labels, PALETTE)
+    found, _ = frames_of(overlay_path(str(cut), tmp_path / "out"))
+    assert 10 < len(found) < 35
+    text = capsys.readouterr().out
+    assert f"states 40 frames and {len(found)} could be read" in text
+
+
+def test_a_video_is_not_replaced_by_its_own_overlay(tmp_path):
+    """Where --out is its folder and its name ends so, through a link."""
+    own = overlay_path("drive.mp4", tmp_path)
+    own.write_bytes(b"mine")
+    (tmp_path / "drive.mp4").symlink_to(own)
+    with pytest.raises(UserError, match="replaced by its own overlay"):
+        segment_video(str(tmp_path / "drive.mp4"), tmp_path, labels, PALETTE)
+    assert own.read_bytes() == b"mine"
+
+
+class Camera:
+    """Three frames, then it is unplugged."""
+
+    def __init__(self):
+        self.left = 3
+
+    def isOpened(self):
+        return True
+
+    def get(self, what):
+        return 30.0 if what == cv2.CAP_PROP_FPS else -1.0
+
+    def read(self):
+        self.left -= 1
+        return self.left >= 0, np.full((48, 64, 3), 100, np.uint8)
+
+    def release(self):
+        pass
+
+
+def test_a_camera_without_a_window_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(video.cv2, "VideoCapture", lambda number: Camera())
+    monkeypatch.setattr(video, "_has_windows", lambda: False)
+    clock = iter([0.0, 0.01, 0.1, 0.2])
+    monkeypatch.setattr(video.time, "monotonic", lambda: next(clock))
+    segment_video("0", tmp_path, labels, PALETTE)
+    text = capsys.readouterr().out
+    assert "opencv-python-headless has none" in text and "camera_0_overlay" in text
+    monkeypatch.undo()
+    # As many as 0.2 s have at 30 a second, whatever the network takes.
+    assert len(frames_of(tmp_path / "camera_0_overlay.mp4")[0]) == 6
+
+
+def test_a_camera_with_a_window_is_shown_until_q(tmp_path, monkeypatch):
+    shown, keys = [], iter([255, ord("q")])
+    monkeypatch.setattr(video.cv2, "VideoCapture", lambda number: Camera())
+    for name, function in {
+        "namedWindow": lambda title: None,
+        "imshow": lambda title, picture: shown.append(picture[24, 16]),
+        "waitKey": lambda wait: next(keys),
+        "destroyAllWindows": lambda: shown.append("closed"),
+    }.items():
+        monkeypatch.setattr(video.cv2, name, function)
+    segment_video("0", tmp_path, labels, PALETTE)
+    assert len(shown) == 3 and shown[-1] == "closed"
+    # Red over grey, as OpenCV orders it.
+    np.testing.assert_array_equal(shown[0], [50, 50, 178])
+    assert not list(tmp_path.iterdir())

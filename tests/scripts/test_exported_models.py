@@ -1,0 +1,189 @@
+"""scripts/predict.py and scripts/evaluate.py with exported files."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from exported_files import SIZE, logits, write_onnx, write_tflite
+from helpers import random_image, save_image
+from PIL import Image
+
+from gcnet_tf.data.samples import read_image
+from gcnet_tf.errors import UserError
+from gcnet_tf.exported import load_exported
+from gcnet_tf.manifest import LABELS
+from gcnet_tf.metrics import ConfusionMatrix
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+# What the protocol's scale leaves as it is.
+HEIGHT, WIDTH = 48, 64
+
+
+def run(monkeypatch, name, *arguments):
+    """Runs a script in this process, which saves starting TensorFlow."""
+    command = [str(word) for word in (SCRIPTS / f"{name}.py", *arguments)]
+    monkeypatch.setattr(sys, "argv", command)
+    assert runpy.run_path(command[0])["main"]() == 0
+
+
+@pytest.fixture(scope="module")
+def onnx(tmp_path_factory):
+    return write_onnx(tmp_path_factory.mktemp("onnx"))
+
+
+@pytest.fixture
+def predict(monkeypatch, onnx, tmp_path):
+    """Segments a file of the folder `images`; returns what it wrote."""
+
+    def predicted(image, *arguments):
+        out = tmp_path / "out"
+        run(
+            monkeypatch,
+            "predict",
+            *("--model", onnx, "--image", image, "--out", out, *arguments),
+        )
+        return np.asarray(Image.open(out / f"{image.stem}.png"))
+
+    return predicted
+
+
+def test_predict_starts_without_tensorflow(onnx, tmp_path):
+    image = save_image(tmp_path / "photo.png", random_image(0, HEIGHT, WIDTH))
+    code = (
+        "import runpy, sys; script = sys.argv[1]; sys.argv = sys.argv[1:]; "
+        "runpy.run_path(script)['main'](); "
+        "print(*{'tensorflow', 'keras', 'matplotlib', 'scipy'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, SCRIPTS / "predict.py", "--model", onnx]
+        + ["--image", image, "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == f"Wrote 1 prediction(s) to {tmp_path / 'out'}\n\n"
+    found = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    np.testing.assert_array_equal(found, logits(read_image(image)).argmax(-1))
+    assert (tmp_path / "out" / "photo_overlay.png").is_file()
+
+
+def test_predict_takes_modes_and_settings(predict, onnx, tmp_path):
+    path = save_image(tmp_path / "images" / "photo.png", random_image(0, 60, 90))
+    image = read_image(path)
+    plain = predict(path)
+    np.testing.assert_array_equal(plain, load_exported(str(onnx)).labels(image))
+    tiled = predict(path, "--mode", "tiled")
+    np.testing.assert_array_equal(tiled, logits(image).argmax(-1))
+    assert (tiled != plain).mean() > 0.05
+    native = predict(path, "--set", "evaluation.scale=[90,60]")
+    np.testing.assert_array_equal(native, tiled)
+
+
+RGB = random_image(3, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    "name, image, same_as",
+    [
+        ("grey.png", Image.fromarray(RGB[..., 0]), np.dstack([RGB[..., 0]] * 3)),
+        ("alpha.png", Image.fromarray(np.dstack([RGB, RGB[..., 1]])), RGB),
+        (
+            "sixteen.png",
+            Image.fromarray(RGB[..., 0].astype(np.uint16) * 256 + 77),
+            np.dstack([RGB[..., 0]] * 3),
+        ),
+        ("palette.png", Image.fromarray(RGB).convert("P"), None),
+        ("cmyk.jpg", Image.fromarray(RGB).convert("CMYK"), None),
+        ("pixel.png", Image.fromarray(RGB[:1, :1]), RGB[:1, :1]),
+    ],
+)
+def test_image_files_of_any_kind_are_seen_as_training_sees_them(
+    name, image, same_as, predict, onnx, tmp_path
+):
+    path = tmp_path / "images" / name
+    path.parent.mkdir()
+    image.save(path)
+    expected = read_image(path) if same_as is None else same_as
+    np.testing.assert_array_equal(
+        predict(path), load_exported(str(onnx)).labels(expected)
+    )
+
+
+def test_files_that_are_no_images(predict, tmp_path):
+    path = save_image(tmp_path / "images" / "photo.jpg", RGB)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match="Cannot read .*photo.jpg as an image"):
+        predict(path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(UserError, match="empty"):
+        predict(empty)
+
+
+def test_arguments_that_do_not_go_with_an_exported_file(predict, tmp_path):
+    image = save_image(tmp_path / "images" / "photo.png", RGB)
+    with pytest.raises(UserError, match="leave out --cfg.*--set"):
+        predict(image, "--cfg", "shapes_r18")
+    with pytest.raises(UserError, match="leave out --weights"):
+        predict(image, "--weights", "x.weights.h5")
+    with pytest.raises(UserError, match="finished model.*model"):
+        predict(image, "--set", "model.align_corners=true")
+    with pytest.raises(UserError, match="finished model.*classes"):
+        predict(
+            image,
+            *("--set", "data.dataset=folder", "--set", 'data.classes=["a","b"]'),
+        )
+    with pytest.raises(UserError, match="evaluation.scales"):
+        predict(image, "--set", "evaluation.scales=[1,2]")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video(monkeypatch, onnx, tmp_path, capsys):
+    source = tmp_path / "drive.avi"
+    codec = cv2.VideoWriter.fourcc(*"XVID")
+    writer = cv2.VideoWriter(str(source), codec, 10.0, (WIDTH, HEIGHT))
+    for _ in range(3):
+        writer.write(RGB[..., ::-1])
+    writer.release()
+    arguments = ["--model", onnx, "--video", source, "--out", tmp_path / "out"]
+    run(monkeypatch, "predict", *arguments)
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "drive_overlay.mp4"
+    assert capsys.readouterr().out == f"Wrote 3 frame(s) to {path}\n"
+    with pytest.raises(UserError, match="leave out --format and --zip"):
+        run(monkeypatch, "predict", *arguments, "--zip", tmp_path / "x.zip")
+
+
+def test_evaluate(monkeypatch, tiny_config, tmp_path, capsys):
+    """On the records that --set names; the classes are the file's."""
+    tiny = tiny_config()
+    settings = ["--set", f"data.records={tiny.data.records}"]
+    settings += ["--set", f"data.root={tiny.data.root}"]
+    scores = tmp_path / "scores.json"
+    path = write_tflite(tmp_path, size=(32, 32))
+    arguments = ["--model", path, *settings, "--json", scores]
+    run(monkeypatch, "evaluate", *arguments)
+    assert "background" in capsys.readouterr().out
+
+    matrix = ConfusionMatrix(6)
+    for image in sorted((Path(tiny.data.root) / "val" / "images").iterdir()):
+        truth = np.asarray(Image.open(image.parents[1] / "labels" / image.name))
+        matrix.update(truth, logits(read_image(image)).argmax(-1).astype(np.uint8))
+    expected = matrix.scores().miou
+    assert json.loads(scores.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
+    assert expected > 0
+
+
+def test_evaluate_with_labels_that_would_have_to_be_resized(
+    monkeypatch, tiny_config, tmp_path
+):
+    tiny = tiny_config()
+    settings = ["--set", f"data.records={tiny.data.records}"]
+    path = write_tflite(tmp_path, LABELS, SIZE)
+    with pytest.raises(UserError, match="labels only"):
+        run(monkeypatch, "evaluate", "--model", path, *settings)
