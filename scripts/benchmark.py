@@ -1,47 +1,42 @@
 """Measures speed, always of two things in turn: ratios hold, times are this machine's.
 
+python scripts/benchmark.py infer
+python scripts/benchmark.py infer --exports exports/shapes --size 256x256
 python scripts/benchmark.py pipeline
 python scripts/benchmark.py pipeline --leads
 python scripts/benchmark.py pipeline --memory
 """
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
 
 from gcnet_tf import cli
-from gcnet_tf.benchmark import pipeline
-from gcnet_tf.errors import UserError
+from gcnet_tf.benchmark import arguments, infer_command, pipeline
 
 
 def main() -> int:
     parser = cli.script_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
+        "infer", help="time, memory and size of every format, beside mmsegmentation"
+    )
+    arguments.add_infer_arguments(command)
+    command = commands.add_parser(
         "pipeline", help="images per second of a core, beside mmsegmentation's pipeline"
     )
-    what = command.add_mutually_exclusive_group()
-    what.add_argument("--leads", action="store_true", help="other ways to build it")
-    what.add_argument("--memory", action="store_true", help="over 10,000 samples")
-    command.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
-    command.add_argument(
-        "--seconds", type=float, default=4.0, help="of each measurement; default 4"
-    )
-    command.add_argument(
-        "--peer-python",
-        type=Path,
-        default=Path(".venv-parity/bin/python"),
-        metavar="FILE",
-        help="of the environment with mmsegmentation; default .venv-parity/bin/python",
-    )
-    command.add_argument("--json", type=Path, metavar="FILE", help="write it there too")
+    arguments.add_pipeline_arguments(command)
     args = parser.parse_args()
-    if args.rounds < 1 or not args.seconds > 0:
-        raise UserError(
-            f"Received --rounds {args.rounds} and --seconds {args.seconds}; allowed "
-            "are at least 1 round and more than 0 seconds."
-        )
+    arguments.check_rounds(args)
+    if args.command == "infer":
+        infer_command.run(args, cli.start_tensorflow)
+    else:
+        measure_pipeline(args)
+    return 0
 
+
+def measure_pipeline(args: argparse.Namespace) -> None:
     cli.start_tensorflow()
     content: dict
     with (
@@ -62,7 +57,6 @@ def main() -> int:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(content, indent=2) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Processes that produce images for so many seconds when asked, pinned to one core."""
+"""Processes that work on images for so long when asked, and else stand still."""
 
 import json
 import signal
@@ -25,6 +25,10 @@ class Measurement(NamedTuple):
     """Seconds that the process, all its threads together, had a core."""
     memory: float
     """Resident memory of the process at the end, MB."""
+    peak: float
+    """The most that it ever was, MB."""
+    times: list[float]
+    """Seconds on the clock of each batch."""
 
     @property
     def rate(self) -> float:
@@ -87,19 +91,26 @@ def serve(streams: dict[str, Callable[[], int]]) -> None:
     for line in sys.stdin:
         name, seconds = line.rsplit(maxsplit=1)
         _work(streams[name], _WARM_UP_SHARE * float(seconds))
-        images, wall, cpu = _work(streams[name], float(seconds))
-        measurement = Measurement(images, wall, cpu, _resident_memory())
+        images, cpu, times = _work(streams[name], float(seconds))
+        memory, peak = _memory("VmRSS"), _memory("VmHWM")
+        measurement = Measurement(images, sum(times), cpu, memory, peak, times)
         print(json.dumps(measurement._asdict()), flush=True)
 
 
-def _work(produce: Callable[[], int], seconds: float) -> tuple[int, float, float]:
-    wall, cpu, images = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() - wall < seconds or not images:
+def _work(produce: Callable[[], int], seconds: float) -> tuple[int, float, list[float]]:
+    times: list[float] = []
+    cpu, images = time.process_time(), 0
+    start = before = time.perf_counter()
+    while before - start < seconds or not times:
         images += produce()
-    return images, time.perf_counter() - wall, time.process_time() - cpu
+        now = time.perf_counter()
+        times.append(now - before)
+        before = now
+    return images, time.process_time() - cpu, times
 
 
-def _resident_memory() -> float:
-    with open("/proc/self/statm") as file:
-        num_pages = int(file.read().split()[1])
-    return num_pages * 4096 / 1e6
+def _memory(field: str) -> float:
+    """A line of the kernel's account of this process, in MB."""
+    with open("/proc/self/status") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines[field].split()[0]) * 1024 / 1e6

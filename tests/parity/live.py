@@ -144,7 +144,7 @@ def compare_row(row: str, reference: Reference) -> list[str]:
     largest = np.abs(logits).max()
 
     # What evaluation and export run: normalisation folded away, weights frozen.
-    fused = predictor_from_model(model, config).predict(image)
+    fused = predictor_from_model(model, config).network.scores(image[None])[0]
     plain = model(image[np.newaxis])["logits"][0].numpy()
     double = Segmentor.from_config({**model.get_config(), "dtype": "float64"})
     double.build((None, None, None, 3))
@@ -207,8 +207,8 @@ def compare_miou(reference: Reference, data: Path, count: int) -> list[str]:
     wrong = []
     for protocol in ("whole", "slide", "ms_flip"):
         start = time.perf_counter()
-        config = load_config("camvid_r18", settings + cli.mode_overrides(protocol))
-        predictor = predictor_from_model(model, config)
+        config = load_config("camvid_r18", settings)
+        predictor = predictor_from_model(model, config, mode=protocol)
         matrix = ConfusionMatrix(len(classes))
         differing = pixels = 0
         for name, theirs in zip(expected["names"], expected[f"{protocol}/labels"]):

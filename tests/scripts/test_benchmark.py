@@ -21,3 +21,20 @@ def test_wrong_numbers(arguments, message):
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--rounds", "0"), "--rounds 0 and --seconds 3.0"),
+        (("--threads", "0"), "--threads: received 0"),
+        (("--size", "12"), '--size: received "12"'),
+        (("--exports", "nowhere"), "nowhere holds no exported model"),
+        (("--out", "README.md"), "--out: cannot make the folder README.md"),
+    ],
+)
+def test_wrong_arguments_of_infer(arguments, message):
+    command = [sys.executable, "scripts/benchmark.py", "infer", *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert message in result.stderr

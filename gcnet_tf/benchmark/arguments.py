@@ -1,0 +1,73 @@
+"""Arguments of `scripts/benchmark.py`."""
+
+import argparse
+from pathlib import Path
+
+from gcnet_tf.errors import UserError
+
+
+def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--leads", action="store_true", help="other ways to build it")
+    what.add_argument("--memory", action="store_true", help="over 10,000 samples")
+    _add_shared(parser, seconds=4.0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it there too")
+
+
+def add_infer_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--cfg",
+        default="voc_r50_20k",
+        help="this network, its weights drawn; default voc_r50_20k",
+    )
+    what.add_argument("--model", metavar="RUN", help="a run folder")
+    what.add_argument(
+        "--exports",
+        type=Path,
+        metavar="DIR",
+        help="what scripts/export.py wrote; else everything is exported first",
+    )
+    parser.add_argument(
+        "--size", default="512x512", metavar="HxW", help="of the image; default 512x512"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, metavar="N", help="of each; default 2"
+    )
+    _add_shared(parser, seconds=3.0)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write benchmark_infer.json, .md and .png there",
+    )
+
+
+def check_rounds(args: argparse.Namespace) -> None:
+    """Refuses measurements that measure nothing.
+
+    Raises:
+        UserError: for less than 1 round or no time.
+    """
+    if args.rounds < 1 or not args.seconds > 0:
+        raise UserError(
+            f"Received --rounds {args.rounds} and --seconds {args.seconds}; allowed "
+            "are at least 1 round and more than 0 seconds."
+        )
+
+
+def _add_shared(parser: argparse.ArgumentParser, seconds: float) -> None:
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=seconds,
+        help=f"of each measurement; default {seconds:.0f}",
+    )
+    parser.add_argument(
+        "--peer-python",
+        type=Path,
+        default=Path(".venv-parity/bin/python"),
+        metavar="FILE",
+        help="of the environment with mmsegmentation; default .venv-parity/bin/python",
+    )

@@ -1,0 +1,125 @@
+"""What `scripts/benchmark.py infer` shows and writes."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from gcnet_tf.benchmark.infer import Row
+from gcnet_tf.benchmark.machine import instruction_sets, processor, versions
+
+PACKAGES = (
+    "gcnet_tf",
+    "tensorflow",
+    "keras",
+    "ai-edge-litert",
+    "onnxruntime",
+    "openvino",
+    "tf2onnx",
+    "numpy",
+)
+NAME = "benchmark_infer"
+
+_COLUMNS = ("", "gives", "ms", "p90", "ratio", "from", "to", "cores", "MB", "+MB")
+_NOTES = """\
+ms, p90: median time of an image, and what one in ten exceeds. ratio: to the first row,
+median over the rounds, and the range. cores: in use on average. MB: peak memory of the
+process; +MB: what of it came after importing the interpreter; file: on disk, MB."""
+
+
+def facts(command: str, rows: Sequence[Row], peer_versions: str) -> dict:
+    """Everything about a measurement, for JSON."""
+    return {
+        "command": command,
+        "processor": processor(),
+        "instruction_sets": instruction_sets(),
+        "versions": versions(PACKAGES),
+        "peer_versions": peer_versions,
+        "rows": [row.to_dict() for row in rows],
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """For the terminal."""
+    cells = [(*_COLUMNS, "file"), *map(_cells, rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(cells[0]))]
+    lines = []
+    for line in cells:
+        name, gives, *numbers = (
+            cell.rjust(width) if index > 1 else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(line, widths))
+        )
+        lines.append("  ".join([name, gives, *numbers]).rstrip())
+    return "\n".join(lines) + "\n\n" + _NOTES
+
+
+def header(content: dict) -> str:
+    """Machine, versions and command, as lines of text."""
+    found = ", ".join(
+        f"{name} {number}" for name, number in content["versions"].items()
+    )
+    lines = [
+        f"{content['processor']}: {' '.join(content['instruction_sets']) or 'no sets'}",
+        found,
+    ]
+    if content["peer_versions"]:
+        lines.append(f"mmsegmentation: {content['peer_versions']}")
+    return "\n".join([*lines, content["command"]])
+
+
+def write(folder: Path, content: dict, rows: Sequence[Row]) -> None:
+    """Writes benchmark_infer.json, .md and .png into a folder that is there."""
+    (folder / f"{NAME}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / f"{NAME}.md").write_text(_markdown(content, rows))
+    _chart(folder / f"{NAME}.png", content, rows)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    file = "" if row.megabytes is None else f"{row.megabytes:.1f}"
+    return (
+        row.name,
+        row.gives,
+        f"{row.median * 1000:.1f}",
+        f"{row.p90 * 1000:.1f}",
+        f"{row.ratio:.3f}",
+        f"{min(row.ratios):.3f}",
+        f"{max(row.ratios):.3f}",
+        f"{row.busy:.2f}",
+        f"{row.peak:.0f}",
+        f"{row.peak - row.baseline:.0f}",
+        file,
+    )
+
+
+def _markdown(content: dict, rows: Sequence[Row]) -> str:
+    columns = [*_COLUMNS, "file"]
+    head = " | ".join(columns)
+    rule = " | ".join(["---"] * 2 + ["---:"] * (len(columns) - 2))
+    body = "\n".join("| " + " | ".join(_cells(row)) + " |" for row in rows)
+    return (
+        "# Time, memory and size of every exported format\n\n"
+        f"```\n{header(content)}\n```\n\n"
+        f"| {head} |\n| {rule} |\n{body}\n\n{_NOTES}\n\n"
+        f"![Ratios]({NAME}.png)\n"
+    )
+
+
+def _chart(path: Path, content: dict, rows: Sequence[Row]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1.2 + 0.32 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    ratios = [row.ratio for row in rows]
+    spread = [
+        [row.ratio - min(row.ratios) for row in rows],
+        [max(row.ratios) - row.ratio for row in rows],
+    ]
+    ours = ["tab:gray" if "mmseg" in row.name else "tab:blue" for row in rows]
+    bars = axes.barh([row.name for row in rows], ratios, color=ours, xerr=spread)
+    labels = [f" {row.ratio:.2f}  ({row.median * 1000:.0f} ms)" for row in rows]
+    axes.bar_label(bars, labels, padding=4)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25 * max(max(row.ratios) for row in rows))
+    axes.set_xlabel(f"time of an image, ratio to {rows[0].name}; range over the rounds")
+    axes.set_title(content["processor"])
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
