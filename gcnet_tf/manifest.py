@@ -40,6 +40,7 @@ class ExportManifest:
     Attributes:
         format: "saved_model", "tflite" or "onnx".
         precision: "fp32", "bf16", "fp16", "dynamic" or "int8".
+        target: "portable", or "cpu-fp32" for a graph that only processors run fast.
         classes: names in the order of their ids.
         palette: RGB per class.
         size: (height, width) of the images it takes; None for any.
@@ -58,6 +59,7 @@ class ExportManifest:
 
     format: str
     precision: str
+    target: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     size: tuple[int, int] | None

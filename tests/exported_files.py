@@ -37,6 +37,7 @@ def describe(
     protocol = {**content["evaluation"], "align_corners": config.model.align_corners}
     manifest = ExportManifest(
         format=file_format,
+        target="portable",
         precision="fp32",
         classes=facts.classes,
         palette=facts.palette,

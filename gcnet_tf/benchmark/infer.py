@@ -21,7 +21,7 @@ from tqdm import tqdm
 from gcnet_tf.benchmark.machine import instruction_sets
 from gcnet_tf.benchmark.workers import Measurement, Worker
 from gcnet_tf.errors import UserError
-from gcnet_tf.export.plan import PRECISIONS
+from gcnet_tf.export.plan import PORTABLE, PRECISIONS
 from gcnet_tf.manifest import ExportManifest, read_manifest
 
 PEER = Path(__file__).parents[2] / "tests" / "parity" / "reference_infer.py"
@@ -248,6 +248,8 @@ def _place(item: tuple[Path, ExportManifest]) -> tuple:
 
 def _name(manifest: ExportManifest) -> str:
     name = f"{_FORMATS[manifest.format]} {manifest.precision}"
+    if manifest.target != PORTABLE:
+        name = f"{_FORMATS[manifest.format]} {manifest.target}"
     return name + " labels" if list(manifest.outputs) == ["labels"] else name
 
 

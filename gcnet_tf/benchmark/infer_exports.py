@@ -12,7 +12,7 @@ from gcnet_tf.config import Config, config_from_dict, config_to_dict, load_confi
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
-from gcnet_tf.export.plan import ALL, Checks, plan
+from gcnet_tf.export.plan import ALL, CPU_FP32, PORTABLE, Checks, plan
 from gcnet_tf.export.run import export
 from gcnet_tf.models import Segmentor, build_model
 from gcnet_tf.predictor import load_model
@@ -40,11 +40,18 @@ def make_exports(
         model = drawn_model(config)
     else:
         model, config = load_model(None, None, run, [])
-    jobs = plan(ALL, ALL, "{}x{}".format(*size), config)
-    try:
-        export(model, config, jobs, folder / "exports", checks=Checks(samples=0))
-    except UserError as error:
-        print(error)
+    text = "{}x{}".format(*size)
+    # Which target makes a difference to the SavedModel in fp32 alone.
+    for target, jobs in [
+        (PORTABLE, plan(ALL, ALL, text, config)),
+        (CPU_FP32, plan("saved_model", "fp32", text, config)),
+    ]:
+        checks = Checks(samples=0)
+        try:
+            out = folder / "exports"
+            export(model, config, jobs, out, target=target, checks=checks)
+        except UserError as error:
+            print(error)
 
 
 def drawn_model(config: Config) -> Segmentor:

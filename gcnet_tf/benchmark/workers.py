@@ -1,6 +1,7 @@
 """Processes that work on images for so long when asked, and else stand still."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -52,12 +53,15 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            # A group of its own, for what it starts itself: OpenVINO leaves a process
+            # behind that keeps the pipe open, and whoever reads it waiting.
+            start_new_session=True,
         )
 
     def measure(self, name: str, seconds: float) -> Measurement:
         """Lets the worker run the stream `name`, alone, for so long."""
         assert self._process.stdin and self._process.stdout
-        self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
         try:
             self._process.stdin.write(f"{name} {seconds}\n")
             self._process.stdin.flush()
@@ -70,14 +74,21 @@ class Worker:
                 f"The process that measures '{name}' ended: "
                 f"{self._errors.read()[-2000:].strip() or 'it said nothing'}"
             )
-        self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
         return Measurement(**json.loads(answer))
+
+    def _signal(self, number: int) -> None:
+        """Reaches the process and all that it has started."""
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            pass  # all have ended
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *error) -> None:
-        self._process.kill()
+        self._signal(signal.SIGKILL)
         self._process.communicate()
         self._errors.close()
 

@@ -11,6 +11,7 @@ from gcnet_tf.atomic import new_file, new_folder
 from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
+from gcnet_tf.export.plan import PORTABLE
 from gcnet_tf.manifest import (
     ExportManifest,
     TensorInfo,
@@ -28,6 +29,7 @@ def describe(
     *,
     format: str,
     precision: str,
+    target: str = PORTABLE,
     size: tuple[int, int] | None,
     batch: int | None,
     input: TensorInfo,
@@ -44,6 +46,7 @@ def describe(
     return ExportManifest(
         format=format,
         precision=precision,
+        target=target,
         classes=facts.classes,
         palette=facts.palette,
         size=size,

@@ -13,6 +13,9 @@ PRECISIONS = {
     "tflite": ("fp32", "fp16", "dynamic", "int8"),
     "onnx": ("fp32",),
 }
+# What SavedModels in fp32 are made for. The second has Winograd convolutions: twice as
+# fast on a processor, where TensorFlow has none, and slower on a GPU, which does.
+PORTABLE, CPU_FP32 = TARGETS = ("portable", "cpu-fp32")
 ALL = "all"
 DYNAMIC = "dynamic"
 

@@ -9,7 +9,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.export import report
 from gcnet_tf.export.onnx import export_onnx
-from gcnet_tf.export.plan import Checks, Job
+from gcnet_tf.export.plan import PORTABLE, Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.export.tflite import export_tflite
 from gcnet_tf.manifest import LOGITS, PROBABILITIES
@@ -23,6 +23,7 @@ def export(
     out: Path,
     logits: bool = False,
     layout: str = "nhwc",
+    target: str = PORTABLE,
     checks: Checks = Checks(),
 ) -> list[Path]:
     """Writes all files, prints what became of each and how accurate it is.
@@ -34,6 +35,7 @@ def export(
         out: the folder for everything.
         logits: whether SavedModel and ONNX give logits instead of probabilities.
         layout: of the ONNX file's images, "nhwc" (uint8) or "nchw" (float32).
+        target: of SavedModels in fp32, one of `plan.TARGETS`.
         checks: how accuracy is looked at.
 
     Raises:
@@ -47,7 +49,7 @@ def export(
     for job in bar:
         bar.set_postfix_str(f"{job.format} {job.precision}")
         try:
-            paths += _export(model, config, job, out, scores, layout)
+            paths += _export(model, config, job, out, scores, layout, target)
         except UserError as error:
             problems.append(f"Not written: {job.format} {job.precision}. {error}")
     for path in paths:
@@ -60,11 +62,23 @@ def export(
 
 
 def _export(
-    model: Segmentor, config: Config, job: Job, out: Path, scores: str, layout: str
+    model: Segmentor,
+    config: Config,
+    job: Job,
+    out: Path,
+    scores: str,
+    layout: str,
+    target: str,
 ) -> list[Path]:
     if job.format == "saved_model":
         return export_saved_model(
-            model, config, out, precision=job.precision, size=job.size, scores=scores
+            model,
+            config,
+            out,
+            precision=job.precision,
+            target=target,
+            size=job.size,
+            scores=scores,
         )
     if job.format == "onnx":
         return export_onnx(

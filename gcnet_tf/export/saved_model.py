@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from gcnet_tf.config import Config
 from gcnet_tf.export.files import describe, placed
+from gcnet_tf.export.plan import CPU_FP32, PORTABLE
 from gcnet_tf.fuse import INPUT, inference_graph
 from gcnet_tf.manifest import LABELS, PROBABILITIES, TensorInfo
 from gcnet_tf.models import Segmentor
@@ -23,10 +24,11 @@ def export_saved_model(
     out: Path,
     *,
     precision: str = "fp32",
+    target: str = PORTABLE,
     size: tuple[int, int] | None = None,
     scores: str = PROBABILITIES,
 ) -> list[Path]:
-    """Writes the folder `saved_model_PRECISION` into `out`.
+    """Writes the folder `saved_model_PRECISION` into `out`, or `saved_model_fp32_cpu`.
 
     Its signature `serving_default` takes `images`, uint8 RGB 0-255 `(batch, height,
     width, 3)`, and `serving_encoded` takes `image_bytes`, strings `(batch,)`, JPEG or
@@ -40,12 +42,15 @@ def export_saved_model(
         out: the folder.
         precision: "fp32", or "bf16": weights and arithmetic in bfloat16, for
             processors that have it.
+        target: "portable", or "cpu-fp32": in fp32 with Winograd convolutions, which
+            take half the time on processors. See `gcnet_tf.fuse.fold`.
         size: (height, width) of the images; None for any.
         scores: "probabilities" or "logits".
 
     Raises:
         UserError: when something is in that place that is not an earlier export.
     """
+    winograd = (precision, target) == ("fp32", CPU_FP32)
     spec = tf.TensorSpec([None, *(size or (None, None)), 3], tf.uint8, INPUT)
     outputs = {
         LABELS: TensorInfo(LABELS, "uint8", "nhw", "class ids"),
@@ -56,15 +61,18 @@ def export_saved_model(
         config,
         format="saved_model",
         precision=precision,
+        target=target if winograd else PORTABLE,
         size=size,
         batch=None,
         input=TensorInfo(INPUT, "uint8", "nhwc", "RGB, 0-255"),
         outputs=outputs,
         packages=("tensorflow", "keras"),
     )
-    path = out / f"saved_model_{precision}"
+    path = out / f"saved_model_{precision}{'_cpu' if winograd else ''}"
     with placed(path, manifest) as partial:
-        module = _module(model, spec, sorted(outputs), _DTYPES[precision])
+        names = sorted(outputs)
+        graph = inference_graph(model, spec, names, _DTYPES[precision], winograd)
+        module = _module(graph, spec, names)
         signatures = {
             "serving_default": module.serve,
             ENCODED_SIGNATURE: module.serve_encoded,
@@ -73,10 +81,8 @@ def export_saved_model(
     return [path]
 
 
-def _module(
-    model: Segmentor, spec: tf.TensorSpec, outputs: list[str], dtype: str
-) -> tf.Module:
-    graph = inference_graph(model, spec, outputs, dtype)
+def _module(graph, spec: tf.TensorSpec, outputs: list[str]) -> tf.Module:
+    """The graph with a signature for arrays and one for files."""
 
     @tf.function(input_signature=[spec])
     def serve(images):

@@ -118,10 +118,11 @@ def test_nothing_of_a_drawn_model_is_zero(tiny_config):
 
 
 def test_everything_is_exported_of_drawn_data(monkeypatch, tmp_path, capsys):
-    jobs, configs = [], []
+    jobs, configs, targets = [], [], []
 
-    def export(model, config, planned, out, checks):
+    def export(model, config, planned, out, target, checks):
         jobs.extend(planned)
+        targets.append((target, len(planned)))
         configs.append(config)
         assert checks.samples == 0 and out == tmp_path / "exports"
         raise UserError("Not written: one of them.")
@@ -133,6 +134,7 @@ def test_everything_is_exported_of_drawn_data(monkeypatch, tmp_path, capsys):
         ("tflite", (64, 96)),
         ("onnx", (64, 96)),
     }
+    assert targets == [("portable", 7), ("cpu-fp32", 1)]
     assert len(configs[0].data.classes) == 6
     matching_manifest(configs[0], "train")
     assert "Not written: one of them." in capsys.readouterr().out

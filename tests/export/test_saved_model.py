@@ -111,10 +111,28 @@ def test_bfloat16_is_half_the_size_and_nearly_the_same(
     assert constants(path) < 0.7 * constants(exported)
 
 
+def test_for_processors_large_convolutions_are_winograds(tiny_config, tmp_path):
+    """And the scores are the same. The head has one of 256 to 256 channels."""
+    config = tiny_config("model.head.channels=256")
+    wide = build_model(config)
+    (path,) = export_saved_model(wide, config, tmp_path, target="cpu-fp32")
+    assert path.name == "saved_model_fp32_cpu"
+    assert read_manifest(path).target == "cpu-fp32"
+    function = signature(path)
+    nodes = function.graph.as_graph_def().library.function
+    kinds = [node.op for each in nodes for node in each.node_def]
+    assert "BatchMatMulV2" in kinds
+    images = RNG.integers(0, 256, (2, 33, 47, 3), np.uint8)
+    expected = tf.nn.softmax(wide(images)["logits"]).numpy()
+    found = function(images=tf.constant(images))["probabilities"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_says_what_it_is(exported, model):
     manifest = read_manifest(exported)
     assert manifest.classes[0] == "background" and len(manifest.palette) == 6
     assert (manifest.format, manifest.precision) == ("saved_model", "fp32")
+    assert manifest.target == "portable"
     assert manifest.size is None and manifest.batch is None
     assert sorted(manifest.outputs) == ["labels", "probabilities"]
     assert manifest.config["data"]["dataset"] == "shapes"
