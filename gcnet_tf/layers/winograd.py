@@ -44,7 +44,7 @@ _LEAST_PRODUCTS = 2**15
 
 
 def pays(channels: int, filters: int) -> bool:
-    """Whether it is faster than the definition, by `scripts/benchmark.py winograd`."""
+    """Whether it is faster than the definition at 64x64 positions (on Zen 4)."""
     return channels * filters >= _LEAST_PRODUCTS
 
 
