@@ -23,7 +23,7 @@ ITERATIONS, WARM_UP = 2000, 200
 MOST_GROWTH_MB = 20
 EVALUATION = (1024, 2048, 150)
 # Scores at the network's size and twice at the image's, and what the network needs.
-MOST_EVALUATION_MB = 3300
+MOST_EVALUATION_MB = 900
 
 
 @dataclass(frozen=True)
