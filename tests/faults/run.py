@@ -22,7 +22,7 @@ ITERATIONS, WARM_UP = 2000, 200
 # A leak of 20 KB an iteration would be this much.
 MOST_GROWTH_MB = 20
 EVALUATION = (1024, 2048, 150)
-# Scores at the network's size and twice at the image's, and what the network needs.
+# The scores of the image at once would be 1200: they are made in strips.
 MOST_EVALUATION_MB = 900
 
 
