@@ -4,14 +4,14 @@ Unlike `gcnet_tf.predictor`, whose models are Keras', this needs no TensorFlow, 
 the model is a SavedModel.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gcnet_tf.config import Config, config_from_dict
+from gcnet_tf.config import Config, config_from_dict, config_to_dict
 from gcnet_tf.data.catalog import DatasetFacts, facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.manifest import ExportManifest
@@ -45,10 +45,14 @@ class Predictor:
         return self._segmenter().scores(images)
 
     def _segmenter(self) -> Segmenter:
-        settings = dataclasses.asdict(self.config.evaluation)
-        settings["align_corners"] = self.config.model.align_corners
-        protocol = Protocol.from_settings(settings).with_mode(self.mode)
-        return Segmenter(self.network, protocol)
+        protocol = Protocol.from_settings(protocol_settings(self.config))
+        return Segmenter(self.network, protocol.with_mode(self.mode))
+
+
+def protocol_settings(config: Config) -> dict[str, Any]:
+    """What `Protocol.from_settings` takes, and manifests keep."""
+    evaluation = config_to_dict(config)["evaluation"]
+    return {**evaluation, "align_corners": config.model.align_corners}
 
 
 def is_exported(model: str | None) -> bool:

@@ -96,6 +96,12 @@ def content_hash(model: Path) -> str:
     return digest.hexdigest()
 
 
+def megabytes(model: Path) -> float:
+    """What an exported file, or a SavedModel folder, takes on the disk, MB."""
+    files = model.rglob("*") if model.is_dir() else [model]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
 def write_manifest(model: Path, manifest: ExportManifest) -> None:
     """Writes the manifest beside the exported `model`."""
     text = json.dumps(dataclasses.asdict(manifest), indent=2)

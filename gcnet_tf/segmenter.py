@@ -247,10 +247,7 @@ class Segmenter:
             height, width = images.shape[1:3]
             if size is None or size == (height, width):
                 return predict(images)
-            canvas = np.empty((len(images), *size, 3), np.uint8)
-            canvas[:] = PADDING_COLOUR
-            canvas[:, :height, :width] = images
-            return predict(canvas)[:, :height, :width]
+            return predict(padded(images, size))[:, :height, :width]
 
         return run
 
@@ -293,6 +290,14 @@ class Segmenter:
             'protocol leaves as they are, or the mode "tiled". The exported file with '
             "scores (without _labels in its name) takes images of any size."
         )
+
+
+def padded(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Images with the mean colour at the right and at the bottom, up to `size`."""
+    canvas = np.empty((len(images), *size, 3), np.uint8)
+    canvas[:] = PADDING_COLOUR
+    canvas[:, : images.shape[1], : images.shape[2]] = images
+    return canvas
 
 
 def check_images(images: np.ndarray) -> None:

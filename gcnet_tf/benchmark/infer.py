@@ -22,7 +22,7 @@ from gcnet_tf.benchmark.machine import instruction_sets
 from gcnet_tf.benchmark.workers import Measurement, Worker
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import PORTABLE, PRECISIONS
-from gcnet_tf.manifest import ExportManifest, read_manifest
+from gcnet_tf.manifest import ExportManifest, megabytes, read_manifest
 
 PEER = Path(__file__).parents[2] / "tests" / "parity" / "reference_infer.py"
 PEER_GIVES = "labels, logits"
@@ -150,9 +150,9 @@ def own_candidates(
         name, gives = _name(manifest), ", ".join(sorted(manifest.outputs))
         command = [*worker, "file", path, *last]
         if manifest.format != "onnx":
-            yield Candidate(name, gives, command, _megabytes(path))
+            yield Candidate(name, gives, command, megabytes(path))
             continue
-        yield Candidate(f"{name}, ONNX Runtime", gives, command, _megabytes(path))
+        yield Candidate(f"{name}, ONNX Runtime", gives, command, megabytes(path))
         yield from _openvino(name, gives, path, last)
 
 
@@ -179,7 +179,7 @@ def peer_candidates(
     for ending in half:
         precision = ending.strip() or "fp32"
         command = [python, PEER, precision, *common]
-        yield Candidate(name + ending, PEER_GIVES, command, _megabytes(state))
+        yield Candidate(name + ending, PEER_GIVES, command, megabytes(state))
     name, last = "mmsegmentation", [*size, threads]
     if find_spec("onnxruntime"):
         worker = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]
@@ -187,7 +187,7 @@ def peer_candidates(
             f"{name}, ONNX Runtime",
             PEER_GIVES,
             [*worker, "onnxruntime", file, *last],
-            _megabytes(file),
+            megabytes(file),
         )
     yield from _openvino(name, PEER_GIVES, file, last)
 
@@ -224,14 +224,14 @@ def _openvino(
         return
     worker = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]
     yield Candidate(
-        f"{name}, OpenVINO", gives, [*worker, "openvino", file, *last], _megabytes(file)
+        f"{name}, OpenVINO", gives, [*worker, "openvino", file, *last], megabytes(file)
     )
     if _BFLOAT16 & set(instruction_sets()):
         yield Candidate(
             f"{name.removesuffix(' fp32')}, OpenVINO bf16",
             gives,
             [*worker, "openvino-bf16", file, *last],
-            _megabytes(file),
+            megabytes(file),
         )
 
 
@@ -251,11 +251,6 @@ def _name(manifest: ExportManifest) -> str:
     if manifest.target != PORTABLE:
         name = f"{_FORMATS[manifest.format]} {manifest.target}"
     return name + " labels" if list(manifest.outputs) == ["labels"] else name
-
-
-def _megabytes(path: Path) -> float:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
 def measure(

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from gcnet_tf.config import Config, config_to_dict
+from gcnet_tf.config import Config
 from gcnet_tf.data import records
 from gcnet_tf.data.prepare import matching_manifest
+from gcnet_tf.exported import protocol_settings
 from gcnet_tf.segmenter import Network, Protocol, Segmenter
 
 
@@ -46,12 +47,7 @@ def calibration_inputs(
 
 
 def _protocol(config: Config) -> Protocol:
-    settings = {
-        **config_to_dict(config)["evaluation"],
-        "align_corners": config.model.align_corners,
-        "ms_flip": False,
-    }
-    return Protocol.from_settings(settings)
+    return Protocol.from_settings({**protocol_settings(config), "ms_flip": False})
 
 
 def _inputs(

@@ -12,6 +12,7 @@ from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import PORTABLE
+from gcnet_tf.exported import protocol_settings
 from gcnet_tf.manifest import (
     ExportManifest,
     TensorInfo,
@@ -53,10 +54,7 @@ def describe(
         batch=batch,
         input=input,
         outputs=outputs,
-        protocol={
-            **content["evaluation"],
-            "align_corners": config.model.align_corners,
-        },
+        protocol=protocol_settings(config),
         config=content,
         weights_sha256=weights_hash(model),
         sha256="",

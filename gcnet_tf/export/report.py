@@ -19,11 +19,11 @@ from gcnet_tf.data.records import read_manifest as read_record_manifest
 from gcnet_tf.fuse import inference_function
 from gcnet_tf.inference import keep_ratio_size
 from gcnet_tf.interpolation import resize_image
-from gcnet_tf.manifest import read_manifest, write_manifest
+from gcnet_tf.manifest import megabytes, read_manifest, write_manifest
 from gcnet_tf.metrics import ConfusionMatrix
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime import open_network
-from gcnet_tf.segmenter import PADDING_COLOUR
+from gcnet_tf.segmenter import padded
 
 SPLIT = "val"
 # Of these many images the logits are compared, of all others the labels alone.
@@ -125,7 +125,6 @@ def measure(
         reference = _Reference(model, samples)
         for path in (path for path in paths if sizes[path] == each):
             found[path] = _measure(path, samples, reference)
-            _note(path, found[path])
     return {path: found[path] for path in paths}
 
 
@@ -140,7 +139,7 @@ def table(found: dict[Path, Accuracy]) -> str:
     for path, row in found.items():
         difference = "" if row.difference is None else f"{row.difference:.1e}"
         lines.append(
-            f"{path.name:28}{_megabytes(path):7.1f}{row.agreement:15.3%}"
+            f"{path.name:28}{megabytes(path):7.1f}{row.agreement:15.3%}"
             f"{difference:>10}{row.miou:9.4f}{row.drop:9.4f}"
         )
     return "\n".join(lines)
@@ -176,7 +175,7 @@ class _Reference:
 
 
 def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accuracy:
-    network, _ = open_network(path)
+    network, manifest = open_network(path)
     matrix = ConfusionMatrix(reference.num_classes)
     equal = total = 0
     difference = None
@@ -196,7 +195,7 @@ def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accura
         same = (labels == reference.labels[number])[sample.valid]
         equal, total = equal + int(same.sum()), total + same.size
         matrix.update(sample.label, labels)
-    return Accuracy(
+    accuracy = Accuracy(
         images=len(samples),
         size=samples[0].label.shape,
         agreement=equal / total,
@@ -204,6 +203,9 @@ def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accura
         miou=float(matrix.scores().miou),
         keras_miou=float(reference.miou),
     )
+    content = {"split": SPLIT, **dataclasses.asdict(accuracy)}
+    write_manifest(path, dataclasses.replace(manifest, accuracy=content))
+    return accuracy
 
 
 def _difference(
@@ -213,12 +215,6 @@ def _difference(
     apart = scores[valid] - logits[valid]
     apart -= apart.mean(axis=-1, keepdims=True)
     return float(np.abs(apart).max())
-
-
-def _note(path: Path, accuracy: Accuracy) -> None:
-    content = {"split": SPLIT, **dataclasses.asdict(accuracy)}
-    manifest = dataclasses.replace(read_manifest(path), accuracy=content)
-    write_manifest(path, manifest)
 
 
 def _samples(config: Config, size: tuple[int, int], count: int) -> Iterator[Sample]:
@@ -231,19 +227,12 @@ def _samples(config: Config, size: tuple[int, int], count: int) -> Iterator[Samp
 
 def _framed(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> Sample:
     height, width = keep_ratio_size(image.shape[0], image.shape[1], size, size)
-    canvas = np.empty((*size, 3), np.uint8)
-    canvas[:] = PADDING_COLOUR
-    canvas[:height, :width] = resize_image(image, (height, width))
+    canvas = padded(resize_image(image, (height, width))[None], size)[0]
     truth = np.full(size, IGNORE_LABEL, np.uint8)
     truth[:height, :width] = cv2.resize(
         label, (width, height), interpolation=cv2.INTER_NEAREST
     )
     return Sample(canvas, truth, (slice(height), slice(width)))
-
-
-def _megabytes(path: Path) -> float:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
 def _bar(samples: list[Sample], name: str):
