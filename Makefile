@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid parity mediapipe golden faults determinism test check format clean
+.PHONY: venv demo camvid family parity mediapipe golden faults determinism test check format clean
 
 # A file, not the folder, says that the installation finished.
 $(VENV)/installed: setup.cfg constraints.txt
@@ -22,6 +22,10 @@ demo: venv
 # The same on real images, ../shared/camvid, against the reference's loss curve.
 camvid: venv
 	$(BIN)/python scripts/camvid.py
+
+# The head with each context block, trained alike on these images: goes on where it was.
+family: venv
+	$(BIN)/python scripts/compare_blocks.py
 
 # mmsegmentation itself, which the package never needs: an environment of its own.
 PARITY_VENV = .venv-parity

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gcnet_tf.errors import UserError
@@ -44,6 +44,11 @@ def add_config_arguments(
         metavar="FILE",
         help="configuration file, or the name of a shipped one such as voc_r50_20k",
     )
+    add_set_argument(parser)
+
+
+def add_set_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set`."""
     parser.add_argument(
         "--set",
         action="append",
@@ -136,20 +141,31 @@ def run_script(name: str, *arguments: object) -> None:
     """Shows and runs another script; when it fails, this one ends the same way."""
     words = [str(argument) for argument in arguments]
     print(f"\n$ python scripts/{name}.py {' '.join(words)}", flush=True)
-    result = subprocess.run([sys.executable, str(scripts()[name]), *words])
-    if result.returncode:
-        sys.exit(result.returncode)
+    process = subprocess.Popen([sys.executable, str(scripts()[name]), *words])
+    while process.returncode is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            pass  # Ctrl-C reaches it, too: it saves what it has, and says how to go on
+    if process.returncode:
+        sys.exit(process.returncode)
 
 
-def run_training(config: str, run_folder: Path) -> None:
+def run_training(config: str, run_folder: Path, settings: Sequence[str] = ()) -> None:
     """Runs scripts/train.py, or goes on with the run that is in the folder already."""
     resume = ["--resume"] if (run_folder / "config.json").is_file() else []
-    run_script("train", "--cfg", config, "--out", run_folder, *resume)
+    changes = setting_arguments(settings)
+    run_script("train", "--cfg", config, *changes, "--out", run_folder, *resume)
+
+
+def setting_arguments(settings: Sequence[str]) -> list[str]:
+    """The arguments that `add_config_arguments` takes for them."""
+    return [part for text in settings for part in ("--set", text)]
 
 
 def training_command(args: argparse.Namespace, *more: str) -> str:
     """The shell command that trains with the `--cfg` and `--set` of `args`."""
-    settings = [part for text in args.set for part in ("--set", text)]
+    settings = setting_arguments(args.set)
     command = ["python", "scripts/train.py", "--cfg", args.cfg, *settings, *more]
     return shlex.join(command)
 

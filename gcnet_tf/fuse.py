@@ -12,12 +12,10 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
-from gcnet_tf.layers import SymmetricConv2D
-from gcnet_tf.layers.norm import EPSILON
+from gcnet_tf.layers import BatchNorm, SymmetricConv2D
 from gcnet_tf.manifest import LABELS, LOGITS, PROBABILITIES
 from gcnet_tf.models import Segmentor
-from gcnet_tf.models.segmentor import STANDARD_DEVIATION
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights import path_of, weights_by_path
 
 INPUT = "images"
 _FIRST_KERNEL = "backbone/stem1/conv/kernel"
@@ -40,10 +38,16 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
     folded = Segmentor.from_config({**arguments, "dtype": dtype})
     folded.build((None, None, None, 3))
     source = weights_by_path(model)
+    deviation = model.backbone.standard_deviation
+    epsilons = {
+        path_of(layer.gamma).removesuffix("gamma"): layer.epsilon
+        for layer in model._flatten_layers()
+        if isinstance(layer, BatchNorm)
+    }
     for path, weight in weights_by_path(folded).items():
-        value = _folded_value(path, source)
+        value = _folded_value(path, source, epsilons)
         if path == _FIRST_KERNEL:
-            value /= tf.constant(STANDARD_DEVIATION, value.dtype)[:, tf.newaxis]
+            value /= tf.constant(deviation, value.dtype)[:, tf.newaxis]
         weight.assign(tf.cast(value, weight.dtype))
     for layer in folded._flatten_layers() if winograd else ():
         if isinstance(layer, SymmetricConv2D):
@@ -51,17 +55,23 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
     return folded
 
 
-def _folded_value(path: str, source: dict) -> tf.Tensor:
-    """The weight `path` of the folded model."""
+def _folded_value(path: str, source: dict, epsilons: dict[str, float]) -> tf.Tensor:
+    """The weight `path` of the folded model.
+
+    Args:
+        path: such as "backbone/stem1/conv/kernel", of any kind of convolution.
+        source: the weights of the training model.
+        epsilons: of its normalisations, by a path such as "backbone/stem1/norm/".
+    """
     unit = path.removesuffix("conv/kernel").removesuffix("conv/bias")
     norm = unit + "norm/"
-    if unit == path or norm + "gamma" not in source:
+    if unit == path or norm not in epsilons:
         return tf.convert_to_tensor(source[path])
     gamma, beta, mean, variance = (
         tf.convert_to_tensor(source[norm + name])
         for name in ("gamma", "beta", "moving_mean", "moving_variance")
     )
-    scale = gamma * tf.math.rsqrt(variance + EPSILON)
+    scale = gamma * tf.math.rsqrt(variance + epsilons[norm])
     if path.endswith("kernel"):
         return tf.convert_to_tensor(source[path]) * scale
     return beta - mean * scale
@@ -104,7 +114,8 @@ def inference_graph(
 
     signature = tf.TensorSpec(images.shape, images.dtype, INPUT)
     traced = tf.function(infer, input_signature=[signature]).get_concrete_function()
-    return convert_variables_to_constants_v2(traced)
+    # Loops as they are: lowered, ONNX's converter does not know them.
+    return convert_variables_to_constants_v2(traced, lower_control_flow=False)
 
 
 def inference_function(

@@ -126,9 +126,14 @@ def load_weights(model: "keras.Model", path: Path) -> None:
         ) from error
 
 
+def path_of(weight: "keras.Variable") -> str:
+    """Where a weight is in its model, such as "backbone/stem1/conv/kernel"."""
+    return weight.path.split("/", 1)[1]
+
+
 def weights_by_path(model: "keras.Model") -> dict[str, "keras.Variable"]:
-    """Every weight by its path, such as "backbone/stem1/conv/kernel"."""
-    return {weight.path.split("/", 1)[1]: weight for weight in model.weights}
+    """Every weight by its path."""
+    return {path_of(weight): weight for weight in model.weights}
 
 
 def weights_hash(model: "keras.Model") -> str:

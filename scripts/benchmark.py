@@ -5,15 +5,18 @@ python scripts/benchmark.py infer --exports exports/shapes --size 256x256
 python scripts/benchmark.py pipeline
 python scripts/benchmark.py pipeline --leads
 python scripts/benchmark.py pipeline --memory
+python scripts/benchmark.py blocks
+python scripts/benchmark.py mobile
 """
 
-import argparse
-import json
-import tempfile
-from pathlib import Path
-
 from gcnet_tf import cli
-from gcnet_tf.benchmark import arguments, infer_command, pipeline
+from gcnet_tf.benchmark import (
+    arguments,
+    blocks_command,
+    infer_command,
+    mobile_command,
+    pipeline_command,
+)
 
 
 def main() -> int:
@@ -27,36 +30,25 @@ def main() -> int:
         "pipeline", help="images per second of a core, beside mmsegmentation's pipeline"
     )
     arguments.add_pipeline_arguments(command)
+    command = commands.add_parser(
+        "blocks", help="parameters, multiply-adds, time and memory of context blocks"
+    )
+    arguments.add_blocks_arguments(command)
+    command = commands.add_parser(
+        "mobile", help="int8 TFLite files of several networks beside each other"
+    )
+    arguments.add_mobile_arguments(command)
     args = parser.parse_args()
     arguments.check_rounds(args)
     if args.command == "infer":
         infer_command.run(args, cli.start_tensorflow)
+    elif args.command == "blocks":
+        blocks_command.run(args)
+    elif args.command == "mobile":
+        mobile_command.run(args, cli.start_tensorflow)
     else:
-        measure_pipeline(args)
+        pipeline_command.run(args, cli.start_tensorflow)
     return 0
-
-
-def measure_pipeline(args: argparse.Namespace) -> None:
-    cli.start_tensorflow()
-    content: dict
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        pipeline.Bench(Path(folder), args.rounds, args.seconds) as bench,
-    ):
-        if args.memory:
-            content = {"memory_mb": pipeline.memory_over_samples(bench)}
-            for number, memory in content["memory_mb"].items():
-                print(f"after {number:>6,} samples: {memory:,.0f} MB")
-        else:
-            if args.leads:
-                rows = pipeline.compare_leads(bench)
-            else:
-                rows = pipeline.compare_with_peer(bench, args.peer_python)
-            print(pipeline.table(rows))
-            content = {"rows": [row.to_dict() for row in rows]}
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

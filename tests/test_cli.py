@@ -121,3 +121,24 @@ def test_scripts_run_scripts_from_anywhere(monkeypatch, tmp_path, capfd):
     with pytest.raises(SystemExit) as end:
         cli.run_script("show_config", "--cfg", "gone")
     assert end.value.code == 2
+
+
+def test_ctrl_c_waits_for_the_script(monkeypatch, tmp_path, capsys):
+    """It saves what it has, and its exit code is ours."""
+
+    class Process:
+        returncode = None
+
+        def __init__(self, command):
+            self.interrupts = [KeyboardInterrupt, KeyboardInterrupt]
+
+        def wait(self):
+            if self.interrupts:
+                raise self.interrupts.pop()
+            self.returncode = 130
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    with pytest.raises(SystemExit) as end:
+        cli.run_training("shapes_r18", tmp_path / "run", ["train.seed=1"])
+    assert end.value.code == 130
+    assert "--set train.seed=1 --out" in capsys.readouterr().out

@@ -17,7 +17,7 @@ def trained(depth=18, dtype="float32"):
     model = Segmentor(
         4,
         backbone={"depth": depth, "base_channels": 4},
-        head={"channels": 8, "fusions": ("channel_mul", "channel_add")},
+        head={"channels": 8, "context": {"fusions": ("channel_mul", "channel_add")}},
         auxiliary={"channels": 8},
         align_corners=True,
         dtype=dtype,

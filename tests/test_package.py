@@ -32,6 +32,7 @@ ORDER = [
     "fuse",
     "metrics",
     "submission",
+    "attention",
     "convert",
     "predictor",
     "evaluate",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from gcnet_tf.errors import UserError
 
+MOBILE = ("voc_r18_20k", "voc_mobilenetv2_20k", "voc_mobilenetv3_20k")
+
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
@@ -28,19 +30,30 @@ def add_infer_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="what scripts/export.py wrote; else everything is exported first",
     )
-    parser.add_argument(
-        "--size", default="512x512", metavar="HxW", help="of the image; default 512x512"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=2, metavar="N", help="of each; default 2"
-    )
+    _add_size(parser)
+    _add_threads(parser)
     _add_shared(parser, seconds=3.0)
+    _add_out(parser, "benchmark_infer")
+
+
+def add_blocks_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_threads(parser)
+    _add_rounds(parser, seconds=1.0)
+    _add_out(parser, "benchmark_blocks")
+
+
+def add_mobile_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="write benchmark_infer.json, .md and .png there",
+        "--cfg",
+        nargs="+",
+        default=["voc_r50_20k", *MOBILE],
+        help="networks, their weights drawn; ratios are to the first; default "
+        f"voc_r50_20k {' '.join(MOBILE)}",
     )
+    _add_size(parser)
+    _add_threads(parser)
+    _add_rounds(parser, seconds=3.0)
+    _add_out(parser, "benchmark_mobile")
 
 
 def check_rounds(args: argparse.Namespace) -> None:
@@ -56,7 +69,47 @@ def check_rounds(args: argparse.Namespace) -> None:
         )
 
 
-def _add_shared(parser: argparse.ArgumentParser, seconds: float) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes `--out` before the work whose result goes there.
+
+    Raises:
+        UserError: when it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: cannot make the folder {folder}: {error}") from error
+
+
+def check_threads(args: argparse.Namespace) -> None:
+    """Refuses less than one thread.
+
+    Raises:
+        UserError: saying so.
+    """
+    if args.threads < 1:
+        raise UserError(f"--threads: received {args.threads}; it is at least 1.")
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--size", default="512x512", metavar="HxW", help="of the image; default 512x512"
+    )
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=int, default=2, metavar="N", help="of each; default 2"
+    )
+
+
+def _add_out(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"write {name}.json, .md and .png there"
+    )
+
+
+def _add_rounds(parser: argparse.ArgumentParser, seconds: float) -> None:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument(
         "--seconds",
@@ -64,6 +117,10 @@ def _add_shared(parser: argparse.ArgumentParser, seconds: float) -> None:
         default=seconds,
         help=f"of each measurement; default {seconds:.0f}",
     )
+
+
+def _add_shared(parser: argparse.ArgumentParser, seconds: float) -> None:
+    _add_rounds(parser, seconds)
     parser.add_argument(
         "--peer-python",
         type=Path,

@@ -25,6 +25,7 @@ from gcnet_tf.export.plan import PORTABLE, PRECISIONS
 from gcnet_tf.manifest import ExportManifest, megabytes, read_manifest
 
 PEER = Path(__file__).parents[2] / "tests" / "parity" / "reference_infer.py"
+WORKER = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]
 PEER_GIVES = "labels, logits"
 # Stream names of the workers.
 IMPORT, RUN = "import", "run"
@@ -134,13 +135,12 @@ def own_candidates(
     Raises:
         UserError: when a file is not for images of this size.
     """
-    worker = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]
     last = [*size, threads]
     manifests = {path: read_manifest(path) for path in files}
     config = folder / "config.json"
     config.write_text(json.dumps(next(iter(manifests.values())).config))
     outputs = "labels, probabilities"
-    yield Candidate("Keras model", outputs, [*worker, "keras", config, *last], None)
+    yield Candidate("Keras model", outputs, [*WORKER, "keras", config, *last], None)
     for path, manifest in sorted(manifests.items(), key=_place):
         if manifest.size not in (None, size):
             raise UserError(
@@ -148,7 +148,7 @@ def own_candidates(
                 "received --size {}x{}. Give the size of the files.".format(*size)
             )
         name, gives = _name(manifest), ", ".join(sorted(manifest.outputs))
-        command = [*worker, "file", path, *last]
+        command = [*WORKER, "file", path, *last]
         if manifest.format != "onnx":
             yield Candidate(name, gives, command, megabytes(path))
             continue
@@ -182,11 +182,10 @@ def peer_candidates(
         yield Candidate(name + ending, PEER_GIVES, command, megabytes(state))
     name, last = "mmsegmentation", [*size, threads]
     if find_spec("onnxruntime"):
-        worker = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]
         yield Candidate(
             f"{name}, ONNX Runtime",
             PEER_GIVES,
-            [*worker, "onnxruntime", file, *last],
+            [*WORKER, "onnxruntime", file, *last],
             megabytes(file),
         )
     yield from _openvino(name, PEER_GIVES, file, last)
@@ -222,15 +221,14 @@ def _openvino(
 ) -> Iterator[Candidate]:
     if not find_spec("openvino"):
         return
-    worker = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]
     yield Candidate(
-        f"{name}, OpenVINO", gives, [*worker, "openvino", file, *last], megabytes(file)
+        f"{name}, OpenVINO", gives, [*WORKER, "openvino", file, *last], megabytes(file)
     )
     if _BFLOAT16 & set(instruction_sets()):
         yield Candidate(
             f"{name.removesuffix(' fp32')}, OpenVINO bf16",
             gives,
-            [*worker, "openvino-bf16", file, *last],
+            [*WORKER, "openvino-bf16", file, *last],
             megabytes(file),
         )
 

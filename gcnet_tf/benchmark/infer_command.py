@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gcnet_tf.benchmark import infer, infer_report
+from gcnet_tf.benchmark.arguments import check_threads, make_folder
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import parse_size
 from gcnet_tf.manifest import read_manifest
@@ -25,16 +26,15 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         UserError: for arguments that name nothing to measure.
     """
     size = parse_size(args.size)
-    if args.threads < 1:
-        raise UserError(f"--threads: received {args.threads}; it is at least 1.")
+    check_threads(args)
     if args.out:
-        _make_folder(args.out)
+        make_folder(args.out)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         exports = args.exports
         if exports is None:
             exports = folder / "exports"
-            _apart(lambda: _export(args, size, folder, start_tensorflow))
+            apart(lambda: _export(args, size, folder, start_tensorflow))
         files = infer.exported_files(exports)
         candidates = list(infer.own_candidates(files, size, args.threads, folder))
         peer_versions = ""
@@ -59,14 +59,6 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         print(f"\nWritten: {args.out / infer_report.NAME}.json, .md, .png")
 
 
-def _make_folder(folder: Path) -> None:
-    """Before the work whose result goes there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out: cannot make the folder {folder}: {error}") from error
-
-
 def _export(
     args: argparse.Namespace,
     size: tuple[int, int],
@@ -79,7 +71,7 @@ def _export(
     make_exports(args.cfg, args.model, size, folder)
 
 
-def _apart(function: Callable[[], None]) -> None:
+def apart(function: Callable[[], None]) -> None:
     """Runs a function in a process of its own, whose memory is gone afterwards.
 
     Raises:

@@ -36,7 +36,7 @@ def make_exports(
         folder: for the exports and drawn images.
     """
     if run is None:
-        config = _with_drawn_images(load_config(cfg), folder / "data")
+        config = with_drawn_images(load_config(cfg), folder / "data")
         model = drawn_model(config)
     else:
         model, config = load_model(None, None, run, [])
@@ -72,7 +72,7 @@ def drawn_model(config: Config) -> Segmentor:
     return model
 
 
-def _with_drawn_images(config: Config, root: Path) -> Config:
+def with_drawn_images(config: Config, root: Path) -> Config:
     """The configuration with data of as many classes, all of one in these images."""
     for name in ("images", "labels"):
         (root / "train" / name).mkdir(parents=True)

@@ -18,6 +18,7 @@ PACKAGES = (
     "numpy",
 )
 NAME = "benchmark_infer"
+TITLE = "Time, memory and size of every exported format"
 
 _COLUMNS = ("", "gives", "ms", "p90", "ratio", "from", "to", "cores", "MB", "+MB")
 _NOTES = """\
@@ -66,11 +67,18 @@ def header(content: dict) -> str:
     return "\n".join([*lines, content["command"]])
 
 
-def write(folder: Path, content: dict, rows: Sequence[Row]) -> None:
-    """Writes benchmark_infer.json, .md and .png into a folder that is there."""
-    (folder / f"{NAME}.json").write_text(json.dumps(content, indent=2) + "\n")
-    (folder / f"{NAME}.md").write_text(_markdown(content, rows))
-    _chart(folder / f"{NAME}.png", content, rows)
+def write(
+    folder: Path,
+    content: dict,
+    rows: Sequence[Row],
+    name: str = NAME,
+    title: str = TITLE,
+) -> None:
+    """Writes `name`.json, .md and .png into a folder that is there."""
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    chart = folder / f"{name}.png"
+    (folder / f"{name}.md").write_text(_markdown(title, content, rows, chart.name))
+    _chart(chart, content, rows)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -90,16 +98,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _markdown(content: dict, rows: Sequence[Row]) -> str:
+def _markdown(title: str, content: dict, rows: Sequence[Row], chart: str) -> str:
     columns = [*_COLUMNS, "file"]
     head = " | ".join(columns)
     rule = " | ".join(["---"] * 2 + ["---:"] * (len(columns) - 2))
     body = "\n".join("| " + " | ".join(_cells(row)) + " |" for row in rows)
     return (
-        "# Time, memory and size of every exported format\n\n"
+        f"# {title}\n\n"
         f"```\n{header(content)}\n```\n\n"
         f"| {head} |\n| {rule} |\n{body}\n\n{_NOTES}\n\n"
-        f"![Ratios]({NAME}.png)\n"
+        f"![Ratios]({chart})\n"
     )
 
 

@@ -19,12 +19,13 @@ from gcnet_tf.benchmark import leads
 from gcnet_tf.benchmark.pipeline import benchmark_config
 from gcnet_tf.benchmark.workers import serve
 from gcnet_tf.data.pipeline import training_dataset
-from gcnet_tf.models.segmentor import MEAN, STANDARD_DEVIATION
+from gcnet_tf.models import ResNet
 
 
 def normalise(batch: dict) -> dict:
     """What the model does first: float32, mean, deviation, zero where padded."""
-    image = (tf.cast(batch["image"], tf.float32) - MEAN) / STANDARD_DEVIATION
+    image = tf.cast(batch["image"], tf.float32) - ResNet.mean
+    image /= ResNet.standard_deviation
     size = batch["valid_size"]
     height, width = image.shape[1:3]
     rows = tf.sequence_mask(size[:, 0], height, tf.float32)

@@ -122,7 +122,7 @@ def _value_schema(kind: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
         if metadata[key] is not None:
             schema[keyword] = metadata[key]
     if metadata["choices"] is not None:
-        schema["enum"] = list(metadata["choices"])
+        schema["enum"] = [*metadata["choices"], *([None] if is_optional(kind) else [])]
     return schema
 
 

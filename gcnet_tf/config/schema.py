@@ -4,24 +4,112 @@ The loader checks against it, `scripts/show_config.py --describe` prints it and
 `configs/schema.json` (completion and hints in editors) is generated from it.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
+from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
 from gcnet_tf.config.schema_data import AugmentConfig, DataConfig
 from gcnet_tf.config.setting import setting
+
+# Values of model.backbone.architecture that are not a ResNet.
+MOBILE = ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small")
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """A context block; which settings it has depends on the block."""
+
+    block: str = setting(
+        "gc",
+        "gc: global context; nl: non-local; snl: simplified non-local; se: "
+        "squeeze-and-excitation, and se_mmseg: mmsegmentation's form of it; none: no "
+        "block. A setting that is null is the block's own.",
+        choices=tuple(CONTEXT_SETTINGS),
+    )
+    ratio: float | None = setting(
+        None,
+        "Width of the bottleneck as a share of the channels; 0.25 for gc, 0.0625 for "
+        "se and se_mmseg, 0.5 for nl.",
+        above=0,
+        at_most=1,
+    )
+    pooling: str | None = setting(
+        None,
+        "gc: how the context vector is gathered: att (learned attention) or avg "
+        "(mean); att.",
+        choices=("att", "avg"),
+    )
+    fusions: tuple[str, ...] | None = setting(
+        None,
+        "gc: how the context changes the features; both may be given; channel_add.",
+        choices=("channel_add", "channel_mul"),
+    )
+    transform: str | None = setting(
+        None,
+        "gc: what happens to the context vector: bottleneck_norm (1x1, LayerNorm, "
+        "ReLU, 1x1), bottleneck (without the LayerNorm) or linear (one 1x1); "
+        "bottleneck_norm.",
+        choices=("bottleneck_norm", "bottleneck", "linear"),
+    )
+    mode: str | None = setting(
+        None,
+        "nl: the affinity of two positions; embedded_gaussian.",
+        choices=("embedded_gaussian", "gaussian", "dot_product", "concatenation"),
+    )
+    use_scale: bool | None = setting(
+        None,
+        "nl with embedded_gaussian: whether scores are divided by the root of the "
+        "bottleneck's width; true.",
+    )
+    sub_sample: bool | None = setting(
+        None,
+        "nl: whether the positions that are gathered from are halved in height and "
+        "width; false.",
+    )
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are not null."""
+        names = (field.name for field in fields(ContextConfig) if field.name != "block")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class BackboneContextConfig(ContextConfig):
+    """Context blocks inside the backbone, as the paper has them in c3 to c5."""
+
+    block: str = setting(
+        NO_BLOCK,
+        "As in model.head.context. It stands at the end of every bottleneck of some "
+        "stages, before the shortcut is added; depths of 50 or more.",
+        choices=tuple(CONTEXT_SETTINGS),
+    )
+    stages: tuple[int, ...] = setting(
+        (2, 3, 4), "Which of the stages 1 to 4 have it.", at_least=1, at_most=4
+    )
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """The dilated ResNet-V1c."""
+    """The dilated ResNet-V1c, or a dilated MobileNet."""
 
-    depth: int = setting(
-        50, "Number of layers of the ResNet-V1c.", choices=(18, 34, 50, 101)
+    architecture: str = setting(
+        "resnet_v1c",
+        "The network: the reference's, or one for phones.",
+        choices=("resnet_v1c", *MOBILE),
     )
+    depth: int = setting(50, "resnet_v1c: number of layers.", choices=(18, 34, 50, 101))
     base_channels: int = setting(
         64,
-        "Channels of the stem and of the first stage's blocks; an even number.",
+        "resnet_v1c: channels of the stem and of the first stage's blocks; an even "
+        "number.",
         at_least=2,
+    )
+    width: float = setting(
+        1.0,
+        "mobilenet_…: what all numbers of channels are multiplied by, Keras' alpha.",
+        above=0,
+        at_most=4,
     )
     output_stride: int = setting(
         8,
@@ -32,8 +120,9 @@ class BackboneConfig:
     pretrained: str | None = setting(
         None,
         "Weights that the backbone starts training from: imagenet (the reference's "
-        "file for this depth, downloaded once), a .pth file of that form or its "
-        "address; null for random ones.",
+        "file for this depth, or Keras' for this width, downloaded once), a .pth file "
+        "of that form or its address, for mobilenet_… an .h5 file of "
+        "keras.applications; null for random ones.",
     )
     frozen_stages: int = setting(
         -1,
@@ -42,24 +131,8 @@ class BackboneConfig:
         at_least=-1,
         at_most=4,
     )
-
-
-@dataclass(frozen=True)
-class ContextConfig:
-    """The global context block inside the decode head."""
-
-    pooling: str = setting(
-        "att",
-        "How the context vector is gathered: att (learned attention) or avg (mean).",
-        choices=("att", "avg"),
-    )
-    fusions: tuple[str, ...] = setting(
-        ("channel_add",),
-        "How the context changes the features; both may be given.",
-        choices=("channel_add", "channel_mul"),
-    )
-    ratio: float = setting(
-        0.25, "Width of the bottleneck as a share of the channels.", above=0, at_most=1
+    context: BackboneContextConfig = setting(
+        BackboneContextConfig, "Context blocks inside the backbone."
     )
 
 
@@ -74,7 +147,11 @@ class HeadConfig:
         at_least=0,
         at_most=0.99,
     )
-    context: ContextConfig = setting(ContextConfig, "The global context block.")
+    context: ContextConfig = setting(ContextConfig, "The context block.")
+    separable: bool = setting(
+        False,
+        "Whether the 3x3 convolutions are depthwise ones and 1x1 ones: for phones.",
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +171,7 @@ class AuxiliaryConfig:
 class ModelConfig:
     """What the network is made of."""
 
-    backbone: BackboneConfig = setting(BackboneConfig, "The dilated ResNet-V1c.")
+    backbone: BackboneConfig = setting(BackboneConfig, "The backbone.")
     head: HeadConfig = setting(HeadConfig, "The GC decode head.")
     auxiliary: AuxiliaryConfig = setting(AuxiliaryConfig, "The auxiliary FCN head.")
     align_corners: bool = setting(

@@ -1,7 +1,11 @@
 """Checks between settings that are each fine alone."""
 
+from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
 from gcnet_tf.config.schema import (
+    MOBILE,
+    BackboneConfig,
     Config,
+    ContextConfig,
     EvaluationConfig,
     ModelConfig,
     TrainConfig,
@@ -27,21 +31,94 @@ def validate(config: Config) -> None:
 
 
 def _validate_model(model: ModelConfig) -> None:
-    context, channels = model.head.context, model.head.channels
+    _validate_architecture(model.backbone)
     _require(
         model.backbone.base_channels % 2 == 0,
         f"model.backbone.base_channels: received {model.backbone.base_channels}; "
         "allowed: an even number, because the stem starts with half of it",
     )
+    _validate_context(model.head.context, "model.head.context")
+    _validate_width(model.head.context, model.head.channels, "model.head")
+    _validate_backbone_context(model.backbone)
+
+
+def _validate_architecture(backbone: BackboneConfig) -> None:
+    """Checks that nothing is set that this network does not have."""
+    if backbone.architecture in MOBILE:
+        others: tuple[str, ...] = ("depth", "base_channels")
+    else:
+        others = ("width",)
+    for name in others:
+        default = getattr(BackboneConfig, name)
+        received = getattr(backbone, name)
+        _require(
+            received == default,
+            f"model.backbone.{name}: received {received}, but {backbone.architecture} "
+            "has no such setting; leave it out",
+        )
+
+
+def _validate_backbone_context(backbone: BackboneConfig) -> None:
+    context, where = backbone.context, "model.backbone.context"
+    _validate_context(context, where)
+    if context.block == NO_BLOCK:
+        return
     _require(
-        int(context.ratio * channels) >= 1,
-        f"model.head.context.ratio: received {context.ratio}, which leaves no channel "
-        f"of model.head.channels = {channels}; allowed: at least {1 / channels:.4g}",
+        backbone.architecture not in MOBILE,
+        f"{where}.block: received {context.block}, but {backbone.architecture} has no "
+        f"place for it; allowed: {NO_BLOCK}",
     )
     _require(
-        0 < len(context.fusions) == len(set(context.fusions)),
-        f"model.head.context.fusions: received {list(context.fusions)}; "
+        backbone.depth >= 50,
+        f"{where}.block: received {context.block} with model.backbone.depth = "
+        f"{backbone.depth}, whose units have no bottleneck; allowed: depth 50 or 101",
+    )
+    _require(
+        0 < len(context.stages) == len(set(context.stages)),
+        f"{where}.stages: received {list(context.stages)}; allowed: some of 1, 2, 3 "
+        "and 4, each once",
+    )
+    narrowest = 4 * backbone.base_channels * 2 ** (min(context.stages) - 1)
+    _validate_width(context, narrowest, "model.backbone")
+
+
+def _validate_context(context: ContextConfig, where: str) -> None:
+    allowed = CONTEXT_SETTINGS[context.block]
+    given = context.given()
+    for name in given:
+        _require(
+            name in allowed,
+            f"{where}.{name}: received {given[name]}, but the block {context.block} "
+            f"has no such setting, it has {', '.join(allowed) or 'none'}; null leaves "
+            "a setting out",
+        )
+    _require(
+        "ratio" not in given or context.transform != "linear",
+        f"{where}.ratio: received {context.ratio}, but the transform linear has no "
+        "bottleneck; null leaves it out",
+    )
+    _require(
+        "use_scale" not in given or context.mode in (None, "embedded_gaussian"),
+        f"{where}.use_scale: received {context.use_scale}, but only the mode "
+        f"embedded_gaussian heeds it, and this is {context.mode}; null leaves it out",
+    )
+    fusions = context.fusions or ()
+    _require(
+        context.fusions is None or 0 < len(fusions) == len(set(fusions)),
+        f"{where}.fusions: received {list(fusions)}; "
         "allowed: channel_add, channel_mul or both, each once",
+    )
+
+
+def _validate_width(context: ContextConfig, channels: int, where: str) -> None:
+    """Checks that a bottleneck between `channels` has any; nl has one at least."""
+    settings = {**CONTEXT_SETTINGS[context.block], **context.given()}
+    if context.block not in ("gc", "se") or context.transform == "linear":
+        return
+    _require(
+        int(settings["ratio"] * channels) >= 1,
+        f"{where}.context.ratio: received {settings['ratio']:g}, which leaves none of "
+        f"the {channels} channels; allowed: at least {1 / channels:.4g}",
     )
 
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from gcnet_tf.convert.mmseg_names import (
     is_classifier,
+    paths_without_reference,
     reason_to_drop,
     reference_key,
     to_ours,
+    usual_key,
 )
 from gcnet_tf.errors import UserError
 
@@ -22,6 +24,12 @@ Shapes = Mapping[str, tuple[int, ...]]  # our paths
 # (blocks in the third stage, convolutions per block): depth of the ResNet
 _DEPTHS = {(2, 2): 18, (6, 2): 34, (6, 3): 50, (23, 3): 101, (36, 3): 152}
 _CLASSIFIER = "decode_head.conv_seg.bias"
+# Part of a decode head: our name of the block, whose head it is, and its models.
+_HEADS = {
+    "gc_block": ("gc", "GCNet", "gcnet"),
+    "nl_block": ("nl", "NLNet", "nonlocal"),
+    None: ("none", "FCN", "fcn"),
+}
 _MOST_NAMES_SHOWN = 4
 
 
@@ -85,9 +93,12 @@ def match_segmentor(
 
     Raises:
         UserError: when the checkpoint is of another head, depth or number of classes,
-            or lacks a tensor, has one too many, or one of another shape.
+            or lacks a tensor, has one too many, or one of another shape, and when the
+            reference has no such model.
     """
-    _check_head(state, source)
+    require_reference(shapes)
+    state = _usual(state)
+    _check_head(state, shapes, source)
     _check_depth(state, shapes, source)
     found = state[_CLASSIFIER].size if _CLASSIFIER in state else None
     expected = shapes["decode_head/classifier/bias"][0]
@@ -113,7 +124,8 @@ def match_segmentor(
 def match_backbone(state: State, shapes: Shapes, source: str) -> Matched:
     """As `match_segmentor` for a backbone alone, whose names have no prefix.
 
-    Weights of `shapes` that are not the backbone's get no value.
+    Weights of `shapes` that are not the backbone's get no value. Nor do its context
+    blocks where the file has none, as ImageNet's have not.
     """
     if any(key.startswith("decode_head.") for key in state):
         raise UserError(
@@ -129,9 +141,39 @@ def match_backbone(state: State, shapes: Shapes, source: str) -> Matched:
         key if key.startswith("fc.") else f"backbone.{key}": value
         for key, value in state.items()
     }
-    shapes = {path: s for path, s in shapes.items() if path.startswith("backbone/")}
+    prefixed = _usual(prefixed)
+    blocks = any("_block." in key for key in prefixed)
+    shapes = {
+        path: s
+        for path, s in shapes.items()
+        if path.startswith("backbone/") and (blocks or "/context/" not in path)
+    }
+    require_reference(shapes)
     _check_depth(prefixed, shapes, source)
     return _match(prefixed, shapes, source)
+
+
+def require_reference(paths: Iterable[str]) -> None:
+    """Checks that mmsegmentation has a model with these weights of ours.
+
+    Raises:
+        UserError: naming the blocks that it does not have.
+    """
+    if unknown := paths_without_reference(paths):
+        raise UserError(
+            "mmsegmentation has no model like this one. It has a resnet_v1c with the "
+            "context blocks gc (transform bottleneck_norm), nl and none, and no name "
+            f"for {_some(unknown)}."
+        )
+
+
+def _usual(state: State) -> State:
+    """The state under `usual_key`; names that would coincide stay as they are."""
+    usual = Counter(usual_key(key) for key in state)
+    return {
+        usual_key(key) if usual[usual_key(key)] == 1 else key: value
+        for key, value in state.items()
+    }
 
 
 def _match(state: State, shapes: Shapes, source: str) -> Matched:
@@ -167,20 +209,28 @@ def _match(state: State, shapes: Shapes, source: str) -> Matched:
     return Matched(weights, dropped)
 
 
-def _check_head(state: State, source: str) -> None:
+def _check_head(state: State, shapes: Shapes, source: str) -> None:
+    keys = [reference_key(p) for p in shapes if p.startswith("decode_head/context/")]
+    wanted = keys[0].split(".")[1] if keys else None
     parts = {key.split(".")[1] for key in state if key.startswith("decode_head.")}
-    if "gc_block" in parts:
+    others = sorted(parts - {"conv_seg", "convs", "conv_cat"})
+    if wanted in others or not (wanted or others):
         return
     if _CLASSIFIER not in state:
         raise UserError(
             f"{source} is not a segmentation model of mmsegmentation: it has no "
             f"{_CLASSIFIER}. (A backbone alone goes into model.backbone.pretrained.)"
         )
-    others = sorted(parts - {"conv_seg", "convs", "conv_cat"})
+    _, name, models = _HEADS[wanted]
+    listed = ", ".join(others)
+    has = f"no {wanted}{', only ' * bool(others)}{listed}" if wanted else listed
+    advice = f"Choose a checkpoint of a {models}_* model"
+    found = others[0] if others else None
+    if found in _HEADS:
+        advice += f", or set model.head.context.block={_HEADS[found][0]}"
     raise UserError(
-        f"{source} is of another head than GCNet's: its decode_head has no gc_block"
-        f"{', only ' + ', '.join(others) if others else ''}. Choose a checkpoint of a "
-        "gcnet_* model."
+        f"{source} is of another head than {name}'s: its decode_head has {has}. "
+        f"{advice}."
     )
 
 

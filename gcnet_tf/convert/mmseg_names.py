@@ -4,6 +4,7 @@ The reference's names are the same in mmsegmentation 0.x and 1.x.
 """
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -21,10 +22,6 @@ MODULES = (
     ("backbone/stage{s}_block{b}/shortcut/norm", "backbone.layer{s}.{b}.downsample.1"),
     ("decode_head/conv_before/conv", "decode_head.convs.0.conv"),
     ("decode_head/conv_before/norm", "decode_head.convs.0.bn"),
-    ("decode_head/context/mask", "decode_head.gc_block.conv_mask"),
-    ("decode_head/context/{f}/reduce", "decode_head.gc_block.{f}_conv.0"),
-    ("decode_head/context/{f}/norm", "decode_head.gc_block.{f}_conv.1"),
-    ("decode_head/context/{f}/expand", "decode_head.gc_block.{f}_conv.3"),
     ("decode_head/conv_after/conv", "decode_head.convs.1.conv"),
     ("decode_head/conv_after/norm", "decode_head.convs.1.bn"),
     ("decode_head/conv_joined/conv", "decode_head.conv_cat.conv"),
@@ -33,6 +30,29 @@ MODULES = (
     ("auxiliary_head/conv/conv", "auxiliary_head.convs.0.conv"),
     ("auxiliary_head/conv/norm", "auxiliary_head.convs.0.bn"),
     ("auxiliary_head/classifier", "auxiliary_head.conv_seg"),
+)
+
+# The two context blocks that the reference has, and where.
+_GC_BLOCK = (
+    ("mask", "conv_mask"),
+    ("channel_{f}/reduce", "channel_{f}_conv.0"),
+    ("channel_{f}/norm", "channel_{f}_conv.1"),
+    ("channel_{f}/expand", "channel_{f}_conv.3"),
+)
+_NL_BLOCK = (
+    ("g", "g.conv"),
+    ("theta", "theta.conv"),
+    ("phi", "phi.conv"),
+    ("concat", "concat_project.conv"),
+    ("conv_out/conv", "conv_out.conv"),
+    ("conv_out/norm", "conv_out.bn"),
+)
+_HEAD, _UNIT = "decode_head/context", "backbone/stage{s}_block{b}/context"
+CONTEXTS = (
+    (_HEAD, "decode_head.gc_block", _GC_BLOCK),
+    (_HEAD, "decode_head.nl_block", _NL_BLOCK),
+    (_UNIT, "backbone.layer{s}.{b}.context_block", _GC_BLOCK),
+    (_UNIT, "backbone.layer{s}.{b}.nonlocal_block", _NL_BLOCK),
 )
 
 LEAVES = {
@@ -52,7 +72,14 @@ DROPPED = (
 
 _PATTERNS = tuple(
     (re.compile(re.sub(r"{(\w)}", r"(?P<\1>\\w+?)", ours)), theirs)
-    for ours, theirs in MODULES
+    for ours, theirs in (
+        *MODULES,
+        *(
+            (f"{where}/{ours}", f"{there}.{theirs}")
+            for where, there, block in CONTEXTS
+            for ours, theirs in block
+        ),
+    )
 )
 
 
@@ -70,6 +97,33 @@ def reference_key(path: str) -> str:
                 parts["b"] = str(int(parts["b"]) - 1)
             return f"{theirs.format(**parts)}.{LEAVES[leaf]}"
     raise KeyError(path)
+
+
+def usual_key(key: str) -> str:
+    """A checkpoint's name as `reference_key` gives it.
+
+    Blocks in a backbone may have been given a postfix, and a non-local one that
+    halves the positions has its convolutions one level deeper.
+    """
+    key = re.sub(r"\.(context|nonlocal)_block\w+\.", r".\1_block.", key)
+    return re.sub(r"(\.n\w+_block\.(?:g|phi))\.0\.", r"\1.", key)
+
+
+def paths_without_reference(paths: Iterable[str]) -> list[str]:
+    """Those of our weights that are of a block which the reference does not have."""
+    paths = set(paths)
+    return sorted(path for path in paths if not _has_reference(path, paths))
+
+
+def _has_reference(path: str, paths: set[str]) -> bool:
+    # Its transforms have a normalisation: the same names without it are another block.
+    block, _, rest = path.partition("/reduce/")
+    if rest and f"{block}/norm/gamma" not in paths:
+        return False
+    try:
+        return bool(reference_key(path))
+    except KeyError:
+        return False
 
 
 def reason_to_drop(key: str) -> str | None:
@@ -107,4 +161,4 @@ def is_classifier(path: str) -> bool:
 
 
 def _is_context_norm(path: str) -> bool:
-    return "/context/" in path and "/norm/" in path
+    return "/context/channel_" in path and "/norm/" in path

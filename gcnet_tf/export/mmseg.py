@@ -1,10 +1,12 @@
 """Export of the weights under the names of mmsegmentation."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from gcnet_tf.atomic import new_file
+from gcnet_tf.convert.mmseg_checkpoint import require_reference
 from gcnet_tf.convert.mmseg_names import reference_key, to_reference
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import Segmentor
@@ -21,13 +23,16 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
         The number of tensors.
 
     Raises:
-        UserError: for another suffix, or a place that cannot be written.
+        UserError: for another suffix, a place that cannot be written, or a model that
+            the reference does not have.
     """
     if out.suffix != ".npz":
         raise UserError(f"--out is a file named *.npz. Received: {out}")
+    weights = weights_by_path(model)
+    require_reference(weights)
     state = {
-        reference_key(path): to_reference(path, weight.numpy())
-        for path, weight in weights_by_path(model).items()
+        _key(path, model): to_reference(path, weight.numpy())
+        for path, weight in weights.items()
     }
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -36,3 +41,14 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
     except OSError as error:
         raise UserError(f"Cannot write {out}: {error}") from error
     return len(state)
+
+
+def _key(path: str, model: Segmentor) -> str:
+    """The reference's name, which for a non-local block depends on a setting, too."""
+    part = "head" if path.startswith("decode_head/") else "backbone"
+    context = (model.parts[part] or {}).get("context") or {}
+    if context.get("sub_sample"):
+        return re.sub(
+            r"(_block\.(?:g|phi))\.conv\.", r"\1.0.conv.", reference_key(path)
+        )
+    return reference_key(path)

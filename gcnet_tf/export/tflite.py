@@ -216,5 +216,10 @@ def _finish(converted: bytes, model: Segmentor, manifest: ExportManifest) -> byt
 
 def _num_convolutions(model: Segmentor) -> int:
     """Of the network without the auxiliary head."""
-    kernels = [path for path in weights_by_path(model) if path.endswith("/kernel")]
+    # Concatenation's kernel is used in two halves, by products of matrices.
+    kernels = [
+        path
+        for path in weights_by_path(model)
+        if path.endswith("/kernel") and not path.endswith("/concat/kernel")
+    ]
     return sum(not path.startswith("auxiliary_head/") for path in kernels)

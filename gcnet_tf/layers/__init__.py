@@ -1,8 +1,16 @@
 """Keras layers of GCNet. All take and return `(batch, height, width, channels)`."""
 
-from gcnet_tf.layers.conv import ConvNorm, SymmetricConv2D, exact_policy
+from gcnet_tf.layers.context import make_context
+from gcnet_tf.layers.conv import SymmetricConv2D, exact_policy
+from gcnet_tf.layers.conv_norm import ConvNorm, SeparableConvNorm
 from gcnet_tf.layers.dropout import ChannelDropout
-from gcnet_tf.layers.global_context import ContextTransform, GlobalContextBlock
+from gcnet_tf.layers.global_context import (
+    ContextTransform,
+    GlobalContextBlock,
+    SimplifiedNonLocalBlock,
+    SqueezeExcitation,
+)
+from gcnet_tf.layers.non_local import NonLocalBlock
 from gcnet_tf.layers.norm import BatchNorm
 from gcnet_tf.layers.resize import resize_bilinear
 
@@ -12,7 +20,12 @@ __all__ = [
     "ContextTransform",
     "ConvNorm",
     "GlobalContextBlock",
+    "NonLocalBlock",
+    "SeparableConvNorm",
+    "SimplifiedNonLocalBlock",
+    "SqueezeExcitation",
     "SymmetricConv2D",
     "exact_policy",
+    "make_context",
     "resize_bilinear",
 ]

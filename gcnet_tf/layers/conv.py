@@ -1,11 +1,10 @@
-"""Convolution and batch normalisation as the reference model defines them."""
+"""Convolution as the reference model defines it."""
 
 from functools import cache
 
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.norm import BatchNorm
 from gcnet_tf.layers.winograd import pays, winograd_conv2d
 
 PACKAGE = "gcnet_tf"
@@ -127,32 +126,33 @@ class SymmetricConv2D(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        kernel = tf.cast(self.kernel, inputs.dtype)
+        outputs = self._convolve(inputs, tf.cast(self.kernel, inputs.dtype))
+        if self.bias is not None:
+            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
+        return outputs
+
+    def _convolve(self, inputs, kernel):
         if self.winograd:
-            outputs = winograd_conv2d(inputs, kernel, self.dilation)
-        elif self.kernel_size > 1 and (self.strides > 1 or self.folded):
+            return winograd_conv2d(inputs, kernel, self.dilation)
+        if self.kernel_size > 1 and (self.strides > 1 or self.folded):
             pad = self.dilation * (self.kernel_size - 1) // 2
-            outputs = tf.nn.conv2d(
+            return tf.nn.conv2d(
                 inputs,
                 kernel,
                 strides=self.strides,
                 padding=[[0, 0], [pad, pad], [pad, pad], [0, 0]],
                 dilations=self.dilation,
             )
-        elif self.dilation > 1 and not _has_dilated_gradient(inputs.dtype):
+        if self.dilation > 1 and not _has_dilated_gradient(inputs.dtype):
             # Space-to-batch; slower.
-            outputs = tf.nn.convolution(
+            return tf.nn.convolution(
                 inputs, kernel, padding="SAME", dilations=self.dilation
             )
-        else:
-            # At stride 1 "SAME" is symmetric for odd kernels, and unlike explicit
-            # padding it has a CPU gradient when dilated.
-            outputs = tf.nn.conv2d(
-                inputs, kernel, self.strides, padding="SAME", dilations=self.dilation
-            )
-        if self.bias is not None:
-            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
-        return outputs
+        # At stride 1 "SAME" is symmetric for odd kernels, and unlike explicit padding
+        # it has a CPU gradient when dilated.
+        return tf.nn.conv2d(
+            inputs, kernel, self.strides, padding="SAME", dilations=self.dilation
+        )
 
     def can_be_winograd(self) -> bool:
         """Whether `winograd_conv2d` computes this, and faster than the definition."""
@@ -179,83 +179,5 @@ class SymmetricConv2D(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "folded": self.folded,
-        }
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class ConvNorm(keras.layers.Layer):
-    """Convolution without bias, batch normalisation, and ReLU if asked for.
-
-    With `folded=True` the normalisation is gone and the convolution has a bias
-    instead: the inference form, whose weights `gcnet_tf.fuse.fold` computes.
-
-    Args:
-        filters: number of output channels.
-        kernel_size: odd side length of the kernel.
-        strides: 1 or 2.
-        dilation: distance between kernel taps, in positions.
-        relu: whether ReLU follows.
-        gamma_initializer: initial scale of the normalisation.
-        folded: whether this is the inference form.
-    """
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int = 1,
-        strides: int = 1,
-        dilation: int = 1,
-        relu: bool = True,
-        gamma_initializer: str = "ones",
-        folded: bool = False,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.relu = relu
-        self.gamma_initializer = gamma_initializer
-        self.folded = folded
-        self.conv = SymmetricConv2D(
-            filters,
-            kernel_size,
-            strides,
-            dilation,
-            use_bias=folded,
-            folded=folded,
-            name="conv",
-            dtype=self.dtype_policy,
-        )
-        self.norm = None
-        if not folded:
-            self.norm = BatchNorm(
-                gamma_initializer=gamma_initializer,
-                name="norm",
-                dtype=self.dtype_policy,
-            )
-
-    def build(self, input_shape):
-        self.conv.build(input_shape)
-        if self.norm is not None:
-            self.norm.build(self.conv.compute_output_shape(input_shape))
-        self.built = True
-
-    def call(self, inputs, training=False):
-        outputs = self.conv(inputs)
-        if self.norm is not None:
-            outputs = self.norm(outputs, training=training)
-        return tf.nn.relu(outputs) if self.relu else outputs
-
-    def compute_output_shape(self, input_shape):
-        return self.conv.compute_output_shape(input_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "filters": self.conv.filters,
-            "kernel_size": self.conv.kernel_size,
-            "strides": self.conv.strides,
-            "dilation": self.conv.dilation,
-            "relu": self.relu,
-            "gamma_initializer": self.gamma_initializer,
             "folded": self.folded,
         }

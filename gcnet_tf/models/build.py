@@ -1,6 +1,9 @@
 """From a configuration to a model."""
 
-from gcnet_tf.config import Config
+from typing import Any
+
+from gcnet_tf.config import Config, ContextConfig
+from gcnet_tf.config.schema import MOBILE, BackboneConfig
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.models.segmentor import Segmentor
 
@@ -14,18 +17,12 @@ def build_model(config: Config) -> Segmentor:
     model = config.model
     segmentor = Segmentor(
         num_classes=facts_of(config.data).num_classes,
-        backbone={
-            "depth": model.backbone.depth,
-            "base_channels": model.backbone.base_channels,
-            "output_stride": model.backbone.output_stride,
-            "frozen_stages": model.backbone.frozen_stages,
-        },
+        backbone=_backbone(model.backbone),
         head={
             "channels": model.head.channels,
             "dropout": model.head.dropout,
-            "ratio": model.head.context.ratio,
-            "pooling": model.head.context.pooling,
-            "fusions": model.head.context.fusions,
+            "context": _block(model.head.context),
+            "separable": model.head.separable,
         },
         auxiliary={
             "channels": model.auxiliary.channels,
@@ -37,3 +34,24 @@ def build_model(config: Config) -> Segmentor:
     )
     segmentor.build((None, None, None, 3))
     return segmentor
+
+
+def _backbone(config: BackboneConfig) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "architecture": config.architecture,
+        "output_stride": config.output_stride,
+        "frozen_stages": config.frozen_stages,
+    }
+    if config.architecture in MOBILE:
+        return {**arguments, "width": config.width}
+    return {
+        **arguments,
+        "depth": config.depth,
+        "base_channels": config.base_channels,
+        "context": {**_block(config.context), "stages": config.context.stages},
+    }
+
+
+def _block(context: ContextConfig) -> dict[str, Any]:
+    """The arguments of `make_context`."""
+    return {"block": context.block, **context.given()}

@@ -1,14 +1,17 @@
 """From features to class scores: the GC head and the auxiliary FCN head."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from gcnet_tf.layers import (
     ChannelDropout,
     ConvNorm,
-    GlobalContextBlock,
+    SeparableConvNorm,
     SymmetricConv2D,
     exact_policy,
+    make_context,
 )
 
 
@@ -80,7 +83,7 @@ class FCNHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("gcnet_tf")
 class GCHead(keras.layers.Layer):
-    """Decode head with a global context block between two convolutions.
+    """Decode head with a context block between two convolutions.
 
     `(batch, height, width, channels)` to logits `(batch, height, width, num_classes)`:
     3x3, context block, 3x3; the result joined behind the input features; 3x3; channel
@@ -90,7 +93,9 @@ class GCHead(keras.layers.Layer):
         num_classes: number of classes.
         channels: channels of the convolutions.
         dropout: probability of dropping a channel before the classifier.
-        ratio, pooling, fusions: see `GlobalContextBlock`.
+        context: arguments of `make_context`, such as {"block": "nl"}; None for the
+            global context block as published.
+        separable: whether the 3x3 convolutions are depthwise ones and 1x1 ones.
         folded: whether this is the inference form (see `ConvNorm`).
     """
 
@@ -99,27 +104,29 @@ class GCHead(keras.layers.Layer):
         num_classes: int,
         channels: int = 512,
         dropout: float = 0.1,
-        ratio: float = 0.25,
-        pooling: str = "att",
-        fusions: tuple[str, ...] = ("channel_add",),
+        context: dict[str, Any] | None = None,
+        separable: bool = False,
         folded: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_classes = num_classes
         self.channels = channels
+        self.separable = separable
         self.folded = folded
         policy = self.dtype_policy
-        self.conv_before = ConvNorm(
+        convolution = SeparableConvNorm if separable else ConvNorm
+        self.conv_before = convolution(
             channels, 3, folded=folded, name="conv_before", dtype=policy
         )
-        self.context = GlobalContextBlock(
-            ratio, pooling, fusions, folded, name="context", dtype=policy
+        self.context_settings = dict(context or {})
+        self.context = make_context(
+            **self.context_settings, folded=folded, dtype=policy
         )
-        self.conv_after = ConvNorm(
+        self.conv_after = convolution(
             channels, 3, folded=folded, name="conv_after", dtype=policy
         )
-        self.conv_joined = ConvNorm(
+        self.conv_joined = convolution(
             channels, 3, folded=folded, name="conv_joined", dtype=policy
         )
         self.dropout = ChannelDropout(dropout, name="dropout", dtype=policy)
@@ -128,7 +135,8 @@ class GCHead(keras.layers.Layer):
     def build(self, input_shape):
         inner_shape = (*input_shape[:-1], self.channels)
         self.conv_before.build(input_shape)
-        self.context.build(inner_shape)
+        if self.context is not None:
+            self.context.build(inner_shape)
         self.conv_after.build(inner_shape)
         self.conv_joined.build((*input_shape[:-1], input_shape[-1] + self.channels))
         self.classifier.build(inner_shape)
@@ -136,12 +144,23 @@ class GCHead(keras.layers.Layer):
 
     def call(self, features, seeds=None, training=False):
         outputs = self.conv_before(features, training=training)
-        outputs = self.context(outputs)
+        if self.context is not None:
+            outputs = self.context(outputs, training=training)
         outputs = self.conv_after(outputs, training=training)
         outputs = tf.concat([features, outputs], axis=-1)
         outputs = self.conv_joined(outputs, training=training)
         outputs = self.dropout(outputs, seeds=seeds, training=training)
         return self.classifier(outputs)
+
+    def attention(self, features, queries):
+        """Its context block's, see `NonLocalBlock.attention`.
+
+        Raises:
+            ValueError: when it has no context block, or one without attention.
+        """
+        if self.context is None:
+            raise ValueError("A head without a context block has no attention.")
+        return self.context.attention(self.conv_before(features), queries)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.num_classes)
@@ -152,8 +171,7 @@ class GCHead(keras.layers.Layer):
             "num_classes": self.num_classes,
             "channels": self.channels,
             "dropout": self.dropout.rate,
-            "ratio": self.context.ratio,
-            "pooling": self.context.pooling,
-            "fusions": list(self.context.fusions),
+            "context": self.context_settings,
+            "separable": self.separable,
             "folded": self.folded,
         }

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers import ConvNorm, exact_policy
+from gcnet_tf.layers import ConvNorm, exact_policy, make_context
+from gcnet_tf.models.backbone import STAGES, Backbone
 
 # depth: (blocks per stage, whether blocks are bottlenecks)
 DEPTHS = {
@@ -13,11 +14,6 @@ DEPTHS = {
     34: ((3, 4, 6, 3), False),
     50: ((3, 4, 6, 3), True),
     101: ((3, 4, 23, 3), True),
-}
-# output stride: (stride, dilation) of each stage
-STAGES = {
-    8: ((1, 1), (2, 1), (1, 2), (1, 4)),
-    16: ((1, 1), (2, 1), (2, 1), (1, 2)),
 }
 EXPANSION = 4
 
@@ -36,6 +32,8 @@ class ResidualUnit(keras.layers.Layer):
         bottleneck: which of the two kinds; a bottleneck puts out `4 * channels`.
         strides: 1 or 2.
         dilation: dilation of the first 3x3 convolution.
+        context: arguments of `make_context`, for a block on the main path, before the
+            shortcut is added; None for no block.
         folded: whether this is the inference form (see `ConvNorm`).
     """
 
@@ -45,6 +43,7 @@ class ResidualUnit(keras.layers.Layer):
         bottleneck: bool,
         strides: int = 1,
         dilation: int = 1,
+        context: dict[str, Any] | None = None,
         folded: bool = False,
         **kwargs,
     ):
@@ -61,7 +60,7 @@ class ResidualUnit(keras.layers.Layer):
             "strides": strides,
             "dilation": dilation,
         }
-        last = {"relu": False, "gamma_initializer": "zeros"}
+        last = {"activation": None, "gamma_initializer": "zeros"}
         if bottleneck:
             arguments = [{"filters": channels}, wide, {"filters": self.filters, **last}]
         else:
@@ -71,6 +70,12 @@ class ResidualUnit(keras.layers.Layer):
         for number, each in enumerate(arguments, start=1):
             setattr(self, f"conv{number}", self._conv(f"conv{number}", **each))
         self.shortcut: ConvNorm | None = None
+        self.context_settings = context
+        self.context = None
+        if context is not None:
+            self.context = make_context(
+                **context, folded=folded, dtype=self.dtype_policy
+            )
 
     @property
     def convs(self) -> list[ConvNorm]:
@@ -85,18 +90,22 @@ class ResidualUnit(keras.layers.Layer):
     def build(self, input_shape):
         if self.strides > 1 or input_shape[-1] != self.filters:
             self.shortcut = self._conv(
-                "shortcut", filters=self.filters, strides=self.strides, relu=False
+                "shortcut", filters=self.filters, strides=self.strides, activation=None
             )
             self.shortcut.build(input_shape)
         for conv in self.convs:
             conv.build(input_shape)
             input_shape = conv.compute_output_shape(input_shape)
+        if self.context is not None:
+            self.context.build(input_shape)
         self.built = True
 
     def call(self, inputs, training=False):
         outputs = inputs
         for conv in self.convs:
             outputs = conv(outputs, training=training)
+        if self.context is not None:
+            outputs = self.context(outputs, training=training)
         if self.shortcut is not None:
             inputs = self.shortcut(inputs, training=training)
         return tf.nn.relu(inputs + outputs)
@@ -113,23 +122,16 @@ class ResidualUnit(keras.layers.Layer):
             "bottleneck": self.bottleneck,
             "strides": self.strides,
             "dilation": self.dilation,
+            "context": self.context_settings,
             "folded": self.folded,
         }
 
 
-def _halved(shape):
-    """The shape after a pooling with stride 2."""
-    height, width = (None if side is None else -(-side // 2) for side in shape[1:3])
-    return (shape[0], height, width, shape[3])
-
-
 @keras.saving.register_keras_serializable("gcnet_tf")
-class ResNet(keras.layers.Layer):
+class ResNet(Backbone):
     """Dilated ResNet-V1c: three 3x3 convolutions as the stem, then four stages.
 
-    Takes normalised images `(batch, height, width, 3)` and returns a dict of features
-    `{"stage1": …, "stage4": …}` at strides 4, 8, 8, 8 (output stride 8) or 4, 8, 16, 16
-    (output stride 16), sizes rounded up.
+    Images and features are those of `Backbone`.
 
     The first block of a dilated stage takes half the stage's dilation ("contracted"
     dilation), which makes the features at output stride 8, subsampled, equal to those
@@ -138,15 +140,18 @@ class ResNet(keras.layers.Layer):
     Args:
         depth: 18, 34, 50 or 101.
         base_channels: channels of the stem and of stage 1's blocks.
-        output_stride: 8 or 16.
-        frozen_stages: 0 freezes the stem, 1 to 4 the stem and so many stages: their
-            weights are not trainable and their normalisation uses the running
-            statistics; -1 freezes nothing.
-        folded: whether this is the inference form (see `ConvNorm`).
+        output_stride, frozen_stages, folded: see `Backbone`.
+        context: arguments of `make_context`, for a block in every unit of the
+            "stages" that it also names; bottleneck depths. None for no block.
 
     Raises:
-        ValueError: for an unknown depth or output stride.
+        ValueError: for an unknown depth or output stride, or context blocks in units
+            without a bottleneck.
     """
+
+    # ImageNet's, as in the reference.
+    mean = (123.675, 116.28, 103.53)
+    standard_deviation = (58.395, 57.12, 57.375)
 
     def __init__(
         self,
@@ -154,23 +159,17 @@ class ResNet(keras.layers.Layer):
         base_channels: int = 64,
         output_stride: int = 8,
         frozen_stages: int = -1,
+        context: dict[str, Any] | None = None,
         folded: bool = False,
         **kwargs,
     ):
-        # No autocast: see the first convolution.
-        super().__init__(**{"autocast": False, **kwargs})
         if depth not in DEPTHS:
             raise ValueError(f"depth must be one of {list(DEPTHS)}. Received: {depth}")
-        if output_stride not in STAGES:
-            raise ValueError(
-                f"output_stride must be one of {list(STAGES)}. "
-                f"Received: {output_stride}"
-            )
+        num_blocks, bottleneck = DEPTHS[depth]
+        super().__init__(3, num_blocks, output_stride, frozen_stages, folded, **kwargs)
         self.depth = depth
         self.base_channels = base_channels
-        self.output_stride = output_stride
-        self.frozen_stages = frozen_stages
-        self.folded = folded
+        self.context_settings = context
         half = base_channels // 2
         shared = {"folded": folded, "dtype": self.dtype_policy}
         stem = [(half, 2), (half, 1), (base_channels, 1)]
@@ -183,7 +182,14 @@ class ResNet(keras.layers.Layer):
             policy = first if number == 1 else self.dtype_policy
             conv = ConvNorm(filters, 3, strides, folded=folded, dtype=policy, name=name)
             setattr(self, name, conv)
-        num_blocks, bottleneck = DEPTHS[depth]
+        context = dict(context or {"block": "none"})
+        context_stages = context.pop("stages", (2, 3, 4))
+        if context["block"] == "none":
+            context_stages = ()
+        if context_stages and not bottleneck:
+            raise ValueError(
+                f"Context blocks need units with a bottleneck. Received: depth={depth}"
+            )
         for stage, (stride, dilation) in enumerate(STAGES[output_stride]):
             for block in range(num_blocks[stage]):
                 unit = ResidualUnit(
@@ -191,83 +197,26 @@ class ResNet(keras.layers.Layer):
                     bottleneck,
                     strides=stride if block == 0 else 1,
                     dilation=max(dilation // 2, 1) if block == 0 else dilation,
+                    context=context if stage + 1 in context_stages else None,
                     name=f"stage{stage + 1}_block{block + 1}",
                     **shared,
                 )
                 setattr(self, unit.name, unit)
 
-    @property
-    def stem(self) -> list[ConvNorm]:
-        """The three convolutions before the pooling."""
-        return [getattr(self, f"stem{number}") for number in (1, 2, 3)]
-
-    @property
-    def stages(self) -> list[list[ResidualUnit]]:
-        """The residual units of each of the four stages."""
-        return [
-            [getattr(self, f"stage{stage}_block{block + 1}") for block in range(number)]
-            for stage, number in enumerate(DEPTHS[self.depth][0], start=1)
-        ]
-
-    def build(self, input_shape):
-        shape = input_shape
-        for conv in self.stem:
-            conv.build(shape)
-            shape = conv.compute_output_shape(shape)
-        shape = _halved(shape)
-        for unit in (unit for stage in self.stages for unit in stage):
-            unit.build(shape)
-            shape = unit.compute_output_shape(shape)
-        # Only now: Keras would make the weights of a layer not yet built trainable.
-        for layer in self._frozen_layers():
-            layer.trainable = False
-        self.built = True
-
-    def _is_frozen(self, stage):
-        """Whether a stage, 0 for the stem, is left as it is."""
-        return stage <= self.frozen_stages
-
-    def _frozen_layers(self):
-        if self._is_frozen(0):
-            yield from self.stem
-        for number, stage in enumerate(self.stages, start=1):
-            if self._is_frozen(number):
-                yield from stage
-
-    def call(self, images, training=False):
-        features = images
-        for conv in self.stem:
-            features = conv(features, training=training and not self._is_frozen(0))
+    def _after_stem(self, features):
         # Explicit zeros + VALID: max_pool2d with explicit padding needs Flex ops in
         # TFLite, and zero is exact because nothing is negative after ReLU.
         features = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]])
-        features = tf.nn.max_pool2d(features, ksize=3, strides=2, padding="VALID")
-        outputs = {}
-        for number, stage in enumerate(self.stages, start=1):
-            for unit in stage:
-                trained = training and not self._is_frozen(number)
-                features = unit(features, training=trained)
-            outputs[f"stage{number}"] = features
-        return outputs
+        return tf.nn.max_pool2d(features, ksize=3, strides=2, padding="VALID")
 
-    def compute_output_shape(self, input_shape):
-        shape = input_shape
-        for conv in self.stem:
-            shape = conv.compute_output_shape(shape)
-        shape = _halved(shape)
-        shapes = {}
-        for number, stage in enumerate(self.stages, start=1):
-            for unit in stage:
-                shape = unit.compute_output_shape(shape)
-            shapes[f"stage{number}"] = shape
-        return shapes
+    def _shape_after_stem(self, shape):
+        height, width = (None if side is None else -(-side // 2) for side in shape[1:3])
+        return (shape[0], height, width, shape[3])
 
     def get_config(self):
         return {
             **super().get_config(),
             "depth": self.depth,
             "base_channels": self.base_channels,
-            "output_stride": self.output_stride,
-            "frozen_stages": self.frozen_stages,
-            "folded": self.folded,
+            "context": self.context_settings,
         }

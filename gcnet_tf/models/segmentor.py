@@ -6,12 +6,18 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.layers import resize_bilinear
+from gcnet_tf.models.backbone import Backbone
 from gcnet_tf.models.heads import FCNHead, GCHead
+from gcnet_tf.models.mobilenet import MobileNet
 from gcnet_tf.models.resnet import ResNet
 
-# ImageNet statistics of RGB in 0–255, as in the reference.
-MEAN = (123.675, 116.28, 103.53)
-STANDARD_DEVIATION = (58.395, 57.12, 57.375)
+RESNET = "resnet_v1c"
+
+
+def _make_backbone(architecture: str = RESNET, **arguments) -> Backbone:
+    if architecture == RESNET:
+        return ResNet(**arguments)
+    return MobileNet(architecture, **arguments)
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
@@ -26,7 +32,8 @@ class Segmentor(keras.Model):
 
     Args:
         num_classes: number of classes.
-        backbone: arguments of `ResNet`.
+        backbone: "architecture", "resnet_v1c" by default or one of `MobileNet`'s, and
+            the arguments of that class.
         head: arguments of `GCHead` except `num_classes`.
         auxiliary: arguments of `FCNHead` except `num_classes`; None for a model that
             only infers.
@@ -55,7 +62,7 @@ class Segmentor(keras.Model):
             "auxiliary": auxiliary,
         }
         shared: dict[str, Any] = {"folded": folded, "dtype": self.dtype_policy}
-        self.backbone = ResNet(**(backbone or {}), **shared, name="backbone")
+        self.backbone = _make_backbone(**(backbone or {}), **shared, name="backbone")
         self.decode_head = GCHead(
             num_classes, **(head or {}), **shared, name="decode_head"
         )
@@ -104,13 +111,33 @@ class Segmentor(keras.Model):
             outputs["aux_logits"] = resize_bilinear(logits, size, self.align_corners)
         return outputs
 
+    def attention(self, images, points):
+        """Where the decode head's context block looks.
+
+        Args:
+            images: as in `call`.
+            points: numbers in [0, 1) `(n, 2)`: down and to the right, as shares of
+                height and width, which positions ask.
+
+        Returns:
+            `(batch, n, height, width)` at the features' size; n is 1 where all
+            positions get the same context.
+
+        Raises:
+            ValueError: see `GCHead.attention`.
+        """
+        features = self.backbone(self._normalise(images, None))["stage4"]
+        size = tf.cast(tf.shape(features)[1:3], tf.float32)
+        queries = tf.cast(tf.convert_to_tensor(points, tf.float32) * size, tf.int32)
+        return self.decode_head.attention(features, queries)
+
     def _normalise(self, images, valid_size):
         dtype = tf.float64 if self.compute_dtype == "float64" else tf.float32
-        images = tf.cast(images, dtype) - tf.constant(MEAN, dtype)
+        images = tf.cast(images, dtype) - tf.constant(self.backbone.mean, dtype)
         # The division is folded into the first convolution. The mean cannot be: the
         # border's zeros are the mean colour.
         if not self.folded:
-            images /= tf.constant(STANDARD_DEVIATION, dtype)
+            images /= tf.constant(self.backbone.standard_deviation, dtype)
         if valid_size is not None:
             height, width = tf.shape(images)[1], tf.shape(images)[2]
             rows = tf.sequence_mask(valid_size[:, 0], height, dtype)

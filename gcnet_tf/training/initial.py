@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 from gcnet_tf.config import Config
+from gcnet_tf.convert.keras_mobilenet import keras_weights
 from gcnet_tf.convert.mmseg_checkpoint import match_backbone, match_segmentor
 from gcnet_tf.convert.mmseg_names import is_classifier
 from gcnet_tf.convert.official import (
@@ -16,7 +17,7 @@ from gcnet_tf.convert.official import (
 )
 from gcnet_tf.convert.torch_file import read_torch_file
 from gcnet_tf.errors import UserError
-from gcnet_tf.models import Segmentor
+from gcnet_tf.models import MobileNet, Segmentor
 from gcnet_tf.weights import (
     SUFFIX,
     assign_weights,
@@ -45,6 +46,12 @@ def initialise(model: Segmentor, config: Config) -> str:
 
 
 def _load_backbone(model: Segmentor, source: str) -> str:
+    if isinstance(model.backbone, MobileNet):
+        assign_weights(model, keras_weights(model.backbone, source))
+        return (
+            f"Starting with Keras' {model.backbone.architecture}, {source}; the heads "
+            "have random weights."
+        )
     if source == "imagenet":
         source = imagenet_backbone(model.backbone.depth)
     try:

@@ -115,7 +115,7 @@ def test_committed_table_is_up_to_date():
     assert committed == published_table(
         rows
     ), "put the output of `python scripts/show_config.py --table` into the README"
-    assert len(committed.splitlines()) == 2 + 16
+    assert len(committed.splitlines()) == 2 + 17
 
 
 def test_table_shows_a_row_of_numbers():

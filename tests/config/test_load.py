@@ -5,6 +5,7 @@ import pytest
 
 from gcnet_tf.config import Config, config_from_dict, config_to_dict, load_config
 from gcnet_tf.config.load import shipped_configs
+from gcnet_tf.config.schema import MOBILE
 from gcnet_tf.errors import UserError
 
 CLASSES = ["road", "sky"]
@@ -142,6 +143,15 @@ def test_unknown_keys_are_refused_with_the_nearest_one(raw, wrong, nearest):
 # Settings against each other
 
 
+def head(channels=512, **context):
+    return minimal(model={"head": {"channels": channels, "context": context}})
+
+
+def backbone(depth=50, block="gc", **context):
+    context = {"block": block, **context}
+    return minimal(model={"backbone": {"depth": depth, "context": context}})
+
+
 @pytest.mark.parametrize(
     "raw, phrases",
     [
@@ -162,7 +172,50 @@ def test_unknown_keys_are_refused_with_the_nearest_one(raw, wrong, nearest):
         ),
         (
             minimal(model={"head": {"channels": 3}}),
-            ["model.head.context.ratio", "0.25"],
+            ["model.head.context.ratio", "0.25", "at least 0.3333"],
+        ),
+        (head(block="se", channels=15), ["model.head.context.ratio", "0.0625"]),
+        (
+            head(block="nl", pooling="att"),
+            ["model.head.context.pooling", "att", "block nl", "it has ratio, mode,"],
+        ),
+        (head(mode="gaussian"), ["model.head.context.mode", "ratio, pooling, fusions"]),
+        (head(block="snl", ratio=0.5), ["model.head.context.ratio", "it has none"]),
+        (
+            head(transform="linear", ratio=0.5),
+            ["model.head.context.ratio", "linear has no bottleneck"],
+        ),
+        (
+            head(block="nl", mode="gaussian", use_scale=False),
+            ["model.head.context.use_scale", "embedded_gaussian", "is gaussian"],
+        ),
+        (
+            minimal(model={"backbone": {"architecture": MOBILE[0], "depth": 18}}),
+            ["model.backbone.depth", "18", "mobilenet_v2 has no such setting"],
+        ),
+        (
+            minimal(model={"backbone": {"width": 0.5}}),
+            ["model.backbone.width", "0.5", "resnet_v1c has no such setting"],
+        ),
+        (
+            minimal(
+                model={
+                    "backbone": {
+                        "architecture": MOBILE[0],
+                        "context": {"block": "gc"},
+                    }
+                }
+            ),
+            ["model.backbone.context.block", "mobilenet_v2", "allowed: none"],
+        ),
+        (backbone(depth=18), ["model.backbone.context.block", "18", "depth 50 or 101"]),
+        (backbone(stages=[]), ["model.backbone.context.stages", "[]"]),
+        (backbone(stages=[2, 2]), ["model.backbone.context.stages", "each once"]),
+        (backbone(ratio=0.001), ["model.backbone.context.ratio", "512 channels"]),
+        (backbone(mode="gaussian"), ["model.backbone.context.mode", "block gc"]),
+        (
+            backbone(block="none", ratio=0.5),
+            ["model.backbone.context.ratio", "block none"],
         ),
         (
             minimal(model={"head": {"context": {"fusions": []}}}),

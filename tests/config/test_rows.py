@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gcnet_tf.config import load_config
+from gcnet_tf.config import config_to_dict, load_config
 from gcnet_tf.data.catalog import dataset_facts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -74,9 +74,9 @@ def test_rows_share_the_recipe(name):
     assert (model.head.channels, model.auxiliary.channels) == (512, 256)
     assert (model.head.dropout, model.auxiliary.dropout) == (0.1, 0.1)
     assert (model.backbone.base_channels, model.backbone.output_stride) == (64, 8)
-    context = model.head.context
-    assert (context.pooling, context.ratio) == ("att", 0.25)
-    assert context.fusions == ("channel_add",)
+    # The block's own settings are those published: see the test of the layers.
+    assert (model.head.context.block, model.head.context.given()) == ("gc", {})
+    assert model.backbone.context.block == "none"
     assert (train.learning_rate, train.min_learning_rate) == (0.01, 1e-4)
     assert (train.poly_power, train.momentum) == (0.9, 0.9)
     assert (train.weight_decay, train.auxiliary_weight) == (5e-4, 0.4)
@@ -120,6 +120,65 @@ def test_where_the_data_lies(name, dataset, root, records):
     assert (data.dataset, data.root, data.records) == (dataset, root, records)
 
 
+# The blocks beside gc: the row without them, and what differs.
+FAMILY = {
+    **{
+        f"{row}_{block}": (row, {"model.head.context.block": block})
+        for row, blocks in (
+            ("camvid_r18", ("nl", "snl", "se", "none")),
+            ("voc_r50_20k", ("nl", "snl", "se")),
+        )
+        for block in blocks
+    },
+    **{
+        f"voc_r50_20k_gc_c3c5_r{share}": (
+            "voc_r50_20k",
+            {
+                "model.backbone.context.block": "gc",
+                "model.backbone.context.ratio": 1 / share,
+            },
+        )
+        for share in (16, 4)
+    },
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_family_differs_in_its_block_alone(name):
+    row, expected = FAMILY[name]
+    base, config = (dict(settings_of(load_config(each))) for each in (row, name))
+    differences = {
+        path: value
+        for path, value in config.items()
+        if value != base[path] and not path.startswith("published.")
+    }
+    assert differences == expected
+    assert config["model.backbone.context.stages"] == [2, 3, 4]
+
+
+def settings_of(config):
+    """Dotted paths and values."""
+
+    def walk(section, prefix):
+        for name, value in section.items():
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name, value
+
+    return walk(config_to_dict(config), "")
+
+
+def test_the_published_non_local_row():
+    published = load_config("voc_r50_20k_nl").published
+    assert (published.miou, published.miou_ms_flip) == (76.20, 77.12)
+    assert (published.memory_gb, published.fps) == (6.4, 21.21)
+    assert published.checkpoint_url.endswith(
+        "/nonlocal_net/nonlocal_r50-d8_512x512_20k_voc12aug/"
+        "nonlocal_r50-d8_512x512_20k_voc12aug_20200617_222613-07f2a57c.pth"
+    )
+
+
 def test_camvid_row():
     config = load_config("camvid_r18")
     assert config.model.backbone.depth == 18
@@ -136,6 +195,25 @@ def test_camvid_row():
     assert (config.train.iterations, config.train.batch_size) == (800, 8)
     assert (config.train.learning_rate, config.train.min_learning_rate) == (0.01, 1e-4)
     assert (config.train.auxiliary_weight, config.train.seed) == (0.4, 0)
+
+
+@pytest.mark.parametrize(
+    "name, architecture",
+    [
+        ("voc_mobilenetv2_20k", "mobilenet_v2"),
+        ("voc_mobilenetv3_20k", "mobilenet_v3_large"),
+        ("camvid_mobilenetv3", "mobilenet_v3_large"),
+    ],
+)
+def test_rows_for_phones(name, architecture):
+    config = load_config(name)
+    backbone, head = config.model.backbone, config.model.head
+    assert (backbone.architecture, backbone.output_stride) == (architecture, 16)
+    assert (head.channels, head.separable) == (128, True)
+    other = load_config("camvid_r18" if "camvid" in name else "voc_r50_20k")
+    assert (config.data, config.augment) == (other.data, other.augment)
+    assert config.train.iterations == other.train.iterations
+    assert config.train.batch_size == other.train.batch_size
 
 
 def test_shapes_row():

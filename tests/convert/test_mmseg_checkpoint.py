@@ -13,10 +13,10 @@ from gcnet_tf.models import Segmentor
 from gcnet_tf.weights import weight_shapes
 
 
-def shapes_of(depth=18, num_classes=3, **head):
+def shapes_of(depth=18, num_classes=3, blocks=None, **head):
     model = Segmentor(
         num_classes,
-        backbone={"depth": depth, "base_channels": 4},
+        backbone={"depth": depth, "base_channels": 4, "context": blocks},
         head={"channels": 8, **head},
         auxiliary={"channels": 8},
     )
@@ -94,12 +94,79 @@ def test_another_head(state, shapes):
     with pytest.raises(UserError, match="no gc_block, only psp_modules"):
         match_segmentor(other, shapes, "FILE")
     plain = {key: value for key, value in state.items() if "gc_block" not in key}
-    with pytest.raises(UserError, match="no gc_block. Choose a checkpoint of a gcnet_"):
+    with pytest.raises(UserError, match="no gc_block. Choose .* gcnet_.*block=none"):
         match_segmentor(plain, shapes, "FILE")
+    for block, text in (
+        ("nl", "NLNet's: its decode_head has no nl_block, only gc_block"),
+        ("none", "FCN's: its decode_head has gc_block. Choose a checkpoint of a fcn_"),
+    ):
+        others = shapes_of(context={"block": block})
+        with pytest.raises(UserError, match=f"{text}.* model.head.context.block=gc"):
+            match_segmentor(state, others, "FILE")
+    for block in ("snl", "se"):
+        others = shapes_of(
+            context={"block": block, **({"ratio": 0.5} if block != "snl" else {})}
+        )
+        with pytest.raises(UserError, match="mmsegmentation has no model like this"):
+            match_segmentor(state, others, "FILE")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"context": {"block": "nl"}},
+        {"context": {"block": "nl", "mode": "concatenation", "sub_sample": True}},
+        {"context": {"block": "none"}},
+        {"depth": 50, "blocks": {"block": "gc", "stages": (2, 4)}},
+        {"depth": 50, "blocks": {"block": "nl", "stages": (3,)}},
+    ],
+)
+def test_other_blocks_and_places(model):
+    shapes = shapes_of(**model)
+    state = drawn_state(shapes)
+    matched = match_segmentor(state, shapes, "FILE")
+    assert matched.weights.keys() == shapes.keys()
+    for path, value in matched.weights.items():
+        np.testing.assert_array_equal(value, to_ours(path, state[reference_key(path)]))
+
+
+def test_blocks_in_a_backbone_by_other_names():
+    shapes = shapes_of(50, blocks={"block": "nl", "stages": (3,), "sub_sample": True})
+    usual = drawn_state(shapes)
+    state = {
+        key.replace("nonlocal_block.g.", "nonlocal_block.g.0.")
+        .replace("nonlocal_block.phi.", "nonlocal_block.phi.0.")
+        .replace("nonlocal_block", "nonlocal_block_a"): value
+        for key, value in usual.items()
+    }
+    assert state.keys() != usual.keys()
+    found = match_segmentor(state, shapes, "FILE").weights
+    expected = match_segmentor(usual, shapes, "FILE").weights
+    assert found.keys() == expected.keys()
+    # Two at one place would be one by our names: neither is taken for it.
+    key = next(key for key in state if "nonlocal_block_a.theta.conv.weight" in key)
+    state[key.replace("block_a", "block_b")] = state[key]
+    with pytest.raises(UserError, match="1 missing: .*nonlocal_block.theta.*2 unexp"):
+        match_segmentor(state, shapes, "FILE")
+
+
+def test_blocks_of_a_backbone_start_anew_where_the_file_has_none():
+    plain = shapes_of(50)
+    state = backbone_state(drawn_state(plain))
+    for block in ("gc", "se"):
+        shapes = shapes_of(50, blocks={"block": block, "stages": (2, 3), "ratio": 0.25})
+        matched = match_backbone(state, shapes, "FILE")
+        assert matched.weights.keys() == {p for p in plain if p.startswith("backbone/")}
+    shapes = shapes_of(50, blocks={"block": "gc", "stages": (2, 3)})
+    state = backbone_state(drawn_state(shapes))
+    matched = match_backbone(state, shapes, "FILE")
+    assert matched.weights.keys() == {p for p in shapes if p.startswith("backbone/")}
+    with pytest.raises(UserError, match="unexpected: backbone.layer2.0.context_block"):
+        match_backbone(state, plain, "FILE")
 
 
 def test_another_kind_of_context_block(shapes):
-    state = drawn_state(shapes_of(fusions=("channel_mul",)))
+    state = drawn_state(shapes_of(context={"fusions": ("channel_mul",)}))
     with pytest.raises(UserError, match="6 missing.*channel_add_conv.*6 unexpected"):
         match_segmentor(state, shapes, "FILE")
 

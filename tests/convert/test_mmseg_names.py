@@ -57,6 +57,23 @@ KNOWN = {
     "decode_head/context/channel_add/expand/bias": (
         "decode_head.gc_block.channel_add_conv.3.bias"
     ),
+    "decode_head/context/theta/kernel": "decode_head.nl_block.theta.conv.weight",
+    "decode_head/context/conv_out/conv/kernel": (
+        "decode_head.nl_block.conv_out.conv.weight"
+    ),
+    "decode_head/context/conv_out/norm/gamma": "decode_head.nl_block.conv_out.bn.weight",
+    "decode_head/context/concat/kernel": (
+        "decode_head.nl_block.concat_project.conv.weight"
+    ),
+    "backbone/stage2_block1/context/mask/kernel": (
+        "backbone.layer2.0.context_block.conv_mask.weight"
+    ),
+    "backbone/stage3_block23/context/channel_add/expand/bias": (
+        "backbone.layer3.22.context_block.channel_add_conv.3.bias"
+    ),
+    "backbone/stage4_block2/context/conv_out/norm/moving_mean": (
+        "backbone.layer4.1.nonlocal_block.conv_out.bn.running_mean"
+    ),
     "decode_head/classifier/kernel": "decode_head.conv_seg.weight",
     "auxiliary_head/conv/conv/kernel": "auxiliary_head.convs.0.conv.weight",
     "auxiliary_head/classifier/bias": "auxiliary_head.conv_seg.bias",
@@ -69,11 +86,53 @@ def test_known_names(path, key):
 
 
 @pytest.mark.parametrize(
-    "path", ["backbone/stem4/conv/kernel", "head/kernel", "backbone/stem1/conv/depth"]
+    "path",
+    [
+        "backbone/stem4/conv/kernel",
+        "head/kernel",
+        "backbone/stem1/conv/depth",
+        "decode_head/context/channel_add/kernel",
+    ],
 )
 def test_other_paths_are_errors(path):
     with pytest.raises(KeyError):
         mmseg_names.reference_key(path)
+
+
+@pytest.mark.parametrize(
+    "key, usual",
+    [
+        (
+            "backbone.layer2.0.context_block_2.conv_mask.weight",
+            "backbone.layer2.0.context_block.conv_mask.weight",
+        ),
+        (
+            "backbone.layer3.5.nonlocal_block1.g.0.conv.bias",
+            "backbone.layer3.5.nonlocal_block.g.conv.bias",
+        ),
+        (
+            "decode_head.nl_block.phi.0.conv.weight",
+            "decode_head.nl_block.phi.conv.weight",
+        ),
+        ("decode_head.nl_block.theta.conv.weight",) * 2,
+        ("decode_head.gc_block.channel_add_conv.0.weight",) * 2,
+        ("backbone.layer1.0.downsample.0.weight",) * 2,
+    ],
+)
+def test_other_names_of_the_same(key, usual):
+    assert mmseg_names.usual_key(key) == usual
+
+
+def test_blocks_that_the_reference_does_not_have():
+    def paths(*names):
+        return [f"decode_head/context/{name}" for name in names]
+
+    gc = paths("channel_add/reduce/kernel", "channel_add/norm/gamma", "mask/bias")
+    assert mmseg_names.paths_without_reference(gc) == []
+    without_norm = paths("channel_mul/reduce/kernel", "channel_mul/expand/kernel")
+    assert mmseg_names.paths_without_reference(without_norm) == without_norm[:1]
+    linear = paths("channel_add/kernel", "mask/kernel")
+    assert mmseg_names.paths_without_reference(linear) == linear[:1]
 
 
 def test_axes():
@@ -88,6 +147,8 @@ def test_axes():
     assert mmseg_names.to_ours(path, scale).shape == (4,)
     back = mmseg_names.to_reference(path, np.arange(4))
     np.testing.assert_array_equal(back, scale)
+    path = "decode_head/context/conv_out/norm/gamma"
+    assert mmseg_names.to_reference(path, np.arange(4)).shape == (4,)
 
 
 def test_what_is_dropped():

@@ -45,7 +45,8 @@ def test_context_block(context, variant):
         outputs = block(leaf)
         total = tf.reduce_sum(outputs * weighting)
     gradients = tape.gradient(total, [leaf, *block.trainable_weights])
-    np.testing.assert_allclose(outputs, context[f"{variant}/output"], atol=1e-10)
+    expected = context[f"{variant}/output"]
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-12)
     assert_close_gradient(gradients[0], context[f"{variant}/input_gradient"])
     for weight, gradient in zip(block.trainable_weights, gradients[1:]):
         path = f"{CONTEXT}/{weight.path.split('/', 1)[1]}"
@@ -108,7 +109,7 @@ def test_head(name):
 
 
 def assert_close_gradient(found, expected):
-    """To 1e-9 of the largest element."""
+    """To 1e-12 of the largest element."""
     np.testing.assert_allclose(
-        found, expected, rtol=0, atol=1e-9 * np.abs(expected).max()
+        found, expected, rtol=0, atol=1e-12 * np.abs(expected).max()
     )

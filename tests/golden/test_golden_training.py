@@ -89,7 +89,7 @@ def train(golden, steps, decay, rates=None, frozen_stages=-1):
     model = Segmentor(
         3,
         backbone={"depth": 18, "base_channels": 4, "frozen_stages": frozen_stages},
-        head={"channels": 8, "dropout": 0, "ratio": 0.5},
+        head={"channels": 8, "dropout": 0, "context": {"ratio": 0.5}},
         auxiliary={"channels": 8, "dropout": 0},
         dtype="float64",
     )

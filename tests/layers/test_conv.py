@@ -93,7 +93,7 @@ def test_refuses_what_it_cannot_do(arguments, text):
 
 def test_conv_norm_normalises_the_batch_and_clips():
     x = RNG.normal(3, 2, size=(4, 8, 8, 3)).astype(np.float32)
-    layer = ConvNorm(5, 3, relu=False)
+    layer = ConvNorm(5, 3, activation=None)
     out = layer(x, training=True).numpy()
     np.testing.assert_allclose(out.mean(axis=(0, 1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(out.std(axis=(0, 1, 2)), 1, atol=1e-3)

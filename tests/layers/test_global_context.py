@@ -1,17 +1,24 @@
+"""The global context block, and squeeze-and-excitation and SNL, which are of its kind.
+
+The paper has no code for the last two: they are compared with formulas written here.
+"""
+
+import itertools
+
 import keras
 import numpy as np
 import oracles
 import pytest
 
-from gcnet_tf.layers import GlobalContextBlock
+from gcnet_tf.layers import (
+    GlobalContextBlock,
+    SimplifiedNonLocalBlock,
+    SqueezeExcitation,
+)
+from gcnet_tf.layers.global_context import POOLINGS, TRANSFORMS, multiple_of_8
 
 RNG = np.random.default_rng(0)
-VARIANTS = [
-    ("att", ("channel_add",)),
-    ("att", ("channel_mul",)),
-    ("avg", ("channel_add",)),
-    ("att", ("channel_mul", "channel_add")),
-]
+FUSIONS = [("channel_add",), ("channel_mul",), ("channel_mul", "channel_add")]
 
 
 def randomise(block):
@@ -19,11 +26,15 @@ def randomise(block):
         weight.assign(RNG.normal(0, 0.5, weight.shape))
 
 
-def transform(layer, context):
-    """1x1, LayerNorm (epsilon 1e-5), ReLU, 1x1 on (batch, channels)."""
+def transform(layer, context, kind="bottleneck_norm"):
+    """Transforms a context (batch, channels); LayerNorm has epsilon 1e-5."""
+    if kind == "linear":
+        return context @ layer.kernel.numpy()[0, 0] + layer.bias.numpy()
     x = context @ layer.reduce.kernel.numpy()[0, 0] + layer.reduce.bias.numpy()
-    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
-    x = np.maximum(x * layer.norm.gamma.numpy() + layer.norm.beta.numpy(), 0)
+    if kind == "bottleneck_norm":
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        x = x * layer.norm.gamma.numpy() + layer.norm.beta.numpy()
+    x = np.maximum(x, 0)
     return x @ layer.expand.kernel.numpy()[0, 0] + layer.expand.bias.numpy()
 
 
@@ -37,20 +48,76 @@ def expected(block, x):
         context = positions.mean(axis=1)
     out = x.astype(np.float64)
     if "channel_mul" in block.fusions:
-        gate = transform(block.channel_mul, context)
+        gate = transform(block.channel_mul, context, block.transform)
         out = out / (1 + np.exp(-gate))[:, None, None]
     if "channel_add" in block.fusions:
-        out = out + transform(block.channel_add, context)[:, None, None]
+        added = transform(block.channel_add, context, block.transform)
+        out = out + added[:, None, None]
     return out
 
 
-@pytest.mark.parametrize("pooling, fusions", VARIANTS)
-def test_equals_the_definition(pooling, fusions):
-    x = RNG.normal(size=(2, 5, 7, 16)).astype(np.float32)
-    block = GlobalContextBlock(0.25, pooling, fusions)
+@pytest.mark.parametrize(
+    "pooling, kind, fusions", itertools.product(POOLINGS, TRANSFORMS, FUSIONS)
+)
+@pytest.mark.parametrize("folded", [False, True])
+def test_equals_the_definition(pooling, kind, fusions, folded):
+    x = RNG.normal(size=(2, 5, 7, 16))
+    block = GlobalContextBlock(
+        0.25, pooling, fusions, kind, folded=folded, dtype="float64"
+    )
     block.build(x.shape)
     randomise(block)
-    np.testing.assert_allclose(block(x), expected(block, x), atol=2e-6, rtol=2e-6)
+    np.testing.assert_allclose(block(x), expected(block, x), atol=1e-12)
+
+
+def test_simplified_non_local():
+    """x_i + W_v sum_j softmax_j(W_k x_j) x_j."""
+    x = RNG.normal(size=(2, 5, 7, 6))
+    block = SimplifiedNonLocalBlock(dtype="float64")
+    block.build(x.shape)
+    randomise(block)
+    names = ["mask/kernel", "mask/bias", "channel_add/kernel", "channel_add/bias"]
+    assert [w.path.split("/", 1)[1] for w in block.weights] == names
+    scores = x @ block.mask.kernel.numpy()[0, 0, :, 0]
+    shares = oracles.softmax(scores.reshape(2, 35)).reshape(2, 5, 7)
+    context = np.einsum("bhw,bhwc->bc", shares, x)
+    added = context @ block.channel_add.kernel.numpy()[0, 0]
+    added += block.channel_add.bias.numpy()
+    np.testing.assert_allclose(block(x), x + added[:, None, None], atol=1e-12)
+    np.testing.assert_allclose(block.attention(x)[:, 0], shares, atol=1e-12)
+
+
+def test_squeeze_excitation():
+    """x sigmoid(W_2 relu(W_1 mean(x))); mmsegmentation's form has golden numbers."""
+    x = RNG.normal(size=(2, 5, 7, 32))
+    block = SqueezeExcitation(dtype="float64")
+    block.build(x.shape)
+    randomise(block)
+    reduce, expand = block.channel_mul.reduce, block.channel_mul.expand
+    assert reduce.kernel.shape == (1, 1, 32, 2)
+    hidden = x.mean(axis=(1, 2)) @ reduce.kernel.numpy()[0, 0] + reduce.bias.numpy()
+    gate = np.maximum(hidden, 0) @ expand.kernel.numpy()[0, 0] + expand.bias.numpy()
+    gate = 1 / (1 + np.exp(-gate))
+    np.testing.assert_allclose(block(x), x * gate[:, None, None], atol=1e-12)
+    with pytest.raises(ValueError, match="no attention"):
+        block.attention(x)
+
+
+def test_widths_of_the_hard_form():
+    """To the nearest multiple of 8, but never 10 % less."""
+    widths = [multiple_of_8(each) for each in (1, 11, 12, 18, 37, 72, 107)]
+    assert widths == [8, 16, 16, 24, 40, 72, 104]
+
+
+def test_attention_is_one_map_for_all_queries():
+    x = RNG.normal(size=(2, 5, 7, 16))
+    block = GlobalContextBlock(dtype="float64")
+    block.build(x.shape)
+    randomise(block)
+    attention = block.attention(x, [(0, 0), (4, 6)])
+    assert attention.shape == (2, 1, 5, 7)
+    context = np.einsum("bnhw,bhwc->bnc", attention, x)
+    np.testing.assert_allclose(block._pool(x)[:, 0], context, atol=1e-12)
 
 
 def test_attention_is_over_one_image_not_over_the_batch():
@@ -80,9 +147,19 @@ def test_average_pooling_has_no_mask():
     assert not any("mask" in weight.path for weight in block.weights)
 
 
-def test_works_inside_a_functional_model_and_round_trips(tmp_path):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GlobalContextBlock(0.5, "att", ("channel_mul", "channel_add")),
+        lambda: GlobalContextBlock(0.5, "avg", transform="bottleneck"),
+        SimplifiedNonLocalBlock,
+        lambda: SqueezeExcitation(0.25),
+        lambda: SqueezeExcitation(0.25, hard=True),
+    ],
+)
+def test_works_inside_a_functional_model_and_round_trips(tmp_path, make):
     inputs = keras.Input((None, None, 8))
-    block = GlobalContextBlock(0.5, "att", ("channel_mul", "channel_add"))
+    block = make()
     model = keras.Model(inputs, block(inputs))
     randomise(block)
     model.save(tmp_path / "block.keras")
@@ -97,6 +174,7 @@ def test_works_inside_a_functional_model_and_round_trips(tmp_path):
         ({"pooling": "max"}, "pooling"),
         ({"fusions": ()}, "fusions"),
         ({"fusions": ("add",)}, "fusions"),
+        ({"transform": "none"}, "transform"),
     ],
 )
 def test_refuses_unknown_variants(arguments, text):
@@ -104,6 +182,7 @@ def test_refuses_unknown_variants(arguments, text):
         GlobalContextBlock(**arguments)
 
 
-def test_refuses_a_bottleneck_of_no_channels():
+@pytest.mark.parametrize("block", [GlobalContextBlock(0.1), SqueezeExcitation()])
+def test_refuses_a_bottleneck_of_no_channels(block):
     with pytest.raises(ValueError, match="at least 1"):
-        GlobalContextBlock(0.1).build((None, None, None, 8))
+        block.build((None, None, None, 8))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gcnet_tf.models import ResNet
+from gcnet_tf.models.resnet import ResidualUnit, ResNet
 
 RNG = np.random.default_rng(0)
 
@@ -91,7 +91,7 @@ def test_new_units_are_the_identity():
     assert ends == [0.0] * 8
 
 
-@pytest.mark.parametrize("arguments", [{"depth": 20}, {"output_stride": 32}])
+@pytest.mark.parametrize("arguments", [{"depth": 20}, {"output_stride": 4}])
 def test_refuses_what_is_not_there(arguments):
     with pytest.raises(ValueError, match="Received: "):
         ResNet(**arguments)
@@ -124,3 +124,68 @@ def test_nothing_is_frozen_by_default():
 def test_frozen_stages_survive_saving():
     model = ResNet(18, base_channels=4, frozen_stages=1)
     assert ResNet.from_config(model.get_config()).frozen_stages == 1
+
+
+@pytest.mark.parametrize(
+    "depth, ratio, parameters",
+    [
+        (50, 1 / 16, 2_521_741),
+        (50, 1 / 4, 10_000_909),
+        (101, 1 / 16, 4_788_062),
+        (101, 1 / 4, 18_961_694),
+    ],
+)
+def test_parameters_of_context_blocks_at_full_width(depth, ratio, parameters):
+    """The paper's additions, exactly."""
+    context = {"block": "gc", "stages": (2, 3, 4), "ratio": ratio}
+    units = [unit for stage in ResNet(depth, context=context).stages for unit in stage]
+    assert [unit.context is None for unit in units[:4]] == [True, True, True, False]
+    blocks = [(unit.context, unit.filters) for unit in units if unit.context]
+    for block, channels in blocks:
+        block.build((None, None, None, channels))
+    assert sum(block.count_params() for block, _ in blocks) == parameters
+
+
+def test_context_blocks_come_before_the_shortcut():
+    """What a unit adds to its input goes through the block, and the input does not."""
+    unit = ResidualUnit(4, True, context={"block": "se", "ratio": 0.25})
+    unit.build((None, None, None, 16))
+    for weight in unit.weights:
+        if "gamma" in weight.path or weight.path.endswith("kernel"):
+            weight.assign(RNG.normal(0, 0.5, weight.shape))
+    x = RNG.normal(size=(2, 5, 7, 16)).astype(np.float32)
+    main = x
+    for conv in unit.convs:
+        main = conv(main)
+    expected = np.maximum(x + unit.context(main), 0)
+    np.testing.assert_allclose(unit(x), expected, atol=1e-5)
+    assert np.abs(unit(x) - np.maximum(x + main, 0)).max() > 0.1
+
+
+@pytest.mark.parametrize("block", ["gc", "nl"])
+def test_context_blocks_are_frozen_with_their_stage(block):
+    context = {"block": block, "stages": (1, 2)}
+    model = ResNet(50, base_channels=4, frozen_stages=1, context=context)
+    model.build((None, None, None, 3))
+    paths = {w.path.split("/")[1] for w in model.weights if "/context/" in w.path}
+    assert paths == {
+        f"stage{s}_block{b}" for s, n in ((1, 3), (2, 4)) for b in range(1, n + 1)
+    }
+    trained = {w.path for w in model.trainable_weights if "/context/" in w.path}
+    assert trained and all("/stage2_" in path for path in trained)
+    randomise(model)
+    before = {w.path: w.numpy() for w in model.weights if "moving" in w.path}
+    model(RNG.normal(size=(2, 33, 33, 3)).astype(np.float32), training=True)
+    for weight in model.weights:
+        if "/context/" in weight.path and "moving" in weight.path:
+            same = np.array_equal(weight.numpy(), before[weight.path])
+            assert same == ("/stage1_" in weight.path)
+
+
+def test_context_blocks_survive_saving_and_need_bottlenecks():
+    context = {"block": "gc", "stages": (4,)}
+    config = ResNet(50, base_channels=4, context=context).get_config()
+    stages = ResNet.from_config(config).stages
+    assert [stage[0].context is not None for stage in stages] == [False] * 3 + [True]
+    with pytest.raises(ValueError, match="need units with a bottleneck.*depth=18"):
+        ResNet(18, context=context)

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.models import Segmentor
-from gcnet_tf.models.segmentor import MEAN, STANDARD_DEVIATION
+from gcnet_tf.models import ResNet, Segmentor
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (2, 65, 97, 3), np.uint8)
@@ -65,7 +64,7 @@ def test_uint8_and_float_images_are_the_same():
 
 def test_normalisation():
     images = tiny()._normalise(IMAGES, None).numpy()
-    expected = (IMAGES - np.array(MEAN)) / np.array(STANDARD_DEVIATION)
+    expected = (IMAGES - np.array(ResNet.mean)) / np.array(ResNet.standard_deviation)
     np.testing.assert_allclose(images, expected, atol=1e-5)
 
 

@@ -3,11 +3,12 @@
     python tests/parity/live.py                      everything, about 15 minutes
     python tests/parity/live.py --rows voc_r50_20k   some rows of the table
 
-For each of the 16 published configurations the reference (mmsegmentation 1.2.2, in an
-environment of its own) builds the model from its own configuration file at full width,
-gives it drawn weights and statistics, and writes a checkpoint. It is imported here as a
-published one would be, and the logits are compared. Then both score real images, by
-three protocols, with a narrow R50 (leave it out with --no-miou).
+For each row with published weights (GCNet's, and one of NLNet) the reference
+(mmsegmentation 1.2.2, in an environment of its own) builds the model from its own
+configuration file at full width, gives it drawn weights and statistics, and writes a
+checkpoint. It is imported here as a published one would be, and the logits are
+compared. Then both score real images, by three protocols, with a narrow R50 (leave it
+out with --no-miou).
 
 Exits with 1 when a tolerance is exceeded.
 """
@@ -66,10 +67,10 @@ class Reference:
     def name_of(self, row: str) -> str:
         """The 1.x name of the configuration whose 0.x checkpoint the row names."""
         url = published_checkpoint(row) or ""
-        depth, crop, length, dataset = re.fullmatch(
-            r".*/gcnet_(r\d+)-d8_(\d+x\d+)_(\d+k)_(\w+?)_\d{8}_.*", url
+        model, depth, crop, length, dataset = re.fullmatch(
+            r".*/(gcnet|nonlocal)_(r\d+)-d8_(\d+x\d+)_(\d+k)_(\w+?)_\d{8}_.*", url
         ).groups()
-        pattern = rf"gcnet_{depth}-d8_\d+xb\d+-{length}_{dataset}-{crop}"
+        pattern = rf"{model}_{depth}-d8_\d+xb\d+-{length}_{dataset}-{crop}"
         (name,) = [each for each in self.names if re.fullmatch(pattern, each)]
         return name
 

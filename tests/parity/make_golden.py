@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import golden_family
 import mmcv
 import numpy as np
 import reference
 import torch
 from drawn import checksum, draw_image, draw_label, draw_normal, state_checksum
+from golden_family import INPUT_SEED, WEIGHTS_SEED
 from mmengine.optim import PolyLR, build_optim_wrapper
 from reference import (
     MODELS,
@@ -34,8 +36,6 @@ from reference import (
 Arrays = dict[str, np.ndarray]
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden"
-WEIGHTS_SEED = 11
-INPUT_SEED = 12
 # Half the rows and columns of large maps: the files stay small.
 THIN = (slice(None, None, 2), slice(None, None, 2))
 
@@ -617,6 +617,9 @@ FILES: dict[str, Callable[[], Arrays]] = {
     "metrics": metrics,
     "training": training,
     "transforms": transforms,
+    "non_local": golden_family.non_local,
+    "squeeze_excitation": golden_family.squeeze_excitation,
+    "family": golden_family.family,
 }
 
 

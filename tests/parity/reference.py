@@ -6,6 +6,7 @@ own code.
 """
 
 import platform
+import re
 import sys
 import types
 from importlib.metadata import version
@@ -32,13 +33,13 @@ def _stand_in_for_mmcv_ops() -> None:
 _stand_in_for_mmcv_ops()
 
 from drawn import draw_state  # noqa: E402
-from mmcv.cnn import ContextBlock  # noqa: E402
+from mmcv.cnn import ContextBlock, NonLocal2d  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 from mmengine.logging import MMLogger  # noqa: E402
 from mmengine.structures import PixelData  # noqa: E402
 from mmseg.evaluation import IoUMetric  # noqa: E402
 from mmseg.models.segmentors import EncoderDecoder, SegTTAModel  # noqa: E402
-from mmseg.models.utils import resize  # noqa: E402
+from mmseg.models.utils import SELayer, resize  # noqa: E402
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS  # noqa: E402
 from mmseg.structures import SegDataSample  # noqa: E402
 from mmseg.utils import register_all_modules  # noqa: E402
@@ -50,6 +51,8 @@ __all__ = [
     "TRANSFORMS",
     "ContextBlock",
     "IoUMetric",
+    "NonLocal2d",
+    "SELayer",
     "SegTTAModel",
     "resize",
 ]
@@ -78,7 +81,9 @@ def versions() -> str:
     return ", ".join([f"python {platform.python_version()}", *names])
 
 
-def backbone_config(depth: int, width: int, frozen_stages: int = -1) -> dict:
+def backbone_config(
+    depth: int, width: int, frozen_stages: int = -1, plugins: list | None = None
+) -> dict:
     """ResNetV1c with output stride 8; `width` is base and stem channels."""
     return {
         "type": "ResNetV1c",
@@ -92,6 +97,7 @@ def backbone_config(depth: int, width: int, frozen_stages: int = -1) -> dict:
         "norm_cfg": NORM,
         "norm_eval": False,
         "style": "pytorch",
+        "plugins": plugins,
     }
 
 
@@ -109,6 +115,13 @@ def gc_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
         "norm_cfg": NORM,
         "loss_decode": {"type": "CrossEntropyLoss", "loss_weight": 1.0},
     }
+
+
+def nl_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
+    config = gc_head_config(in_channels, channels, num_classes)
+    for name in ("ratio", "pooling_type", "fusion_types"):
+        del config[name]
+    return {**config, "type": "NLHead"}
 
 
 def fcn_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
@@ -137,12 +150,17 @@ def build_segmentor(
     frozen_stages: int = -1,
     ratio: float = 0.25,
     pad_size: tuple[int, int] | None = None,
+    non_local: bool = False,
+    plugins: list | None = None,
 ) -> EncoderDecoder:
     """The whole model without dropout, float32, fresh weights, training mode."""
     stage4 = width * 8 * (4 if depth >= 50 else 1)
-    head = gc_head_config(stage4, head_channels, num_classes)
     aux = fcn_head_config(stage4 // 2, aux_channels, num_classes)
-    head["ratio"] = ratio
+    if non_local:
+        head = nl_head_config(stage4, head_channels, num_classes)
+    else:
+        head = gc_head_config(stage4, head_channels, num_classes)
+        head["ratio"] = ratio
     corners = {"align_corners": align_corners}
     return MODELS.build(
         {
@@ -156,7 +174,7 @@ def build_segmentor(
                 "seg_pad_val": 255,
                 "size": pad_size,
             },
-            "backbone": backbone_config(depth, width, frozen_stages),
+            "backbone": backbone_config(depth, width, frozen_stages, plugins),
             "decode_head": {**head, **corners},
             "auxiliary_head": {**aux, **corners},
             "train_cfg": {},
@@ -183,7 +201,10 @@ def load_drawn(
     shapes = {
         prefix + key: tuple(value.shape) for key, value in module.state_dict().items()
     }
-    state = draw_state(shapes, seed)
+    # Halving positions puts convolutions a level deeper; they keep what they draw.
+    names = {key: re.sub(r"(_block\.(?:g|phi))\.0\.", r"\1.", key) for key in shapes}
+    drawn = draw_state({names[key]: shapes[key] for key in shapes}, seed)
+    state = {key: drawn[names[key]] for key in shapes}
     tensors = {key[len(prefix) :]: torch.from_numpy(state[key]) for key in state}
     module.load_state_dict(tensors, strict=True)
     if double and hasattr(module, "data_preprocessor"):

@@ -4,7 +4,7 @@
     python tests/parity/reference_live.py config NAME FOLDER
     python tests/parity/reference_live.py miou FOLDER --images DIR --labels DIR
 
-`list` prints the published GCNet configurations, a name per line. `config` builds the
+`list` prints the published configurations of GCNet and NLNet, a name per line. `config` builds the
 model of one of them; `miou` scores a narrow model on real images by the reference's
 own test pipeline. Both write FOLDER/checkpoint.pth in the layout of a published 0.x
 file and FOLDER/reference.npz, described at `published_model` and `score_images`.
@@ -29,7 +29,8 @@ from reference import DATASETS, MODELS, IoUMetric, SegTTAModel
 
 Arrays = dict[str, np.ndarray]
 
-CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs" / "gcnet"
+CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
+MODELS_COMPARED = ("gcnet", "nonlocal_net")
 WEIGHTS_SEED = 21
 IMAGE_SEED = 22
 IMAGE_SIZE = (129, 193)
@@ -37,8 +38,13 @@ IMAGE_SIZE = (129, 193)
 WINDOWS_SIZE = (1025, 2049)
 
 
+def config_files() -> dict[str, Path]:
+    folders = (CONFIGS / name for name in MODELS_COMPARED)
+    return {path.stem: path for each in folders for path in sorted(each.glob("*.py"))}
+
+
 def config_names() -> list[str]:
-    return sorted(path.stem for path in CONFIGS.glob("*.py"))
+    return list(config_files())
 
 
 # --- one published model --------------------------------------------------------------
@@ -59,7 +65,7 @@ def published_model(name: str) -> tuple[dict, Arrays]:
         when `test_mode` is "slide", `window`, `stride` and `windows`, int (n, 4): top,
         bottom, left, right of each window of a (1025, 2049) image, in order.
     """
-    config = Config.fromfile(CONFIGS / f"{name}.py")
+    config = Config.fromfile(config_files()[name])
     config.model.pretrained = None
     model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
     # Other weights for every row, so that mixed up files cannot agree.

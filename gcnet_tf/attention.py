@@ -1,0 +1,165 @@
+"""Where a trained model looks: its context block's attention, drawn over an image.
+
+As figure 1 of the paper (arXiv 1904.11492): the non-local block has a map for every
+query position, the global context block one for the whole image.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gcnet_tf.atomic import new_file
+from gcnet_tf.config import Config
+from gcnet_tf.errors import UserError
+from gcnet_tf.inference import keep_ratio_size
+from gcnet_tf.interpolation import resize_image, resize_scores
+
+if TYPE_CHECKING:  # for the annotations alone: wrong input is found without TensorFlow
+    from gcnet_tf.models import Segmentor
+
+Point = tuple[int, int]
+"""(x, y) in pixels, from the top left."""
+
+# Pictures beside each other.
+_COLUMNS = 4
+
+
+class AttentionMap(NamedTuple):
+    """How much one position, or all of them, takes from each position."""
+
+    title: str
+    point: Point | None
+    """The position that asks; None when it is the same for all."""
+    values: np.ndarray
+    """`(height, width)`, at the features' size."""
+
+
+def parse_points(texts: Sequence[str], size: tuple[int, int]) -> list[Point]:
+    """Points in an image from words such as "120,80", several to a text or one.
+
+    Args:
+        texts: what the user wrote.
+        size: (height, width) of the image.
+
+    Raises:
+        UserError: for something else, or a point that is not in the image.
+    """
+    height, width = size
+    points = []
+    for word in " ".join(texts).split():
+        match = re.fullmatch(r"(-?\d+),(-?\d+)", word)
+        if not match:
+            raise UserError(
+                f'--points: received "{word}"; allowed are points such as 120,80: '
+                "pixels to the right and down."
+            )
+        x, y = int(match[1]), int(match[2])
+        if not (0 <= x < width and 0 <= y < height):
+            raise UserError(
+                f"--points: {x},{y} is outside the image, which is {width} wide and "
+                f"{height} high; allowed are 0,0 to {width - 1},{height - 1}."
+            )
+        points.append((x, y))
+    if not points:
+        raise UserError('--points: received none; give some, such as "120,80".')
+    return points
+
+
+def spread_points(size: tuple[int, int]) -> list[Point]:
+    """The middles of an image's four quarters."""
+    height, width = size
+    return [
+        (width * x // 4, height * y // 4) for y, x in ((1, 1), (1, 3), (3, 1), (3, 3))
+    ]
+
+
+def attention_maps(
+    name: str,
+    model: "Segmentor",
+    config: Config,
+    image: np.ndarray,
+    points: Sequence[Point],
+) -> list[AttentionMap]:
+    """What a model's context block attends to in an image seen as a whole.
+
+    Args:
+        name: of the model, for titles and messages.
+        model: it.
+        config: its configuration.
+        image: RGB uint8 `(height, width, 3)`; it is resized as for evaluation.
+        points: the positions that ask.
+
+    Returns:
+        One map for each point, or a single one where all get the same.
+
+    Raises:
+        UserError: when its block has no attention.
+    """
+    height, width = image.shape[:2]
+    seen = resize_image(image, keep_ratio_size(height, width, config.evaluation.scale))
+    shares = [((y + 0.5) / height, (x + 0.5) / width) for x, y in points]
+    block = config.model.head.context.block
+    try:
+        found = model.attention(seen[np.newaxis], shares)
+    except ValueError as error:
+        raise UserError(
+            f"{name} has no attention to show; the context block of its head is "
+            f"'{block}'. Allowed are models with gc (pooling att), snl or nl."
+        ) from error
+    maps = np.asarray(found[0], np.float32)
+    if block != "nl":
+        return [AttentionMap(f"{name}: {block}, every position", None, maps[0])]
+    return [
+        AttentionMap(f"{name}: {block}, position {number}", point, values)
+        for number, (point, values) in enumerate(zip(points, maps), start=1)
+    ]
+
+
+def draw(
+    path: Path,
+    image: np.ndarray,
+    points: Sequence[Point],
+    maps: Sequence[AttentionMap],
+) -> None:
+    """Writes a PNG: the image with its points, then each map over it.
+
+    Every map has its own scale of colours, from its least to its largest value: its
+    title says which.
+    """
+    from matplotlib.figure import Figure
+
+    height, width = image.shape[:2]
+    columns = min(_COLUMNS, 1 + len(maps))
+    rows = -(-(1 + len(maps)) // columns)
+    side = 3.2 * max(1, width / height) ** 0.5
+    shape = (columns * side, rows * (side * height / width + 0.6))
+    figure = Figure(figsize=shape, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    grid[0].imshow(image)
+    grid[0].set_title("positions that ask", fontsize=9)
+    for number, point in enumerate(points, start=1):
+        _mark(grid[0], point, str(number))
+    for axes, each in zip(grid[1:], maps):
+        axes.imshow(image)
+        values = resize_scores(each.values[..., np.newaxis], (height, width), False)
+        axes.imshow(values[..., 0], cmap="jet", alpha=0.55)
+        least, most, mean = each.values.min(), each.values.max(), each.values.mean()
+        scale = f"{least:.2g} to {most:.2g}, mean {mean:.2g}"
+        axes.set_title(f"{each.title}\n{scale}", fontsize=9)
+        if each.point is not None:
+            _mark(axes, each.point, "")
+    with new_file(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+
+
+def _mark(axes, point: Point, text: str) -> None:
+    axes.plot(*point, "o", color="red", markeredgecolor="white", markersize=7)
+    axes.annotate(
+        text, point, xytext=(5, 5), textcoords="offset points", color="white",
+        bbox={"facecolor": "red", "edgecolor": "none", "pad": 1} if text else None,
+    )  # fmt: skip

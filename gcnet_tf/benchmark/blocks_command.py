@@ -1,0 +1,33 @@
+"""`scripts/benchmark.py blocks`, from its arguments to what it prints."""
+
+import argparse
+import shlex
+import sys
+
+from gcnet_tf.benchmark import blocks, blocks_report
+from gcnet_tf.benchmark.arguments import check_threads, make_folder
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measures all blocks, shows and writes the result.
+
+    Args:
+        args: see `arguments.add_blocks_arguments`.
+    """
+    check_threads(args)
+    if args.out:
+        make_folder(args.out)
+    costs = blocks.measure(
+        blocks.BLOCKS,
+        blocks.SIZES,
+        blocks.CHANNELS,
+        args.rounds,
+        args.seconds,
+        args.threads,
+    )
+    command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
+    content = blocks_report.facts(command, blocks.CHANNELS, args.threads, costs)
+    print(blocks_report.table(content, costs))
+    if args.out:
+        blocks_report.write(args.out, content, costs)
+        print(f"\nWritten: {args.out / blocks_report.NAME}.json, .md, .png")

@@ -1,0 +1,25 @@
+"""The settings of each context block, which are data; needs no TensorFlow."""
+
+from typing import Any
+
+# Block: its settings, and what they are where a configuration says null. The layers
+# have the same names and defaults (a test compares them).
+CONTEXT_SETTINGS: dict[str, dict[str, Any]] = {
+    "gc": {
+        "ratio": 0.25,
+        "pooling": "att",
+        "fusions": ("channel_add",),
+        "transform": "bottleneck_norm",
+    },
+    "snl": {},
+    "se": {"ratio": 1 / 16},
+    "se_mmseg": {"ratio": 1 / 16},
+    "nl": {
+        "ratio": 0.5,
+        "mode": "embedded_gaussian",
+        "use_scale": True,
+        "sub_sample": False,
+    },
+    "none": {},
+}
+NO_BLOCK = "none"

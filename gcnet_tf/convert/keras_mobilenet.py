@@ -1,0 +1,145 @@
+"""From the weights of `keras.applications` to the backbone of a MobileNet."""
+
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.models import MobileNet
+from gcnet_tf.weights import path_of
+
+IMAGENET = "imagenet"
+SUFFIX = ".h5"
+
+# Architecture: Keras' network, and the widths that it has ImageNet weights of.
+_NETWORKS = {
+    "mobilenet_v2": ("MobileNetV2", (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
+    "mobilenet_v3_large": ("MobileNetV3Large", (0.75, 1.0)),
+    "mobilenet_v3_small": ("MobileNetV3Small", (0.75, 1.0)),
+}
+# Our layers in a block, and Keras'; V2 writes BN for bn.
+_LAYERS = {
+    "expand/conv": "expand",
+    "expand/norm": "expand_bn",
+    "depthwise/conv": "depthwise",
+    "depthwise/norm": "depthwise_bn",
+    "squeeze/channel_mul/reduce": "squeeze_excite_conv",
+    "squeeze/channel_mul/expand": "squeeze_excite_conv_1",
+    "project/conv": "project",
+    "project/norm": "project_bn",
+}
+# The first and the last convolution, which are in no block; V2's own names for them.
+_ALONE = {"first": ("conv", "conv_bn"), "last": ("conv_1", "conv_1_bn")}
+_ALONE_V2 = {"conv": "Conv1", "conv_bn": "bn_Conv1"}
+
+
+def keras_weights(backbone: MobileNet, source: str) -> dict[str, np.ndarray]:
+    """The weights of Keras' network for each weight of our backbone.
+
+    Args:
+        backbone: of a model, built.
+        source: "imagenet", which Keras downloads once, or the path of an .h5 file that
+            Keras' network has saved, with its classifier of 1000 classes or without.
+
+    Returns:
+        Our path in the model ("backbone/stem1/conv/kernel"): the value.
+
+    Raises:
+        UserError: when the weights cannot be had, or are of another network or width.
+    """
+    name, widths = _NETWORKS[backbone.architecture]
+    if source == IMAGENET:
+        if backbone.width not in widths:
+            raise UserError(
+                f"model.backbone.pretrained: Keras has no ImageNet weights of {name} "
+                f"at width {backbone.width:g}; allowed: model.backbone.width "
+                f"{', '.join(map(str, widths))}, or null."
+            )
+        network = _downloaded(name, backbone.width)
+    else:
+        network = _from_file(name, backbone.width, Path(source))
+    blocks = [layer.name for stage in backbone.stages for layer in stage]
+    blocks = [*(layer.name for layer in backbone.stem), *blocks]
+    values = {}
+    for path in map(path_of, backbone.weights):
+        value = _value(network, keras_name(path, backbone.architecture, blocks))
+        # The filters come last in ours.
+        is_depthwise = path.endswith("depthwise/conv/kernel")
+        values[path] = value.swapaxes(2, 3) if is_depthwise else value
+    return values
+
+
+def keras_name(path: str, architecture: str, blocks: Iterable[str]) -> str:
+    """What Keras calls a weight: its layer, a slash, and "kernel" or such.
+
+    Args:
+        path: "backbone/stage2_block1/expand/conv/kernel" is
+            "expanded_conv_3_expand/kernel" in V3 and "block_3_expand/kernel" in V2.
+        architecture: of ours.
+        blocks: the names of our layers, from the first to the last.
+    """
+    _, block, *inner, last = path.split("/")
+    index = list(blocks).index(block) - 1
+    layer = "/".join(inner)
+    is_v2 = architecture == "mobilenet_v2"
+    if layer in ("conv", "norm"):
+        name = _ALONE["first" if index < 0 else "last"][layer == "norm"]
+        return f"{_ALONE_V2[name] if is_v2 else name}/{last}"
+    prefix = "block" if is_v2 and index else "expanded_conv"
+    number = f"_{index}" if index else ""
+    name = _LAYERS[layer]
+    return f"{prefix}{number}_{re.sub('bn$', 'BN', name) if is_v2 else name}/{last}"
+
+
+def _value(network: keras.Model, name: str) -> np.ndarray:
+    layer, name = name.split("/")
+    (weight,) = (w for w in network.get_layer(layer).weights if w.name == name)
+    return weight.numpy()
+
+
+def _downloaded(name: str, width: float) -> keras.Model:
+    try:
+        return _network(name, width, weights=IMAGENET)
+    # Keras' downloader raises nothing more special.
+    except Exception as error:
+        raise UserError(
+            f"Keras could not fetch its ImageNet weights of {name}: "
+            f"{first_line(error)}. Check the network, name a file in "
+            "model.backbone.pretrained, or start from random weights: --set "
+            "model.backbone.pretrained=null"
+        ) from error
+
+
+def _from_file(name: str, width: float, path: Path) -> keras.Model:
+    if not path.is_file() or path.suffix != SUFFIX:
+        raise UserError(
+            f"model.backbone.pretrained: received {path}; allowed: {IMAGENET}, an "
+            f"existing {SUFFIX} file of keras.applications.{name}, or null."
+        )
+    reasons: list[Exception] = []
+    for top in (False, True):
+        try:
+            return _network(name, width, weights=str(path), include_top=top)
+        except (OSError, ValueError, KeyError) as error:
+            reasons.append(error)
+    # That the numbers of layers differ only says which of the two it was not.
+    reason = min(reasons, key=lambda error: "Layer count" in str(error))
+    raise UserError(
+        f"{path} does not hold the weights of keras.applications.{name}(alpha="
+        f"{width:g}): {first_line(reason)}"
+    ) from reason
+
+
+def _network(name: str, width: float, **arguments) -> keras.Model:
+    make = getattr(keras.applications, name)
+    with warnings.catch_warnings():
+        # Of weights for another size than this: they have none.
+        warnings.simplefilter("ignore")
+        return make(
+            **{"input_shape": (224, 224, 3), "include_top": False, **arguments},
+            alpha=width,
+        )

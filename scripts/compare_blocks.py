@@ -1,0 +1,66 @@
+"""Trains several configurations alike and compares them: by default all blocks' heads.
+
+python scripts/compare_blocks.py
+python scripts/compare_blocks.py --seeds 0 1 2
+python scripts/compare_blocks.py --cfg configs/my_data.json configs/my_data_nl.json
+
+Every run has the same iterations, seeds and data. A second call goes on where the first
+one ended. Writes family.json, .md and .png: mIoU, parameters, multiply-adds, time.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from gcnet_tf import cli
+from gcnet_tf.benchmark import family
+from gcnet_tf.benchmark.arguments import make_folder
+from gcnet_tf.export.plan import parse_size
+
+CAMVID = [f"camvid_r18{block}" for block in ("", "_nl", "_snl", "_se", "_none")]
+
+
+def main() -> int:
+    parser = cli.script_parser(__doc__)
+    parser.add_argument(
+        "--cfg",
+        nargs="+",
+        default=CAMVID,
+        metavar="FILE",
+        help=f"configurations on the same data; default: {' '.join(CAMVID)}",
+    )
+    cli.add_set_argument(parser)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default 0")
+    parser.add_argument("--iterations", type=int, default=400, help="default 400")
+    parser.add_argument("--size", default="360x480", help="timed; default 360x480")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/family"), help="folder for the runs"
+    )
+    parser.add_argument("--out", type=Path, help="for the table; default: --runs")
+    args = parser.parse_args()
+    cli.require_positive(args, "iterations")
+    size = parse_size(args.size)
+    runs = family.plan_runs(args.cfg, args.seeds, args.iterations, args.set, args.runs)
+    out = args.out or args.runs
+    make_folder(out)
+
+    cli.start_tensorflow()
+    from gcnet_tf.benchmark import family_costs, family_report
+
+    family_costs.check_runs(runs)
+    for run in runs:
+        if not family.is_finished(run):
+            cli.run_training(run.cfg, run.folder, run.settings)
+    costs = family_costs.measure(family.networks(runs), size)
+    command = shlex.join(["python", "scripts/compare_blocks.py", *sys.argv[1:]])
+    content = family_report.facts(
+        command, size, args.iterations, family.outcomes(runs), costs
+    )
+    print(f"\n{family_report.table(content)}")
+    family_report.write(out, content)
+    print(f"\nWritten: {out / family_report.NAME}.json, .md, .png")
+    return 0
+
+
+if __name__ == "__main__":
+    cli.run(main)

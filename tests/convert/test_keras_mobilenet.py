@@ -1,0 +1,180 @@
+"""Keras' weights in our MobileNets, against the features of Keras' own networks."""
+
+import keras
+import numpy as np
+import pytest
+
+from gcnet_tf.config import load_config
+from gcnet_tf.convert.keras_mobilenet import keras_name, keras_weights
+from gcnet_tf.errors import UserError
+from gcnet_tf.models import MobileNet, Segmentor, build_model
+from gcnet_tf.training.initial import initialise
+from gcnet_tf.weights import assign_weights, weights_by_path
+
+WIDTH = 0.35
+# Ours ends before the convolution that is there for classification alone.
+ENDS = {"mobilenet_v2": "block_16_project_BN"}
+NETWORKS = {
+    "mobilenet_v2": keras.applications.MobileNetV2,
+    "mobilenet_v3_large": keras.applications.MobileNetV3Large,
+    "mobilenet_v3_small": keras.applications.MobileNetV3Small,
+}
+SMALL = "mobilenet_v3_small"
+
+
+def drawn(architecture, size=(32, 32), **arguments):
+    """Keras' network with weights and statistics that leave nothing out."""
+    rng = np.random.default_rng(0)
+    options = {"include_top": False, "input_shape": (*size, 3), "alpha": WIDTH}
+    network = NETWORKS[architecture](weights=None, **options | arguments)
+    for layer in network.layers:
+        for weight in layer.weights:
+            if weight.name in ("gamma", "moving_variance"):
+                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+            elif weight.name != "kernel":
+                weight.assign(rng.normal(0, 0.3, weight.shape))
+    return network
+
+
+def segmentor(architecture, width=WIDTH):
+    model = Segmentor(
+        3,
+        backbone={"architecture": architecture, "width": width, "output_stride": 32},
+        head={"channels": 8, "separable": True},
+    )
+    model.build((None, None, None, 3))
+    return model
+
+
+# Even at every stride, odd at every stride, and both.
+@pytest.mark.parametrize(
+    "architecture, size",
+    [
+        (SMALL, (64, 96)),
+        (SMALL, (65, 97)),
+        ("mobilenet_v2", (65, 96)),
+        ("mobilenet_v3_large", (75, 110)),
+    ],
+)
+def test_features_are_those_of_keras(architecture, size, tmp_path):
+    network = drawn(architecture, size)
+    network.save_weights(tmp_path / "network.weights.h5")
+    model = segmentor(architecture)
+    assign_weights(
+        model, keras_weights(model.backbone, str(tmp_path / "network.weights.h5"))
+    )
+    images = np.random.default_rng(1).integers(0, 256, (2, *size, 3))
+    images = images.astype(np.float32)
+    # V3 has the step from 0-255 to -1..1 inside.
+    inputs = images / 127.5 - 1 if architecture == "mobilenet_v2" else images
+    end = ENDS.get(architecture, network.layers[-1].name)
+    expected = keras.Model(network.input, network.get_layer(end).output)(inputs)
+    found = model.backbone(model._normalise(images, None))["stage4"]
+    assert np.abs(expected).max() > 0.5
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "architecture, path, name",
+    [
+        ("mobilenet_v3_large", "stem1/conv/kernel", "conv/kernel"),
+        ("mobilenet_v2", "stem1/norm/beta", "bn_Conv1/beta"),
+        (
+            "mobilenet_v2",
+            "stem2/project/norm/gamma",
+            "expanded_conv_project_BN/gamma",
+        ),
+        (
+            "mobilenet_v3_large",
+            "stage2_block1/squeeze/channel_mul/expand/bias",
+            "expanded_conv_3_squeeze_excite_conv_1/bias",
+        ),
+        ("mobilenet_v2", "stage1_block1/expand/conv/kernel", "block_1_expand/kernel"),
+        ("mobilenet_v3_small", "stage4_block4/norm/gamma", "conv_1_bn/gamma"),
+    ],
+)
+def test_names(architecture, path, name):
+    backbone = MobileNet(architecture, WIDTH)
+    layers = [*backbone.stem, *(b for stage in backbone.stages for b in stage)]
+    blocks = [layer.name for layer in layers]
+    assert keras_name(f"backbone/{path}", architecture, blocks) == name
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """With the classifier, in the older format."""
+    path = tmp_path_factory.mktemp("keras") / "small.h5"
+    drawn(SMALL, include_top=True).save(path)
+    return path
+
+
+def test_a_training_starts_from_a_file_with_a_classifier(file):
+    settings = [
+        f"model.backbone.architecture={SMALL}",
+        f"model.backbone.width={WIDTH}",
+        f"model.backbone.pretrained={file}",
+        "model.head.channels=8",
+    ]
+    config = load_config("voc_mobilenetv3_20k", settings)
+    model = build_model(config)
+    before = {path: w.numpy() for path, w in weights_by_path(model).items()}
+    assert "mobilenet_v3_small" in initialise(model, config)
+    network = drawn(SMALL, include_top=True)
+    found = weights_by_path(model)
+    for ours, theirs in (
+        ("backbone/stem1/norm/moving_mean", "conv_bn"),
+        ("backbone/stage4_block4/norm/moving_mean", "conv_1_bn"),
+    ):
+        expected = network.get_layer(theirs).moving_mean
+        np.testing.assert_array_equal(found[ours], expected)
+    for path, value in before.items():
+        if not path.startswith("backbone/"):
+            np.testing.assert_array_equal(found[path], value)
+
+
+@pytest.mark.parametrize(
+    "architecture, width, message",
+    [
+        (SMALL, 0.5, "does not hold.*MobileNetV3Small.alpha=0.5.: .*shape"),
+        ("mobilenet_v2", WIDTH, "does not hold the weights of .*MobileNetV2.*Layer"),
+    ],
+)
+def test_another_network_is_refused(file, architecture, width, message):
+    with pytest.raises(UserError, match=message):
+        keras_weights(segmentor(architecture, width).backbone, str(file))
+
+
+def test_wrong_files_are_refused(tmp_path):
+    backbone = segmentor(SMALL).backbone
+    with pytest.raises(UserError, match="allowed: imagenet, an existing .h5 file"):
+        keras_weights(backbone, str(tmp_path / "gone.h5"))
+    broken = tmp_path / "broken.h5"
+    broken.write_text("no weights")
+    with pytest.raises(UserError, match="broken.h5 does not hold"):
+        keras_weights(backbone, str(broken))
+
+
+def test_imagenet_is_keras_own_download(monkeypatch):
+    asked = {}
+
+    def network(weights, alpha, **arguments):
+        asked.update(weights=weights, alpha=alpha)
+        return drawn(SMALL, alpha=alpha)
+
+    monkeypatch.setattr(keras.applications, "MobileNetV3Small", network)
+    backbone = segmentor(SMALL, 0.75).backbone
+    values = keras_weights(backbone, "imagenet")
+    assert asked == {"weights": "imagenet", "alpha": 0.75}
+    assert len(values) == len(backbone.weights)
+
+
+def test_no_imagenet_weights(monkeypatch):
+    with pytest.raises(UserError, match="at width 0.35; allowed: .*0.75, 1.0, or null"):
+        keras_weights(segmentor(SMALL).backbone, "imagenet")
+
+    def network(**arguments):
+        raise Exception("URL fetch failure on https://host/file: None -- no network")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV3Small", network)
+    with pytest.raises(UserError, match="no network. .*pretrained=null"):
+        keras_weights(segmentor(SMALL, 0.75).backbone, "imagenet")

@@ -1,0 +1,164 @@
+"""Models with each context block, in the head and in the backbone, as files."""
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.tools import flatbuffer_utils
+from tensorflow.python.framework.convert_to_constants import (
+    convert_variables_to_constants_v2,
+)
+
+from gcnet_tf.export.calibration import calibration_inputs
+from gcnet_tf.export.onnx import export_onnx
+from gcnet_tf.export.saved_model import export_saved_model
+from gcnet_tf.export.tflite import export_tflite
+from gcnet_tf.export.tflite_graph import operations
+from gcnet_tf.layers import make_context, non_local
+from gcnet_tf.models import build_model
+
+SIZE = (65, 97)  # 9 x 13 features
+HEAD = "model.head.context."
+MODELS = {
+    "se": [HEAD + "block=se", HEAD + "ratio=0.25"],
+    "nl": [HEAD + "block=nl"],
+    "concatenation, half": [
+        *(HEAD + "block=nl", HEAD + "mode=concatenation", HEAD + "sub_sample=true")
+    ],
+    "in the backbone": [
+        "model.backbone.depth=50",
+        'model.backbone.context={"block": "gc", "stages": [2, 4], "ratio": 0.25}',
+        HEAD + "block=snl",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def models(tiny_config):
+    """A function from a name to its model and configuration."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            config = tiny_config(*MODELS[name])
+            made[name] = build(config), config
+        return made[name]
+
+    return get
+
+
+def build(config):
+    """A model whose blocks do something."""
+    keras.utils.set_random_seed(0)
+    model = build_model(config)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if weight.path.endswith("gamma"):
+            weight.assign(rng.uniform(0.5, 1.0, weight.shape))
+        elif "/context/" in weight.path and weight.path.endswith("kernel"):
+            weight.assign(rng.normal(0, 0.5, weight.shape))
+    kernel = model.decode_head.classifier.kernel
+    kernel.assign(rng.normal(size=kernel.shape))
+    return model
+
+
+@pytest.fixture(autouse=True)
+def few_rows(monkeypatch):
+    """Of an affinity of 117 positions fifty rows at a time."""
+    room = 50 * 117 * 4 * non_local._FORWARD_COPIES
+    monkeypatch.setattr(non_local, "AFFINITY_BYTES", room)
+
+
+def images(*shape):
+    return np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+
+
+def close(found, model, inputs, tolerance=1e-4):
+    expected = model(inputs)["logits"].numpy()
+    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    assert difference < tolerance
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_model(models, name, tmp_path):
+    model, config = models(name)
+    (path,) = export_saved_model(model, config, tmp_path, scores="logits")
+    loaded = tf.saved_model.load(str(path))
+    for shape in ((1, *SIZE), (2, 33, 49)):
+        inputs = images(*shape)
+        found = loaded.signatures["serving_default"](images=tf.constant(inputs))
+        close(found["logits"], model, inputs)
+
+
+@pytest.mark.parametrize(
+    "name, size",
+    [("nl", None), ("nl", SIZE), ("concatenation, half", None), ("se", None)],
+)
+def test_onnx(models, name, size, tmp_path):
+    model, config = models(name)
+    (path,) = export_onnx(model, config, tmp_path, size=size, scores="logits")
+    session = onnxruntime.InferenceSession(str(path))
+    for shape in ((1, *SIZE), *([] if size else [(2, 33, 49)])):
+        inputs = images(*shape)
+        (found,) = session.run(["logits"], {"images": inputs})
+        close(found, model, inputs)
+
+
+def test_int8(models, tmp_path):
+    """Of an image such as those that the ranges for 8 bits are taken from."""
+    model, config = models("concatenation, half")
+    size = (33, 47)
+    path, _ = export_tflite(model, config, tmp_path, precision="int8", size=size)
+    (inputs,) = calibration_inputs(config, size, 1)
+    inputs = np.round(inputs[np.newaxis]).astype(np.uint8)
+    close(run_tflite(Interpreter(str(path)), inputs), model, inputs, 0.1)
+
+
+def run_tflite(interpreter, inputs):
+    interpreter.allocate_tensors()
+    (source,) = interpreter.get_input_details()
+    (result,) = interpreter.get_output_details()
+    interpreter.set_tensor(source["index"], inputs.astype(source["dtype"]))
+    interpreter.invoke()
+    return interpreter.get_tensor(result["index"])
+
+
+@pytest.mark.parametrize(
+    "block, settings",
+    [
+        ("gc", {}),
+        ("gc", {"pooling": "avg", "transform": "bottleneck"}),
+        ("snl", {}),
+        ("se", {}),
+        ("se_mmseg", {}),
+        *(("nl", {"mode": mode}) for mode in non_local.MODES),
+        ("nl", {"sub_sample": True}),
+    ],
+)
+def test_blocks_become_operations_that_phones_have(block, settings):
+    """Each block alone, of 9 x 13 positions."""
+    layer = make_context(block, **settings, folded=True)
+    layer.build((None, None, None, 16))
+    rng = np.random.default_rng(0)
+    for weight in layer.weights:
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    x = rng.normal(size=(1, 9, 13, 16)).astype(np.float32)
+    graph = convert_variables_to_constants_v2(
+        tf.function(
+            layer, input_signature=[tf.TensorSpec(x.shape)]
+        ).get_concrete_function()
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
+    content = converter.convert()
+    names = {
+        name
+        for name, _ in operations(
+            flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+        )
+    }
+    assert not {"TRANSPOSE", "CUSTOM", "WHILE"} & names
+    found = run_tflite(Interpreter(model_content=content), x)
+    np.testing.assert_allclose(found, layer(x), atol=1e-4)
+    assert np.abs(found - x).max() > 0.1

@@ -1,0 +1,107 @@
+"""What phones get of a MobileNet: its folded form, TFLite in 8 bits, and ONNX."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.tools import flatbuffer_utils
+
+from gcnet_tf.benchmark import mobile_command
+from gcnet_tf.benchmark.workers import Worker
+from gcnet_tf.config import config_to_dict, format_json
+from gcnet_tf.export.onnx import export_onnx
+from gcnet_tf.export.tflite_graph import operations
+from gcnet_tf.fuse import fold
+from gcnet_tf.models import build_model
+from gcnet_tf.runtime import open_network
+
+RNG = np.random.default_rng(0)
+SIZE = (32, 48)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config):
+    # base_channels goes back to its default: these networks have no such setting.
+    return tiny_config(
+        "model.backbone.architecture=mobilenet_v3_small",
+        "model.backbone.depth=50",
+        "model.backbone.base_channels=64",
+        "model.backbone.width=0.25",
+        "model.head.separable=true",
+    )
+
+
+@pytest.fixture(scope="module")
+def model(config):
+    keras.utils.set_random_seed(0)
+    model = build_model(config)
+    for weight in model.weights:
+        if weight.path.endswith(("gamma", "moving_variance")):
+            weight.assign(RNG.uniform(0.5, 1.5, weight.shape))
+        elif not weight.path.endswith("kernel"):
+            weight.assign(RNG.normal(0, 0.2, weight.shape))
+    return model
+
+
+def test_folding_keeps_the_logits(model):
+    images = RNG.integers(0, 256, (2, 33, 41, 3), np.uint8)
+    expected = model(images)["logits"].numpy()
+    folded = fold(model)
+    tolerance = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(folded(images)["logits"], expected, atol=tolerance)
+    assert not any("/norm/moving" in weight.path for weight in folded.weights)
+
+
+@pytest.mark.parametrize("size", [SIZE, None])
+def test_onnx(model, config, tmp_path, size):
+    (path,) = export_onnx(model, config, tmp_path, size=size)
+    images = RNG.integers(0, 256, (1, *(size or (33, 41)), 3), np.uint8)
+    network, _ = open_network(path)
+    expected = model(images)["logits"].numpy()
+    # The file gives logarithms of probabilities: a number per pixel is free.
+    found = network.scores(images)
+    apart = (found - expected) - (found - expected).mean(-1, keepdims=True)
+    assert np.abs(apart).max() < 1e-4
+    if size:
+        # tf2onnx leaves one before and behind each convolution when it trips.
+        counts = Counter(node.op_type for node in onnx.load(path).graph.node)
+        assert counts["Transpose"] <= 2 < counts["Conv"]
+
+
+@pytest.fixture(scope="module")
+def int8_file(config, tmp_path_factory):
+    """As `benchmark.py mobile` makes it."""
+    folder = tmp_path_factory.mktemp("mobile")
+    (folder / "tiny.json").write_text(format_json(config_to_dict(config)))
+    out = folder / "work" / "exports"
+    out.parent.mkdir()
+    mobile_command._export([str(folder / "tiny.json")], [out], SIZE, lambda: None)
+    return out / "model_int8_labels.tflite"
+
+
+def test_int8_files_hold_what_xnnpack_computes(int8_file):
+    flat = flatbuffer_utils.read_model(str(int8_file))
+    found = Counter(name for name, _ in operations(flat))
+    assert found["DEPTHWISE_CONV_2D"] == 11 + 3
+    # It leaves this one to slower kernels, in 8 bits.
+    assert "HARD_SWISH" not in found
+    assert max(len(tensor.shape) for tensor in flat.subgraphs[0].tensors) == 4
+
+
+def test_int8_files_run(int8_file):
+    interpreter = Interpreter(str(int8_file))
+    interpreter.allocate_tensors()
+    images = RNG.integers(0, 256, (1, *SIZE, 3), np.uint8)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
+    interpreter.invoke()
+    labels = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    assert labels.shape == (1, *SIZE) and labels.dtype == np.uint8
+
+
+def test_the_benchmark_measures_it(int8_file):
+    candidate = mobile_command._candidate("tiny", int8_file, SIZE, threads=1)
+    with Worker(candidate.command) as worker:
+        assert worker.measure("run", 0).images == 1

@@ -1,0 +1,76 @@
+"""The table of blocks, and what configurations say of them."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
+from gcnet_tf.layers import (
+    GlobalContextBlock,
+    NonLocalBlock,
+    SimplifiedNonLocalBlock,
+    SqueezeExcitation,
+    make_context,
+)
+from gcnet_tf.layers.context import BLOCKS, NONE
+
+
+@pytest.mark.parametrize(
+    "block, layer, settings",
+    [
+        ("gc", GlobalContextBlock, {"transform": "bottleneck_norm", "ratio": 0.25}),
+        ("snl", SimplifiedNonLocalBlock, {"transform": "linear", "pooling": "att"}),
+        ("se", SqueezeExcitation, {"pooling": "avg", "ratio": 1 / 16, "hard": False}),
+        ("se_mmseg", SqueezeExcitation, {"ratio": 1 / 16, "hard": True}),
+        ("nl", NonLocalBlock, {"ratio": 0.5, "mode": "embedded_gaussian"}),
+    ],
+)
+def test_a_word_gives_its_layer(block, layer, settings):
+    made = make_context(block, dtype="float64", name="here", folded=True)
+    assert type(made) is layer
+    assert (made.name, made.compute_dtype, made.folded) == ("here", "float64", True)
+    assert {name: getattr(made, name) for name in settings} == settings
+
+
+def test_settings_reach_the_layer():
+    block = make_context("nl", mode="gaussian", sub_sample=True, ratio=0.25)
+    assert (block.mode, block.sub_sample, block.ratio) == ("gaussian", True, 0.25)
+
+
+def test_none_gives_no_layer():
+    assert make_context("none") is None
+
+
+@pytest.mark.parametrize("arguments", [{"block": "psp"}, {"block": "none", "ratio": 1}])
+def test_refuses_what_is_not_there(arguments):
+    with pytest.raises(ValueError, match="block must be one of.*'nl', 'none'"):
+        make_context(**arguments)
+
+
+def test_a_setting_of_another_block_is_refused():
+    with pytest.raises((TypeError, ValueError), match="mode"):
+        make_context("gc", mode="gaussian")
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_all_blocks_are_called_alike(block):
+    x = np.random.default_rng(0).normal(size=(2, 5, 7, 32)).astype(np.float32)
+    layer = make_context(block)
+    for training in (False, True):
+        found = layer(x, training=training).numpy()
+        # A new block adds nothing, or multiplies by one half.
+        share = 0.5 if block.startswith("se") else 1
+        np.testing.assert_allclose(found, share * x, rtol=1e-6)
+    assert layer.compute_output_shape(x.shape) == x.shape
+
+
+def test_configurations_know_the_blocks_and_their_settings():
+    assert CONTEXT_SETTINGS.keys() == {*BLOCKS, NONE} and NO_BLOCK == NONE
+    for block, make in BLOCKS.items():
+        parameters = inspect.signature(make).parameters.values()
+        settings = {p.name: p.default for p in parameters if p.kind != p.VAR_KEYWORD}
+        # Not for users: one is the block's own name, the other the exporters'.
+        settings.pop("hard", None)
+        del settings["folded"]
+        assert CONTEXT_SETTINGS[block] == settings

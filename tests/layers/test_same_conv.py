@@ -1,0 +1,120 @@
+"""Padding and depthwise convolutions as Keras has them, and their gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gcnet_tf.layers import ConvNorm, SeparableConvNorm
+from gcnet_tf.layers.conv_norm import hard_swish
+from gcnet_tf.layers.same_conv import DepthwiseConv2D, SameConv2D
+
+RNG = np.random.default_rng(0)
+CHANNELS = 6
+
+
+def drawn(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [(8, 10), (9, 11)])
+def test_same_pads_as_keras(size, strides):
+    x = drawn(2, *size, 3)
+    ours, theirs = SameConv2D(4, 3, strides), keras.layers.Conv2D(
+        4, 3, strides, padding="same", use_bias=False
+    )
+    expected = theirs(x)
+    ours.build(x.shape)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours(x), expected, atol=1e-5)
+    assert ours(x).shape == ours.compute_output_shape(x.shape)
+
+
+@pytest.mark.parametrize(
+    "kernel_size, strides, dilation", [(3, 1, 1), (3, 2, 1), (5, 2, 1), (5, 1, 2)]
+)
+@pytest.mark.parametrize("size", [(8, 10), (9, 11)])
+def test_depthwise_is_that_of_keras(size, kernel_size, strides, dilation):
+    x = drawn(2, *size, CHANNELS)
+    ours = DepthwiseConv2D(CHANNELS, kernel_size, strides, dilation)
+    theirs = keras.layers.DepthwiseConv2D(
+        kernel_size, strides, "same", dilation_rate=dilation, use_bias=False
+    )
+    expected = theirs(x)
+    ours.build(x.shape)
+    (kernel,) = theirs.get_weights()
+    ours.set_weights([kernel.swapaxes(2, 3)])
+    np.testing.assert_allclose(ours(x), expected, atol=1e-5)
+
+
+def by_definition(x, kernel, dilation):
+    """A sum over shifted inputs, whose gradients TensorFlow knows by simpler means."""
+    size = kernel.shape[0]
+    pad = dilation * (size - 1) // 2
+    height, width = x.shape[1:3]
+    padded = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    return tf.add_n(
+        [
+            padded[:, i * dilation :, j * dilation :][:, :height, :width] * kernel[i, j]
+            for i in range(size)
+            for j in range(size)
+        ]
+    )
+
+
+# TensorFlow's own operation takes dilations and silently gives gradients of none.
+@pytest.mark.parametrize("kernel_size, dilation", [(3, 2), (5, 2), (3, 4)])
+def test_gradients_of_dilated_depthwise_convolutions(kernel_size, dilation):
+    x = tf.constant(drawn(2, 9, 12, CHANNELS))
+    layer = DepthwiseConv2D(CHANNELS, kernel_size, dilation=dilation)
+    layer.build(x.shape)
+    kernel, weights = tf.constant(layer.kernel), drawn(2, 9, 12, CHANNELS)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, kernel])
+        found = tf.reduce_sum(layer(x) * weights)
+        expected = tf.reduce_sum(by_definition(x, kernel, dilation) * weights)
+    wanted = tape.gradient(expected, [x, kernel])
+    gradients = [tape.gradient(found, x), tape.gradient(found, layer.kernel.value)]
+    for gradient, each in zip(gradients, wanted):
+        np.testing.assert_allclose(gradient, each, atol=1e-4)
+
+
+def test_depthwise_needs_as_many_filters_as_channels():
+    with pytest.raises(ValueError, match="filters=4, channels=6"):
+        DepthwiseConv2D(4, 3).build((None, 8, 8, 6))
+
+
+def test_new_depthwise_kernels_count_one_channel():
+    layer = DepthwiseConv2D(512, 3)
+    layer.build((None, None, None, 512))
+    assert layer.kernel.numpy().std() == pytest.approx((2 / 9) ** 0.5, rel=0.05)
+
+
+def test_hard_swish_is_that_of_keras():
+    x = np.linspace(-5, 5, 101, dtype=np.float32)
+    expected = keras.activations.get("hard_swish")(x)
+    np.testing.assert_allclose(hard_swish(tf.constant(x)), expected, atol=1e-6)
+
+
+def test_a_separable_unit_is_two_that_normalise():
+    x = drawn(3, 8, 8, CHANNELS)
+    unit = SeparableConvNorm(5)
+    out = unit(x, training=True)
+    assert out.shape == unit.compute_output_shape(x.shape) == (3, 8, 8, 5)
+    expected = unit.pointwise(unit.depthwise(x, training=True), training=True)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    kernels = sum(w.shape.num_elements() for w in unit.weights if "kernel" in w.path)
+    assert kernels == 9 * CHANNELS + CHANNELS * 5
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ConvNorm(6, 5, kind="depthwise", activation="hard_swish", epsilon=1e-3),
+        SeparableConvNorm(5, folded=True),
+    ],
+)
+def test_survives_saving(layer):
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.get_config() == layer.get_config()
