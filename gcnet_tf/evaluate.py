@@ -1,7 +1,7 @@
 """Scores of a predictor on a split, at the images' original sizes."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def evaluate(
     on_damage: Callable[[list[Damage]], None] = warn_of,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Scores | None:
-    """Predicts every image of a split and scores it; one image in memory at a time.
+    """Predicts every image of a split and scores it; few images in memory at a time.
 
     Workers that have a share each predict in their own time, and exchange nothing but
     the confusion matrix at the end. So the shares may differ in size.
@@ -49,7 +49,7 @@ def evaluate(
         add_up: from the int64 counts over a share to those over all shares.
         on_damage: is told of damaged samples, which are left out under
             data.on_error=skip; the evaluation then begins again.
-        should_stop: asked after each image.
+        should_stop: asked after each image that is counted.
 
     Returns:
         The scores; None when any worker was to stop.
@@ -104,18 +104,40 @@ def _count(
     matrix = ConfusionMatrix(predictor.facts.num_classes)
     dataset = evaluation_dataset(config, split, share).as_numpy_iterator()
     bar = tqdm(
-        dataset,
         total=end - first,
         desc=f"evaluate {split}",
         unit="img",
         leave=False,
         disable=None,
     )
-    for index, sample in enumerate(bar, start=first):
-        prediction = predictor.labels(sample["image"])
-        matrix.update(sample["label"], prediction)
-        if on_sample is not None:
-            on_sample(index, sample["image"], sample["label"], prediction)
-        if should_stop():
-            return None
+    index = first
+    with bar:
+        for batch in _batches(dataset, predictor.at_once):
+            found = predictor.labels(np.stack([sample["image"] for sample in batch]))
+            for sample, prediction in zip(batch, found):
+                matrix.update(sample["label"], prediction)
+                if on_sample is not None:
+                    on_sample(index, sample["image"], sample["label"], prediction)
+                if should_stop():
+                    return None
+                index += 1
+                bar.update()
     return matrix.counts
+
+
+def _batches(
+    samples: Iterable[dict[str, np.ndarray]],
+    at_once: Callable[[tuple[int, int]], int],
+) -> Iterator[list[dict[str, np.ndarray]]]:
+    """Samples in a row that have one size, as many as are best predicted at once."""
+    batch: list[dict[str, np.ndarray]] = []
+    for sample in samples:
+        size = sample["image"].shape[:2]
+        if batch and (
+            size != batch[0]["image"].shape[:2] or len(batch) == at_once(size)
+        ):
+            yield batch
+            batch = []
+        batch.append(sample)
+    if batch:
+        yield batch

@@ -44,6 +44,10 @@ class Predictor:
         """Scores of RGB uint8 images, see `Segmenter.scores`."""
         return self._segmenter().scores(images)
 
+    def at_once(self, size: tuple[int, int]) -> int:
+        """How many images of a size to give at once, see `Segmenter.at_once`."""
+        return self._segmenter().at_once(size)
+
     def _segmenter(self) -> Segmenter:
         protocol = Protocol.from_settings(protocol_settings(self.config))
         return Segmenter(self.network, protocol.with_mode(self.mode))

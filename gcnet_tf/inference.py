@@ -49,18 +49,23 @@ def slide(
     images: np.ndarray,
     window: tuple[int, int],
     stride: tuple[int, int],
+    at_once: int = 1,
 ) -> np.ndarray:
-    """Mean of the scores of overlapping windows."""
+    """Mean of the scores of overlapping windows, `at_once` of them shown together."""
     height, width = images.shape[1:3]
+    places = list(windows(height, width, window, stride))
     total = None
     count = np.zeros((height, width, 1), np.float32)
-    for rows, columns in windows(height, width, window, stride):
-        scores = predict(images[:, rows, columns])
-        if total is None:
-            shape = (len(scores), height, width, scores.shape[-1])
-            total = np.zeros(shape, scores.dtype)
-        total[:, rows, columns] += scores
-        count[rows, columns] += 1
+    for first in range(0, len(places), at_once):
+        # All windows have the same size.
+        seen = places[first : first + at_once]
+        scores = predict(np.concatenate([images[:, *place] for place in seen]))
+        for place, one in zip(seen, np.split(scores, len(seen))):
+            if total is None:
+                shape = (len(one), height, width, one.shape[-1])
+                total = np.zeros(shape, one.dtype)
+            total[:, *place] += one
+            count[place] += 1
     assert total is not None  # there is always one window
     total /= count
     return total

@@ -15,6 +15,10 @@ from gcnet_tf.models import Segmentor, build_model
 from gcnet_tf.segmenter import Network
 from gcnet_tf.weights import load_weights, weights_of_run
 
+# A batch shares what Winograd's method does to kernels, and gives small images and
+# windows more to divide between the cores. Memory is that of one image of 1024x512.
+PIXELS_AT_ONCE = 2**19
+
 __all__ = ["Predictor", "load_model", "load_predictor", "predictor_from_model"]
 
 
@@ -22,8 +26,19 @@ def predictor_from_model(
     model: Segmentor, config: Config, mode: str | None = None
 ) -> Predictor:
     """A predictor with the weights that `model` has now; `mode` as in `Predictor`."""
-    function = inference_function(model)
-    network = Network(scores=lambda images: function(tf.constant(images)).numpy())
+    logits = inference_function(model)
+
+    # It is traced, and takes memory, only where it is used.
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def labels(images):
+        found = tf.argmax(logits(images), axis=-1, output_type=tf.int32)
+        return tf.cast(found, tf.uint8)
+
+    network = Network(
+        scores=lambda images: logits(images).numpy(),
+        labels=lambda images: labels(tf.constant(images)).numpy(),
+        pixels=PIXELS_AT_ONCE,
+    )
     return Predictor(network, config, facts_of(config.data), mode)
 
 

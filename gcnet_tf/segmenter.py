@@ -45,12 +45,21 @@ class Network:
             to be taken from the scores.
         size: the only (height, width) it takes; None for any.
         batch: the only number of images at once; None for any.
+        pixels: how many it is best shown at once, in several images where one has
+            fewer; 0: images come as they are given.
     """
 
     scores: Predict | None
     labels: Predict | None = None
     size: tuple[int, int] | None = None
     batch: int | None = None
+    pixels: int = 0
+
+    def at_once(self, size: tuple[int, int]) -> int:
+        """How many images of a size it is best shown at once, at least 1."""
+        if self.batch is not None:
+            return 1
+        return max(self.pixels // (size[0] * size[1]), 1)
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,12 @@ class Segmenter:
             )
         return self._one_by_one(self._scores, images)
 
+    def at_once(self, size: tuple[int, int]) -> int:
+        """How many images of a size are best given at once, at least 1."""
+        scales = self.protocol.scales() if self.protocol.mode != "tiled" else []
+        inputs = [self._input_size(size, scale) for scale in scales]
+        return self.network.at_once(max(inputs, default=size))
+
     def _one_by_one(self, function: Predict, images: np.ndarray) -> np.ndarray:
         """Runs as many images at once as the network takes."""
         if images.ndim == 3:
@@ -198,16 +213,28 @@ class Segmenter:
         """Scores at the scales that the network sees, mirrored ones turned back."""
         if self.network.scores is None:
             raise UserError(self._labels_only(images.shape[1:3]))
-        predict = self._fitted(self.network.scores)
         for scale in self.protocol.scales():
             resized = resize_image(images, self._input_size(images.shape[1:3], scale))
-            for step in (1, -1) if self.protocol.ms_flip else (1,):
-                seen = resized[:, :, ::step]
-                if self.protocol.mode == "slide":
-                    scores = slide(predict, seen, *self._window())
-                else:
-                    scores = predict(seen)
-                yield scores[:, :, ::step]
+            if not self.protocol.ms_flip:
+                yield self._pass(resized)
+                continue
+            views = [resized, resized[:, :, ::-1]]
+            if self.network.at_once(resized.shape[1:3]) >= 2 * len(images):
+                scores = np.split(self._pass(np.concatenate(views)), 2)
+            else:
+                scores = [self._pass(view) for view in views]
+            yield scores[0]
+            yield scores[1][:, :, ::-1]
+
+    def _pass(self, seen: np.ndarray) -> np.ndarray:
+        """Scores of resized images."""
+        assert self.network.scores is not None
+        predict = self._fitted(self.network.scores)
+        if self.protocol.mode != "slide":
+            return predict(seen)
+        window, stride = self._window()
+        at_once = max(self.network.at_once(window) // len(seen), 1)
+        return slide(predict, seen, window, stride, at_once)
 
     def _at_size(
         self, scores: np.ndarray, size: tuple[int, int], rows: slice

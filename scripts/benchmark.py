@@ -2,9 +2,10 @@
 
 python scripts/benchmark.py infer
 python scripts/benchmark.py infer --exports exports/shapes --size 256x256
+python scripts/benchmark.py train
+python scripts/benchmark.py evaluate --model runs/camvid_r18 --images 101
 python scripts/benchmark.py pipeline
 python scripts/benchmark.py pipeline --leads
-python scripts/benchmark.py pipeline --memory
 python scripts/benchmark.py blocks
 python scripts/benchmark.py mobile
 """
@@ -13,41 +14,55 @@ from gcnet_tf import cli
 from gcnet_tf.benchmark import (
     arguments,
     blocks_command,
+    evaluate_command,
     infer_command,
     mobile_command,
     pipeline_command,
+    train_command,
 )
+
+COMMANDS = {
+    "infer": (
+        infer_command.run,
+        arguments.add_infer_arguments,
+        "time, memory and size of every format, beside mmsegmentation",
+    ),
+    "train": (
+        train_command.run,
+        arguments.add_train_arguments,
+        "time and memory of a training step, beside mmsegmentation's",
+    ),
+    "evaluate": (
+        evaluate_command.run,
+        arguments.add_evaluate_arguments,
+        "images per second of an evaluation, beside mmsegmentation's",
+    ),
+    "pipeline": (
+        pipeline_command.run,
+        arguments.add_pipeline_arguments,
+        "images per second of a core, beside mmsegmentation's pipeline",
+    ),
+    "blocks": (
+        blocks_command.run,
+        arguments.add_blocks_arguments,
+        "parameters, multiply-adds, time and memory of context blocks",
+    ),
+    "mobile": (
+        mobile_command.run,
+        arguments.add_mobile_arguments,
+        "int8 TFLite files of several networks beside each other",
+    ),
+}
 
 
 def main() -> int:
     parser = cli.script_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser(
-        "infer", help="time, memory and size of every format, beside mmsegmentation"
-    )
-    arguments.add_infer_arguments(command)
-    command = commands.add_parser(
-        "pipeline", help="images per second of a core, beside mmsegmentation's pipeline"
-    )
-    arguments.add_pipeline_arguments(command)
-    command = commands.add_parser(
-        "blocks", help="parameters, multiply-adds, time and memory of context blocks"
-    )
-    arguments.add_blocks_arguments(command)
-    command = commands.add_parser(
-        "mobile", help="int8 TFLite files of several networks beside each other"
-    )
-    arguments.add_mobile_arguments(command)
+    for name, (_, add_arguments, text) in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=text))
     args = parser.parse_args()
     arguments.check_rounds(args)
-    if args.command == "infer":
-        infer_command.run(args, cli.start_tensorflow)
-    elif args.command == "blocks":
-        blocks_command.run(args)
-    elif args.command == "mobile":
-        mobile_command.run(args, cli.start_tensorflow)
-    else:
-        pipeline_command.run(args, cli.start_tensorflow)
+    COMMANDS[args.command][0](args, cli.start_tensorflow)
     return 0
 
 

@@ -15,11 +15,19 @@ def predictor(tiny_config):
     """Finds other classes in every image, some of them rightly."""
     config = tiny_config()
 
-    def labels(image):
+    def labels(images):
+        return np.stack([label(image) for image in images])
+
+    def label(image):
         rng = np.random.default_rng(int(image.astype(np.int64).sum()))
         return rng.choice(6, image.shape[:2], p=[0.5, *[0.1] * 5]).astype(np.uint8)
 
-    return SimpleNamespace(config=config, facts=facts_of(config.data), labels=labels)
+    return SimpleNamespace(
+        config=config,
+        facts=facts_of(config.data),
+        labels=labels,
+        at_once=lambda size: 2,
+    )
 
 
 # Three images: shares of 1 and 2, of one each, and with nothing for one worker.

@@ -76,8 +76,12 @@ def test_a_perfect_predictor_scores_one(model, tiny_config):
             self.config, self.facts = predictor.config, predictor.facts
             self.truths = iter(truths)
 
-        def labels(self, image):
-            return np.where((label := next(self.truths)) == 255, 0, label)
+        def at_once(self, size):
+            return 4
+
+        def labels(self, images):
+            labels = np.stack([next(self.truths) for _ in images])
+            return np.where(labels == 255, 0, labels)
 
     assert evaluate(Perfect(), "train").miou == 1.0
 

@@ -189,6 +189,37 @@ def test_batches_go_through_at_once_or_one_by_one():
     np.testing.assert_allclose(scores[1], Segmenter(ANY, WHOLE).scores(images[1]))
 
 
+@pytest.mark.parametrize("pixels", [1, 3000, 4000, 10**6])
+@pytest.mark.parametrize("protocol", [WHOLE, SLIDE, MS_FLIP])
+def test_windows_and_mirror_images_go_through_together(protocol, pixels):
+    """As many as make up the pixels that the network is best shown."""
+    seen = Seen()
+    network = dataclasses.replace(seen.network, pixels=pixels)
+    found = Segmenter(network, protocol).scores(IMAGE)
+    np.testing.assert_array_equal(found, Segmenter(ANY, protocol).scores(IMAGE))
+    for number, height, width in seen.sizes:
+        assert number == 1 or number * height * width <= pixels
+    # 45x66 is cut into 2x4 windows of 30x30; ms_flip sees 22x32 and 45x66 twice each.
+    calls = {
+        WHOLE: {1: 1, 3000: 1, 4000: 1, 10**6: 1},
+        SLIDE: {1: 8, 3000: 3, 4000: 2, 10**6: 1},
+        MS_FLIP: {1: 4, 3000: 3, 4000: 3, 10**6: 2},
+    }
+    assert len(seen.images) == calls[protocol][pixels]
+
+
+def test_how_many_images_to_give_at_once():
+    def at_once(protocol, pixels=10_000, **network):
+        network = Network(logits, pixels=pixels, **network)
+        return Segmenter(network, protocol).at_once((30, 44))
+
+    # Resized to 45x66 = 2970 pixels, the largest of the scales of ms_flip.
+    assert at_once(WHOLE) == at_once(SLIDE) == at_once(MS_FLIP) == 3
+    assert at_once(TILED) == 10_000 // (30 * 44)
+    assert at_once(WHOLE, pixels=0) == at_once(WHOLE, pixels=2000) == 1
+    assert at_once(WHOLE, batch=1) == 1
+
+
 def test_labels_of_the_network_are_used_where_nothing_is_resized():
     plain = dataclasses.replace(WHOLE, scale=(44, 30))
     seen = Seen(gives=("labels", "scores"))

@@ -6,6 +6,8 @@ from pathlib import Path
 from gcnet_tf.errors import UserError
 
 MOBILE = ("voc_r18_20k", "voc_mobilenetv2_20k", "voc_mobilenetv3_20k")
+# Those that mmsegmentation has, too.
+EVALUATION_MODES = ("whole", "slide", "ms_flip")
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,17 +58,73 @@ def add_mobile_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_mobile")
 
 
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cfg",
+        default="voc_r50_20k",
+        help="this network, its weights drawn; default voc_r50_20k",
+    )
+    parser.add_argument(
+        "--size",
+        default="256x256",
+        metavar="HxW",
+        help="of the images; default 256x256",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=4, metavar="N", help="images; default 4"
+    )
+    _add_threads(parser)
+    _add_shared(parser, seconds=10.0)
+    _add_out(parser, "benchmark_train")
+
+
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--cfg",
+        default="shapes_r18",
+        help="this network on its data, its weights drawn; default shapes_r18, which "
+        "draws its data as well",
+    )
+    what.add_argument("--model", metavar="RUN", help="a run folder, on its data")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting, for example data.root=DIR; may be repeated",
+    )
+    parser.add_argument(
+        "--mode",
+        action="append",
+        choices=EVALUATION_MODES,
+        help="only this one; may be repeated; default: all",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=12,
+        metavar="N",
+        help="of the split val, evenly spread; default 12",
+    )
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
+    _add_threads(parser)
+    _add_peer(parser)
+    _add_out(parser, "benchmark_evaluate")
+
+
 def check_rounds(args: argparse.Namespace) -> None:
     """Refuses measurements that measure nothing.
 
     Raises:
-        UserError: for less than 1 round or no time.
+        UserError: for less than 1 round, or no time or images.
     """
-    if args.rounds < 1 or not args.seconds > 0:
-        raise UserError(
-            f"Received --rounds {args.rounds} and --seconds {args.seconds}; allowed "
-            "are at least 1 round and more than 0 seconds."
-        )
+    if args.rounds < 1:
+        raise UserError(f"--rounds: received {args.rounds}; it is at least 1.")
+    if not getattr(args, "seconds", 1) > 0:
+        raise UserError(f"--seconds: received {args.seconds}; it is above 0.")
+    if getattr(args, "images", 1) < 1:
+        raise UserError(f"--images: received {args.images}; it is at least 1.")
 
 
 def make_folder(folder: Path) -> None:
@@ -121,6 +179,10 @@ def _add_rounds(parser: argparse.ArgumentParser, seconds: float) -> None:
 
 def _add_shared(parser: argparse.ArgumentParser, seconds: float) -> None:
     _add_rounds(parser, seconds)
+    _add_peer(parser)
+
+
+def _add_peer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peer-python",
         type=Path,

@@ -3,16 +3,18 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 
 from gcnet_tf.benchmark import blocks, blocks_report
 from gcnet_tf.benchmark.arguments import check_threads, make_folder
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
     """Measures all blocks, shows and writes the result.
 
     Args:
         args: see `arguments.add_blocks_arguments`.
+        start_tensorflow: not called; workers import it.
     """
     check_threads(args)
     if args.out:

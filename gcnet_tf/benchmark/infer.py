@@ -203,17 +203,26 @@ def peer_versions(python: Path) -> str:
     return result.stdout.strip()
 
 
-def network_of(manifest: ExportManifest) -> dict:
+def network_of(config: dict, num_classes: int) -> dict:
     """What the reference builds the same network from; its default context block."""
-    model = manifest.config["model"]
+    model = config["model"]
     return {
         "depth": model["backbone"]["depth"],
         "width": model["backbone"]["base_channels"],
         "head_channels": model["head"]["channels"],
         "aux_channels": model["auxiliary"]["channels"],
-        "num_classes": len(manifest.classes),
+        "num_classes": num_classes,
         "align_corners": model["align_corners"],
     }
+
+
+def limit_threads(threads: int) -> None:
+    """Tells libraries that take no argument for it, in processes started from now on.
+
+    They are numpy, MKL and TensorFlow's own pool.
+    """
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ[name] = str(threads)
 
 
 def _openvino(
@@ -262,9 +271,7 @@ def measure(
         seconds: how long, at least one image, after a shorter warm-up.
         threads: of each; told to libraries that take no argument for it.
     """
-    # numpy, MKL and TensorFlow's own pool.
-    for name in ("OMP_NUM_THREADS", "TF_NUM_INTEROP_THREADS"):
-        os.environ[name] = str(threads)
+    limit_threads(threads)
     baselines: list[float] = []
     found: list[list[Measurement]] = [[] for _ in candidates]
     steps = (rounds + 1) * len(candidates)

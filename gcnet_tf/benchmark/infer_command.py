@@ -39,7 +39,8 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         candidates = list(infer.own_candidates(files, size, args.threads, folder))
         peer_versions = ""
         if args.peer_python.is_file():
-            network = infer.network_of(read_manifest(files[0]))
+            manifest = read_manifest(files[0])
+            network = infer.network_of(manifest.config, len(manifest.classes))
             peers = infer.peer_candidates(
                 args.peer_python, network, size, args.threads, folder
             )

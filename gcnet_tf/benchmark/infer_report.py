@@ -3,7 +3,9 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from gcnet_tf.benchmark import tables
 from gcnet_tf.benchmark.infer import Row
 from gcnet_tf.benchmark.machine import instruction_sets, processor, versions
 
@@ -20,14 +22,17 @@ PACKAGES = (
 NAME = "benchmark_infer"
 TITLE = "Time, memory and size of every exported format"
 
-_COLUMNS = ("", "gives", "ms", "p90", "ratio", "from", "to", "cores", "MB", "+MB")
+_COLUMNS = (
+    *("", "gives", "ms", "p90", "ratio", "from", "to", "cores"),
+    *("MB", "+MB", "file"),
+)
 _NOTES = """\
 ms, p90: median time of an image, and what one in ten exceeds. ratio: to the first row,
 median over the rounds, and the range. cores: in use on average. MB: peak memory of the
 process; +MB: what of it came after importing the interpreter; file: on disk, MB."""
 
 
-def facts(command: str, rows: Sequence[Row], peer_versions: str) -> dict:
+def facts(command: str, rows: Sequence[Any], peer_versions: str) -> dict:
     """Everything about a measurement, for JSON."""
     return {
         "command": command,
@@ -41,16 +46,7 @@ def facts(command: str, rows: Sequence[Row], peer_versions: str) -> dict:
 
 def table(rows: Sequence[Row]) -> str:
     """For the terminal."""
-    cells = [(*_COLUMNS, "file"), *map(_cells, rows)]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(cells[0]))]
-    lines = []
-    for line in cells:
-        name, gives, *numbers = (
-            cell.rjust(width) if index > 1 else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(line, widths))
-        )
-        lines.append("  ".join([name, gives, *numbers]).rstrip())
-    return "\n".join(lines) + "\n\n" + _NOTES
+    return tables.aligned(_lines(rows)) + "\n\n" + _NOTES
 
 
 def header(content: dict) -> str:
@@ -81,6 +77,10 @@ def write(
     _chart(chart, content, rows)
 
 
+def _lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    return [_COLUMNS, *map(_cells, rows)]
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     file = "" if row.megabytes is None else f"{row.megabytes:.1f}"
     return (
@@ -99,14 +99,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _markdown(title: str, content: dict, rows: Sequence[Row], chart: str) -> str:
-    columns = [*_COLUMNS, "file"]
-    head = " | ".join(columns)
-    rule = " | ".join(["---"] * 2 + ["---:"] * (len(columns) - 2))
-    body = "\n".join("| " + " | ".join(_cells(row)) + " |" for row in rows)
     return (
         f"# {title}\n\n"
         f"```\n{header(content)}\n```\n\n"
-        f"| {head} |\n| {rule} |\n{body}\n\n{_NOTES}\n\n"
+        f"{tables.markdown(_lines(rows))}\n\n{_NOTES}\n\n"
         f"![Ratios]({chart})\n"
     )
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from gcnet_tf.errors import UserError
@@ -93,15 +93,19 @@ class Worker:
         self._errors.close()
 
 
-def serve(streams: dict[str, Callable[[], int]]) -> None:
+def serve(
+    streams: Mapping[str, Callable[[], int]],
+    warm_up: Mapping[str, Callable[[], int]] | None = None,
+) -> None:
     """A worker's side: answers until the input ends.
 
     Args:
         streams: by name, functions that produce one batch and return its length.
+        warm_up: what comes before each measurement; by default the streams themselves.
     """
     for line in sys.stdin:
         name, seconds = line.rsplit(maxsplit=1)
-        _work(streams[name], _WARM_UP_SHARE * float(seconds))
+        _work((warm_up or streams)[name], _WARM_UP_SHARE * float(seconds))
         images, cpu, times = _work(streams[name], float(seconds))
         memory, peak = _memory("VmRSS"), _memory("VmHWM")
         measurement = Measurement(images, sum(times), cpu, memory, peak, times)

@@ -5,7 +5,11 @@ from functools import cache
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.winograd import pays, winograd_conv2d
+from gcnet_tf.layers.winograd import (
+    pays,
+    trainable_winograd_conv2d,
+    winograd_conv2d,
+)
 
 PACKAGE = "gcnet_tf"
 
@@ -104,7 +108,7 @@ class SymmetricConv2D(keras.layers.Layer):
         self.dilation = dilation
         self.use_bias = use_bias
         self.folded = folded
-        # Set by `gcnet_tf.fuse.fold`: it depends on the machine, not on the layer.
+        # Of the inference form `gcnet_tf.fuse.fold` decides: it may run elsewhere.
         self.winograd = False
         self.kernel_initializer = (
             keras.initializers.get(kernel_initializer) or he_normal_fan_out()
@@ -123,6 +127,8 @@ class SymmetricConv2D(keras.layers.Layer):
             self.bias = self.add_weight(
                 name="bias", shape=(self.filters,), initializer=self.bias_initializer
             )
+        if not self.folded and not tf.config.list_physical_devices("GPU"):
+            self.winograd = self.can_be_winograd()
         self.built = True
 
     def call(self, inputs):
@@ -133,7 +139,8 @@ class SymmetricConv2D(keras.layers.Layer):
 
     def _convolve(self, inputs, kernel):
         if self.winograd:
-            return winograd_conv2d(inputs, kernel, self.dilation)
+            convolve = winograd_conv2d if self.folded else trainable_winograd_conv2d
+            return convolve(inputs, kernel, self.dilation)
         if self.kernel_size > 1 and (self.strides > 1 or self.folded):
             pad = self.dilation * (self.kernel_size - 1) // 2
             return tf.nn.conv2d(

@@ -9,6 +9,8 @@ float32 only: rounding grows by the size of the matrices' entries, a few times 1
 the largest output here, and too much for 16 bits.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
@@ -40,7 +42,7 @@ _TO_OUTPUT = (
 
 
 # Of channels times filters. Below, moving the 36 values costs more than it saves.
-_LEAST_PRODUCTS = 2**15
+_LEAST_PRODUCTS = 2**14
 
 
 def pays(channels: int, filters: int) -> bool:
@@ -60,47 +62,127 @@ def winograd_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1):
         float32 `(batch, height, width, filters)`.
     """
     channels, filters = kernel.shape[2:]
-    shape = tf.shape(inputs)
-    batch, height, width = shape[0], shape[1], shape[2]
-    # A dilated convolution is one for each of dilation x dilation sub-grids. A block
-    # holds a tile of every sub-grid.
-    block = _TILE * dilation
-    rows, columns = -(-height // block), -(-width // block)
-    # Behind, whole blocks from the last of the tiles' six positions on.
-    behind = (_SIDE - 2) * dilation
-    inputs = tf.pad(
-        inputs,
-        [
-            [0, 0],
-            [dilation, rows * block - height + behind],
-            [dilation, columns * block - width + behind],
-            [0, 0],
-        ],
-    )
-    values = []
-    for i in range(_SIDE):
-        line = inputs[:, dilation * i : dilation * i + rows * block]
-        line = tf.reshape(line, [batch * rows, block, -1, channels])[:, :dilation]
-        for j in range(_SIDE):
-            value = line[:, :, dilation * j : dilation * j + columns * block]
-            value = tf.reshape(value, [-1, block, channels])[:, :dilation]
-            values.append(tf.reshape(value, [-1]))
-    tiles = batch * rows * columns * dilation**2
-    values = tf.reshape(
-        _both_axes(_FROM_INPUT) @ tf.stack(values), [-1, tiles, channels]
-    )
+    grid = _Grid.of(inputs, dilation)
     weights = _both_axes(_FROM_KERNEL) @ tf.reshape(kernel, [9, -1])
-    products = values @ tf.reshape(weights, [-1, channels, filters])
+    products = grid.input_values(inputs) @ tf.reshape(weights, [-1, channels, filters])
     outputs = _both_axes(_TO_OUTPUT) @ tf.reshape(products, [_SIDE**2, -1])
-    outputs = tf.reshape(
-        outputs,
-        [_TILE, _TILE, batch * rows, dilation, columns, dilation * filters],
-    )
-    outputs = tf.transpose(outputs, [2, 0, 3, 4, 1, 5])
-    outputs = tf.reshape(outputs, [batch, rows * block, columns * block, filters])
-    return outputs[:, :height, :width]
+    return grid.join(outputs, filters)
 
 
-def _both_axes(matrix: tuple) -> tf.Tensor:
+def trainable_winograd_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1):
+    """`winograd_conv2d`, and both gradients in the same way.
+
+    The automatic ones add up 36 padded copies of the input, and take so long that
+    nothing is gained. A function of its own, because a custom gradient leaves
+    operations in the graph that exports are better without.
+    """
+
+    # `dilation` from outside: an argument would become a tensor.
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        def gradients(upstream):
+            mirrored = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
+            return (
+                winograd_conv2d(upstream, mirrored, dilation),
+                _kernel_gradient(inputs, upstream, dilation),
+            )
+
+        return winograd_conv2d(inputs, kernel, dilation), gradients
+
+    return convolve(inputs, kernel)
+
+
+def _kernel_gradient(inputs, upstream, dilation):
+    channels, filters = inputs.shape[-1], upstream.shape[-1]
+    grid = _Grid.of(inputs, dilation)
+    products = _both_axes(_TO_OUTPUT, transposed=True) @ grid.split(upstream)
+    products = tf.reshape(products, [_SIDE**2, -1, filters])
+    weights = tf.matmul(grid.input_values(inputs), products, transpose_a=True)
+    weights = tf.reshape(weights, [_SIDE**2, -1])
+    kernel = _both_axes(_FROM_KERNEL, transposed=True) @ weights
+    return tf.reshape(kernel, [3, 3, channels, filters])
+
+
+class _Grid(NamedTuple):
+    """Where the tiles of an image lie.
+
+    A dilated convolution is one for each of dilation x dilation sub-grids. A block
+    holds a tile of every sub-grid.
+    """
+
+    batch: tf.Tensor
+    height: tf.Tensor
+    width: tf.Tensor
+    rows: tf.Tensor
+    """Of blocks."""
+    columns: tf.Tensor
+    dilation: int
+
+    @classmethod
+    def of(cls, images, dilation):
+        batch, height, width = tf.unstack(tf.shape(images)[:3])
+        block = _TILE * dilation
+        rows, columns = -(-height // block), -(-width // block)
+        return cls(batch, height, width, rows, columns, dilation)
+
+    @property
+    def block(self):
+        return _TILE * self.dilation
+
+    def input_values(self, images):
+        """The 36 values of each tile: `(36, tiles, channels)`."""
+        channels, dilation = images.shape[-1], self.dilation
+        # The tiles' six positions end in the block behind.
+        images = self._pad(images, dilation, 2 * self.block - dilation)
+        images = tf.reshape(
+            images,
+            [self.batch, self.rows + 2, self.block, self.columns + 2, -1, channels],
+        )
+        places = [divmod(dilation * each, self.block) for each in range(_SIDE)]
+        values = [
+            images[
+                :,
+                row : row + self.rows,
+                y : y + dilation,
+                column : column + self.columns,
+                x : x + dilation,
+            ]
+            for row, y in places
+            for column, x in places
+        ]
+        values = tf.stack([tf.reshape(each, [-1]) for each in values])
+        values = _both_axes(_FROM_INPUT) @ values
+        tiles = self.batch * self.rows * self.columns * dilation**2
+        return tf.reshape(values, [-1, tiles, channels])
+
+    def join(self, tiles, channels):
+        """From `(16, tiles * channels)` to images."""
+        sides = (self.batch * self.rows, self.dilation, self.columns)
+        tiles = tf.reshape(tiles, [_TILE, _TILE, *sides, self.dilation * channels])
+        tiles = tf.transpose(tiles, [2, 0, 3, 4, 1, 5])
+        height, width = self.rows * self.block, self.columns * self.block
+        images = tf.reshape(tiles, [self.batch, height, width, channels])
+        return images[:, : self.height, : self.width]
+
+    def split(self, images):
+        """From images to `(16, tiles * channels)`; undoes `join`."""
+        sides = (self.batch * self.rows, _TILE, self.dilation, self.columns, _TILE)
+        last = self.dilation * images.shape[-1]
+        tiles = tf.reshape(self._pad(images, 0, 0), [*sides, last])
+        return tf.reshape(tf.transpose(tiles, [1, 4, 0, 2, 3, 5]), [_TILE**2, -1])
+
+    def _pad(self, images, before, behind):
+        """With zeros: to whole blocks, and as much more."""
+        missing_rows = self.rows * self.block - self.height
+        missing_columns = self.columns * self.block - self.width
+        rows, columns = [before, missing_rows + behind], [
+            before,
+            missing_columns + behind,
+        ]
+        return tf.pad(images, [[0, 0], rows, columns, [0, 0]])
+
+
+def _both_axes(matrix: tuple, transposed: bool = False) -> tf.Tensor:
     """The matrix that does to rows and columns at once what `matrix` does to one."""
-    return tf.constant(np.kron(matrix, matrix), tf.float32)
+    both = np.kron(matrix, matrix)
+    return tf.constant(both.T if transposed else both, tf.float32)

@@ -100,7 +100,8 @@ def test_a_folder_without_exports(name, tmp_path):
 
 def test_the_reference_gets_the_same_network(exports):
     (file,) = infer.exported_files(exports)
-    assert infer.network_of(read_manifest(file)) == {
+    manifest = read_manifest(file)
+    assert infer.network_of(manifest.config, len(manifest.classes)) == {
         "depth": 18,
         "width": 4,
         "head_channels": 8,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.layers.winograd import winograd_conv2d
+from gcnet_tf.layers.winograd import trainable_winograd_conv2d, winograd_conv2d
 
 RNG = np.random.default_rng(0)
 
@@ -32,20 +32,24 @@ def test_any_size_in_one_graph():
     assert function.experimental_get_tracing_count() == 1
 
 
-def test_the_gradients_are_those_of_the_definition():
-    inputs = tf.constant(RNG.normal(size=(2, 9, 6, 3)), tf.float32)
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("size", [(9, 6), (8, 16)])
+def test_the_gradients_are_those_of_the_definition(size, dilation):
+    """In a graph, where arguments of a custom gradient become tensors."""
+    inputs = tf.constant(RNG.normal(size=(2, *size, 3)), tf.float32)
     kernel = tf.constant(RNG.normal(size=(3, 3, 3, 4)), tf.float32)
-    weighting = tf.constant(RNG.normal(size=(2, 9, 6, 4)), tf.float32)
+    upstream = tf.constant(RNG.normal(size=(2, *size, 4)), tf.float32)
 
+    @tf.function(reduce_retracing=True)
     def gradients(function):
         with tf.GradientTape() as tape:
             tape.watch([inputs, kernel])
-            loss = tf.reduce_sum(function() * weighting)
-        return tape.gradient(loss, [inputs, kernel])
+            outputs = function(inputs, kernel)
+        return tape.gradient(outputs, [inputs, kernel], upstream)
 
-    found = gradients(lambda: winograd_conv2d(inputs, kernel, 2))
+    found = gradients(lambda x, k: trainable_winograd_conv2d(x, k, dilation))
     expected = gradients(
-        lambda: tf.nn.convolution(inputs, kernel, padding="SAME", dilations=2)
+        lambda x, k: tf.nn.convolution(x, k, padding="SAME", dilations=dilation)
     )
     for one, other in zip(found, expected):
         np.testing.assert_allclose(one, other, atol=1e-4)

@@ -25,7 +25,15 @@ from drawn import draw_image
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
-from reference import DATASETS, MODELS, IoUMetric, SegTTAModel
+from reference import DATASETS, MODELS
+from reference_protocol import (
+    ms_flip_pipeline,
+    new_metric,
+    run_pipeline,
+    scores_of,
+    single_pipeline,
+    test_step,
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -193,10 +201,6 @@ WINDOW, STRIDE = (193, 193), (129, 129)
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 # How many images the classifier is fitted to.
 NUM_FITTED = 8
-LOAD = {"type": "LoadImageFromFile"}
-RESIZE = {"type": "Resize", "scale": SCALE, "keep_ratio": True}
-LABEL = {"type": "LoadAnnotations", "reduce_zero_label": False}
-PACK = {"type": "PackSegInputs"}
 
 
 def score_images(images: Path, labels: Path, count: int) -> tuple[dict, Arrays]:
@@ -230,12 +234,12 @@ def score_images(images: Path, labels: Path, count: int) -> tuple[dict, Arrays]:
         "ratios": np.array(RATIOS),
         "scales": np.array(scales),
     }
-    single = [LOAD, RESIZE, LABEL, PACK]
+    single = single_pipeline(SCALE)
     slide = {"mode": "slide", "crop_size": WINDOW, "stride": STRIDE}
     for protocol, test_cfg, pipeline in (
         ("whole", {"mode": "whole"}, single),
         ("slide", slide, single),
-        ("ms_flip", {"mode": "whole"}, _ms_flip_pipeline(scales)),
+        ("ms_flip", {"mode": "whole"}, ms_flip_pipeline(scales)),
     ):
         start = time.perf_counter()
         model.test_cfg = ConfigDict(test_cfg)
@@ -260,49 +264,19 @@ def _spread(images: Path, labels: Path, count: int) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def _ms_flip_pipeline(scales: list[tuple[int, int]]) -> list[dict]:
-    resizes = [{**RESIZE, "scale": scale} for scale in scales]
-    flips = [{"type": "RandomFlip", "prob": prob} for prob in (0.0, 1.0)]
-    return [
-        LOAD,
-        {"type": "TestTimeAug", "transforms": [resizes, flips, [LABEL], [PACK]]},
-    ]
-
-
-def _run(pipeline: Compose, pair: tuple[Path, Path]) -> dict:
-    image, label = pair
-    return pipeline(
-        {
-            "img_path": str(image),
-            "seg_map_path": str(label),
-            "reduce_zero_label": False,
-            "seg_fields": [],
-        }
-    )
-
-
 @torch.no_grad()
-def _score(model, pipeline: list[dict], pairs: list[tuple[Path, Path]]) -> Arrays:
-    composed = Compose(pipeline)
-    metric = IoUMetric(prefix="val")
-    metric.dataset_meta = {"classes": CAMVID}
+def _score(model, pipeline: Compose, pairs: list[tuple[Path, Path]]) -> Arrays:
+    metric = new_metric(CAMVID)
     maps, margins = [], []
     for pair in pairs:
-        data = _run(composed, pair)
-        # As the data loader's collate function makes it of one image.
-        if isinstance(data["inputs"], list):
-            batch = {key: [[each] for each in data[key]] for key in data}
-            result = SegTTAModel(model).test_step(batch)[0]
-        else:
-            batch = {key: [data[key]] for key in data}
-            result = model.test_step(batch)[0]
+        batch, result = test_step(model, run_pipeline(pipeline, *pair))
+        # After several passes there are only labels.
+        if not isinstance(batch["inputs"][0], list):
             best = result.seg_logits.data.topk(2, dim=0).values
             margins.append((best[0] - best[1]).half().numpy())
         maps.append(result.pred_sem_seg.data.squeeze().numpy().astype(np.uint8))
         metric.process(batch, [result.to_dict()])
-    # Added in float64: the reference's float32 loses pixels in large data sets.
-    areas = [torch.stack(each).double().sum(dim=0) for each in zip(*metric.results)]
-    scores = IoUMetric.total_area_to_metrics(*areas)
+    scores = scores_of(metric)
     arrays = {
         "labels": np.stack(maps),
         "iou": scores["IoU"],
@@ -321,11 +295,11 @@ def fit_classifier(model, pairs: list[tuple[Path, Path]]) -> None:
     hook = model.decode_head.conv_seg.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0])
     )
-    pipeline = Compose([LOAD, RESIZE, LABEL, PACK])
+    pipeline = single_pipeline(SCALE)
     features, truths = [], []
     for pair in pairs:
-        data = _run(pipeline, pair)
-        model.test_step({key: [data[key]] for key in data})
+        data = run_pipeline(pipeline, *pair)
+        test_step(model, data)
         feature = seen.pop()[0]
         truth = data["data_samples"].gt_sem_seg.data[None].float()
         small = torch.nn.functional.interpolate(truth, size=feature.shape[1:])

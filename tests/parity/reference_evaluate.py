@@ -1,0 +1,92 @@
+"""The reference's evaluation as a process that `scripts/benchmark.py evaluate` times.
+
+    python tests/parity/reference_evaluate.py FOLDER THREADS
+
+FOLDER is what gcnet_tf/benchmark/evaluate_data.py wrote. It answers as
+gcnet_tf/benchmark/workers.py says; its streams are the modes "whole", "slide" and
+"ms_flip": all images, one by one as the reference does, from their files to the mIoU,
+in PyTorch with channels last, which is faster than its default.
+
+It needs the environment of tests/parity/requirements.txt.
+"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import reference
+import torch
+from mmengine.config import ConfigDict
+from reference_protocol import (
+    ms_flip_pipeline,
+    new_metric,
+    run_pipeline,
+    scores_of,
+    single_pipeline,
+    test_step,
+)
+
+# Ours, but nothing of TensorFlow: the clock is the same on both sides.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from gcnet_tf.benchmark.evaluate_files import (  # noqa: E402
+    DATA,
+    PEER,
+    PEER_SETTINGS,
+    PEER_WEIGHTS,
+    SPLIT,
+    write_scores,
+)
+from gcnet_tf.benchmark.workers import serve  # noqa: E402
+
+
+class Evaluation:
+    def __init__(self, folder):
+        self.folder = folder
+        self.settings = json.loads((folder / PEER_SETTINGS).read_text())
+        images = sorted((folder / DATA / SPLIT / "images").iterdir())
+        self.pairs = [
+            (path, path.parents[1] / "labels" / f"{path.stem}.png") for path in images
+        ]
+        self.model = reference.build_segmentor(**self.settings["network"])
+        with np.load(folder / PEER_WEIGHTS) as file:
+            state = {key: torch.from_numpy(file[key]) for key in file.files}
+        self.model.load_state_dict(state, strict=True)
+        self.model.eval().to(memory_format=torch.channels_last)
+
+    def run(self, mode, number=None):
+        """Evaluates the first `number` images; only all of them are scored."""
+        test_cfg = {"mode": "whole"}
+        if mode == "slide":
+            window, stride = self.settings["window"], self.settings["stride"]
+            test_cfg = {"mode": "slide", "crop_size": window, "stride": stride}
+        self.model.test_cfg = ConfigDict(test_cfg)
+        pipeline = single_pipeline(self.settings["scale"])
+        if mode == "ms_flip":
+            pipeline = ms_flip_pipeline(self.settings["scales"])
+        metric = new_metric(self.settings["classes"])
+        pairs = self.pairs[:number]
+        with torch.inference_mode():
+            for pair in pairs:
+                batch, result = test_step(self.model, run_pipeline(pipeline, *pair))
+                metric.process(batch, [result.to_dict()])
+        if number is None:
+            miou = np.nanmean(scores_of(metric)["IoU"])
+            write_scores(self.folder, PEER, mode, float(miou))
+        return len(pairs)
+
+
+def main() -> None:
+    folder, threads = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(threads)
+    evaluation = Evaluation(folder)
+    modes = ("whole", "slide", "ms_flip")
+    serve(
+        {mode: partial(evaluation.run, mode) for mode in modes},
+        {mode: partial(evaluation.run, mode, 1) for mode in modes},
+    )
+
+
+if __name__ == "__main__":
+    main()
