@@ -137,11 +137,12 @@ def match_backbone(state: State, shapes: Shapes, source: str) -> Matched:
             f"{source} is not a ResNet-V1c: it lacks the stem of three convolutions "
             "(stem.0.weight). Use a resnet18_v1c, resnet50_v1c or resnet101_v1c file."
         )
-    prefixed = {
-        key if key.startswith("fc.") else f"backbone.{key}": value
-        for key, value in state.items()
-    }
-    prefixed = _usual(prefixed)
+    prefixed = _usual(
+        {
+            key if key.startswith("fc.") else f"backbone.{key}": value
+            for key, value in state.items()
+        }
+    )
     blocks = any("_block." in key for key in prefixed)
     shapes = {
         path: s

@@ -247,7 +247,7 @@ def _gather_by_rows(gather: Gather, queries, keys, values):
 def _unrolled_by_rows(gather: Gather, queries, keys, values):
     """The same without a loop, for converters: one sample of a known size."""
     rows = _rows_at_once(keys, _FORWARD_COPIES)
-    parts = []
+    parts: list[tf.Tensor] = []
     for start in range(0, queries.shape[1], rows):
         # One after the other: a graph would compute all of them at once.
         with tf.control_dependencies(parts[-1:]):
@@ -281,7 +281,7 @@ def _gradient_by_rows(gather: Gather, queries, keys, values, upstream):
     rows = _rows_at_once(keys, _GRADIENT_COPIES)
     total = tf.shape(queries)[1]
 
-    def step(start, parts, *sums):
+    def step(start, parts, *before):
         asking = queries[:, start : start + rows]
         with tf.GradientTape() as tape:
             tape.watch([asking, keys, values])
@@ -289,9 +289,7 @@ def _gradient_by_rows(gather: Gather, queries, keys, values, upstream):
         part, *gradients = tape.gradient(
             gathered, [asking, keys, values], upstream[:, start : start + rows]
         )
-        sums = [
-            total + tf.cast(new, total.dtype) for total, new in zip(sums, gradients)
-        ]
+        sums = [old + tf.cast(new, old.dtype) for old, new in zip(before, gradients)]
         return start + rows, parts.write(start // rows, part[0]), *sums
 
     parts = _parts(_ceil(total, rows), queries)

@@ -61,7 +61,9 @@ KNOWN = {
     "decode_head/context/conv_out/conv/kernel": (
         "decode_head.nl_block.conv_out.conv.weight"
     ),
-    "decode_head/context/conv_out/norm/gamma": "decode_head.nl_block.conv_out.bn.weight",
+    "decode_head/context/conv_out/norm/gamma": (
+        "decode_head.nl_block.conv_out.bn.weight"
+    ),
     "decode_head/context/concat/kernel": (
         "decode_head.nl_block.concat_project.conv.weight"
     ),

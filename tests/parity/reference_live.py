@@ -4,10 +4,11 @@
     python tests/parity/reference_live.py config NAME FOLDER
     python tests/parity/reference_live.py miou FOLDER --images DIR --labels DIR
 
-`list` prints the published configurations of GCNet and NLNet, a name per line. `config` builds the
-model of one of them; `miou` scores a narrow model on real images by the reference's
-own test pipeline. Both write FOLDER/checkpoint.pth in the layout of a published 0.x
-file and FOLDER/reference.npz, described at `published_model` and `score_images`.
+`list` prints the published configurations of GCNet and NLNet, a name per line. `config`
+builds the model of one of them; `miou` scores a narrow model on real images by the
+reference's own test pipeline. Both write FOLDER/checkpoint.pth in the layout of a
+published 0.x file and FOLDER/reference.npz, described at `published_model` and
+`score_images`.
 
 It needs the environment of tests/parity/requirements.txt.
 """
