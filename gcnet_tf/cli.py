@@ -20,10 +20,12 @@ EXIT_INTERRUPTED = 130
 # BSD's EX_TEMPFAIL: start it again.
 EXIT_WORKER_LOST = 75
 
-# What TensorFlow 2.21 writes on every start, whatever TF_CPP_MIN_LOG_LEVEL says: its
-# logging is not set up yet at that point. cuInit fails on any machine without a GPU.
+# What TensorFlow writes on every start, whatever TF_CPP_MIN_LOG_LEVEL says: the logging
+# of 2.21 is not set up yet at that point, and 2.15 registers CUDA's libraries twice.
+# cuInit fails on any machine without a GPU.
 _START_UP_NOISE = re.compile(
-    r"^(I0000 |WARNING: All log messages before absl|.*failed call to cuInit)"
+    r"^(I0000 |WARNING: All log messages before absl|.*failed call to cuInit"
+    r"|.*Unable to register cu(DNN|FFT|BLAS) factory)"
 )
 
 

@@ -5,7 +5,7 @@ the training model, and only folding *and* freezing together are: one alone gain
 nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import (
@@ -15,7 +15,7 @@ from tensorflow.python.framework.convert_to_constants import (
 from gcnet_tf.layers import BatchNorm, SymmetricConv2D
 from gcnet_tf.manifest import LABELS, LOGITS, PROBABILITIES
 from gcnet_tf.models import Segmentor
-from gcnet_tf.weights import path_of, weights_by_path
+from gcnet_tf.weights import weights_by_path
 
 INPUT = "images"
 _FIRST_KERNEL = "backbone/stem1/conv/kernel"
@@ -37,14 +37,10 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
     arguments = {**model.get_config(), "auxiliary": None, "folded": True}
     folded = Segmentor.from_config({**arguments, "dtype": dtype})
     folded.build((None, None, None, 3))
-    source = weights_by_path(model)
+    source, weights = weights_by_path(model), weights_by_path(folded)
     deviation = model.backbone.standard_deviation
-    epsilons = {
-        path_of(layer.gamma).removesuffix("gamma"): layer.epsilon
-        for layer in model._flatten_layers()
-        if isinstance(layer, BatchNorm)
-    }
-    for path, weight in weights_by_path(folded).items():
+    epsilons = _folded_norms(model, source, weights)
+    for path, weight in weights.items():
         value = _folded_value(path, source, epsilons)
         if path == _FIRST_KERNEL:
             value /= tf.constant(deviation, value.dtype)[:, tf.newaxis]
@@ -55,13 +51,30 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
     return folded
 
 
+def _folded_norms(
+    model: Segmentor, source: dict, kept: Container[str]
+) -> dict[str, float]:
+    """Epsilon of each normalisation that goes, by a path as "backbone/stem1/norm/".
+
+    A layer of the user's own (model.head.context_layer) keeps those that it has.
+    """
+    paths = {id(weight): path for path, weight in source.items()}
+    norms = [each for each in model._flatten_layers() if isinstance(each, BatchNorm)]
+    found = {paths[id(norm.gamma)]: norm.epsilon for norm in norms}
+    return {
+        path.removesuffix("gamma"): epsilon
+        for path, epsilon in found.items()
+        if path not in kept
+    }
+
+
 def _folded_value(path: str, source: dict, epsilons: dict[str, float]) -> tf.Tensor:
     """The weight `path` of the folded model.
 
     Args:
         path: such as "backbone/stem1/conv/kernel", of any kind of convolution.
         source: the weights of the training model.
-        epsilons: of its normalisations, by a path such as "backbone/stem1/norm/".
+        epsilons: see `_folded_norms`.
     """
     unit = path.removesuffix("conv/kernel").removesuffix("conv/bias")
     norm = unit + "norm/"

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.config import Config, load_config
+from gcnet_tf.custom import import_modules
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.exported import Predictor, is_exported, load_exported
@@ -101,6 +102,7 @@ def _load_keras_file(
             f"{path} does not say what its classes are; give its --cfg as well."
         )
     config = load_config(cfg, overrides)
+    import_modules(config)
     try:
         model = keras.models.load_model(path)
     except (OSError, ValueError, TypeError) as error:

@@ -23,7 +23,8 @@ from gcnet_tf.atomic import (
 from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
 
-if TYPE_CHECKING:  # for the annotations alone: a run is listed without TensorFlow
+# TensorFlow, and `compat` with it, where it is needed: a run is listed without it.
+if TYPE_CHECKING:
     import keras
 
 SUFFIX = ".weights.h5"
@@ -114,11 +115,13 @@ def load_weights(model: "keras.Model", path: Path) -> None:
         raise UserError(
             f"{path} is damaged: {first_line(error)}. Put a copy in its place."
         ) from error
+    from gcnet_tf import compat
+
     try:
         with warnings.catch_warnings():
             # Keras only warns of some layers that a file lacks, and leaves them random.
             warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            compat.load_weights(model, path)
     except (OSError, ValueError, KeyError, UserWarning) as error:
         raise UserError(
             f"The weights in {path} do not fit the model of this configuration "
@@ -126,14 +129,11 @@ def load_weights(model: "keras.Model", path: Path) -> None:
         ) from error
 
 
-def path_of(weight: "keras.Variable") -> str:
-    """Where a weight is in its model, such as "backbone/stem1/conv/kernel"."""
-    return weight.path.split("/", 1)[1]
-
-
 def weights_by_path(model: "keras.Model") -> dict[str, "keras.Variable"]:
-    """Every weight by its path."""
-    return {path_of(weight): weight for weight in model.weights}
+    """Every weight by its path, such as "backbone/stem1/conv/kernel"."""
+    from gcnet_tf import compat
+
+    return compat.weights_by_path(model)
 
 
 def weights_hash(model: "keras.Model") -> str:
@@ -174,9 +174,11 @@ def check_weights_path(path: Path) -> None:
 
 def save_weights(model: "keras.Model", path: Path) -> None:
     """Writes a `.weights.h5` file, complete or not at all."""
+    from gcnet_tf import compat
+
     sizes = [w.numpy().nbytes for w in model.weights]
     with new_file(path) as partial:
         # HDF5 ends the process, by a segmentation fault, where a disk is full.
         require_space(partial, sum(sizes) + _OVERHEAD * len(sizes))
-        model.save_weights(partial)
+        compat.save_weights(model, partial)
         append_checksum(partial)

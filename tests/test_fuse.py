@@ -6,6 +6,7 @@ import tensorflow as tf
 from gcnet_tf.fuse import fold, inference_function, inference_graph
 from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models import Segmentor
+from gcnet_tf.weights import weights_by_path
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (2, 33, 41, 3), np.uint8)
@@ -24,10 +25,10 @@ def trained(depth=18, dtype="float32"):
         name="gcnet",
     )
     model.build((None, None, None, 3))
-    for weight in model.weights:
-        if weight.path.endswith(("gamma", "moving_variance")):
+    for path, weight in weights_by_path(model).items():
+        if path.endswith(("gamma", "moving_variance")):
             weight.assign(RNG.uniform(0.5, 1.5, weight.shape))
-        elif not weight.path.endswith("kernel"):
+        elif not path.endswith("kernel"):
             weight.assign(RNG.normal(0, 0.2, weight.shape))
     return model
 
@@ -44,7 +45,7 @@ def test_folding_and_freezing_keep_the_logits(depth):
 
 
 def test_nothing_is_left_to_normalise_and_no_auxiliary_head():
-    paths = [weight.path for weight in fold(trained()).weights]
+    paths = list(weights_by_path(fold(trained())))
     assert not any("norm/moving" in path or "auxiliary" in path for path in paths)
 
 

@@ -18,7 +18,13 @@ from gcnet_tf.config.parse import (
 )
 from gcnet_tf.config.schema import Config
 
-_JSON_TYPE = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_JSON_TYPE = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    dict: "object",
+}
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,9 @@ def _value_schema(kind: Any, metadata: Mapping[str, Any]) -> dict[str, Any]:
     if dataclasses.is_dataclass(kind):
         return _section_schema(typing.cast(type, kind), "One of the list.")
     inner = without_none(kind)
+    if dataclasses.is_dataclass(inner):
+        section = _section_schema(typing.cast(type, inner), "An object by its name.")
+        return {"anyOf": [section, {"type": "null"}]}
     if typing.get_origin(inner) is tuple:
         element, length = element_and_length(inner)
         size = {} if length is None else {"minItems": length, "maxItems": length}

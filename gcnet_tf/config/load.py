@@ -2,7 +2,8 @@
 
 A file may name others in "_base_" (a string or a list, relative to the file, at most
 two levels deep): bases are merged from left to right, then the file itself. Objects
-merge key by key; everything else, lists included, replaces what was there.
+merge key by key; everything else replaces what was there: lists, and objects with a
+"class_name", which are one thing.
 """
 
 import dataclasses
@@ -177,6 +178,8 @@ def _base_paths(path: Path, bases: Any) -> list[Path]:
 def _merge(low: Any, high: Any) -> Any:
     """`high` over `low`: objects key by key, anything else replaced."""
     if not (isinstance(low, dict) and isinstance(high, dict)):
+        return high
+    if "class_name" in high:  # the arguments of another class would not fit
         return high
     merged = dict(low)
     for key, value in high.items():

@@ -22,6 +22,7 @@ _TYPE_TEXT = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
     str: ("a string", "strings"),
+    dict: ("an object", "objects"),
 }
 
 
@@ -66,6 +67,8 @@ def field_at(path: str) -> tuple[Any, Mapping[str, Any]]:
             raise unknown_key(path)
         fields = {field.name: field for field in dataclasses.fields(kind)}
         kind, metadata = hints[key], fields[key].metadata
+        if is_optional_section(kind) and key != path.rpartition(".")[2]:
+            kind = without_none(kind)
     return kind, metadata
 
 
@@ -76,6 +79,8 @@ def all_paths(section: type = Config, prefix: str = "") -> list[str]:
         paths.append(prefix + name)
         if dataclasses.is_dataclass(kind):
             paths += all_paths(typing.cast(type, kind), f"{prefix}{name}.")
+        elif is_optional_section(kind):
+            paths += all_paths(without_none(kind), f"{prefix}{name}.")
         elif is_list_of_sections(kind):
             element, _ = element_and_length(kind)
             paths += all_paths(element, f"{prefix}{name}[].")
@@ -186,6 +191,11 @@ def _is_literal(kind: Any) -> bool:
     return typing.get_origin(kind) is typing.Literal
 
 
+def is_optional_section(kind: Any) -> bool:
+    """Whether a type is written `X | None` with a dataclass X."""
+    return is_optional(kind) and dataclasses.is_dataclass(without_none(kind))
+
+
 def is_list_of_sections(kind: Any) -> bool:
     """Whether a type is written `tuple[X, ...]` with a dataclass X."""
     is_tuple = typing.get_origin(kind) is tuple
@@ -210,6 +220,8 @@ def _parse(kind: Any, metadata: Mapping[str, Any], value: Any, where: str) -> An
     if isinstance(value, str) and value in words_of(kind):
         return value
     inner = without_none(kind)
+    if dataclasses.is_dataclass(inner):
+        return build_section(typing.cast(type, inner), value, where)
     if typing.get_origin(inner) is not tuple:
         parsed = _parse_scalar(inner, value)
         if parsed is None or not _in_range(parsed, metadata):

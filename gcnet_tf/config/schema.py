@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
+from gcnet_tf.config.objects import ObjectConfig
 from gcnet_tf.config.schema_data import AugmentConfig, DataConfig
 from gcnet_tf.config.setting import setting
 
@@ -152,6 +153,11 @@ class HeadConfig:
         False,
         "Whether the 3x3 convolutions are depthwise ones and 1x1 ones: for phones.",
     )
+    context_layer: ObjectConfig | None = setting(
+        None,
+        "A Keras layer in place of the context block; it must keep the shape, and name "
+        "the layers inside it.",
+    )
 
 
 @dataclass(frozen=True)
@@ -217,6 +223,26 @@ class TrainConfig:
         "Both heads learn at this multiple of learning_rate, which decays towards the "
         "same min_learning_rate.",
         above=0,
+    )
+    optimizer: ObjectConfig | None = setting(
+        None,
+        "A Keras optimizer in place of SGD, whose momentum and weight_decay it does "
+        "not use. Its learning rate is that of this section.",
+    )
+    loss: ObjectConfig | None = setting(
+        None,
+        "A Keras loss in place of the cross-entropy. It gets class ids, 255 where not "
+        "labelled, and logits; values per pixel count as 0 where not labelled.",
+    )
+    metrics: tuple[ObjectConfig, ...] = setting(
+        (),
+        "Keras metrics that each evaluation adds to the scores. They get the class ids "
+        "of the labelled pixels, true and predicted, image by image.",
+    )
+    callbacks: tuple[ObjectConfig, ...] = setting(
+        (),
+        "Keras callbacks. A batch is an iteration, and an epoch ends at each "
+        "evaluation.",
     )
     init_from: str | None = setting(
         None,
@@ -334,6 +360,11 @@ class PublishedConfig:
 class Config:
     """A whole experiment."""
 
+    custom_imports: tuple[str, ...] = setting(
+        (),
+        "Modules that are imported first, so that what they register with Keras can "
+        "be named: installed ones, or files where the command is run.",
+    )
     model: ModelConfig = setting(ModelConfig, "What the network is made of.")
     data: DataConfig = setting(DataConfig, "Which data set, and where it lies.")
     augment: AugmentConfig = setting(

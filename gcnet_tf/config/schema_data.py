@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gcnet_tf.config.objects import ObjectConfig
 from gcnet_tf.config.setting import setting
 
 DATASETS = ("voc12aug", "ade20k", "cityscapes", "shapes", "folder", "labelme", "cvat")
@@ -137,4 +138,10 @@ class AugmentConfig:
         False,
         "Colours change inside the training step instead of the input pipeline: the "
         "same change, and a fifth less work for a CPU that keeps a GPU waiting.",
+    )
+    layer: ObjectConfig | None = setting(
+        None,
+        "A Keras layer that changes colours last, on the training device. It gets "
+        "images and seeds, uint8 RGB (batch, height, width, 3) and int32 (batch, 2), "
+        "and returns images.",
     )

@@ -1,6 +1,7 @@
 """Checks between settings that are each fine alone."""
 
 from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
+from gcnet_tf.config.objects import ObjectConfig
 from gcnet_tf.config.schema import (
     MOBILE,
     BackboneConfig,
@@ -28,6 +29,7 @@ def validate(config: Config) -> None:
     _validate_augment(config.augment)
     _validate_train(config.train)
     _validate_evaluation(config.evaluation)
+    _validate_objects(config)
 
 
 def _validate_model(model: ModelConfig) -> None:
@@ -209,6 +211,45 @@ def _validate_train(train: TrainConfig) -> None:
         f"train.min_learning_rate: received {train.min_learning_rate}; allowed: at "
         f"most train.learning_rate, which is {train.learning_rate}",
     )
+
+
+def _validate_objects(config: Config) -> None:
+    for where, each in named_objects(config).items():
+        _require(
+            each.class_name.strip() != "",
+            f'{where}.class_name: received ""; allowed: the name of a class',
+        )
+    train = config.train
+    _require(
+        train.optimizer is None or "learning_rate" not in train.optimizer.config,
+        "train.optimizer.config: received a learning_rate; leave it out and set "
+        "train.learning_rate, min_learning_rate and poly_power, which hold for it",
+    )
+    _require(
+        train.optimizer is None or train.head_lr_multiplier == 1,
+        f"train.head_lr_multiplier: received {train.head_lr_multiplier}, but only the "
+        "built-in SGD has several rates; allowed with train.optimizer: 1",
+    )
+    _require(
+        not train.metrics or train.strategy != "multi_worker",
+        "train.metrics: received some with train.strategy = multi_worker, whose "
+        "workers each see a part of the images; leave them out",
+    )
+
+
+def named_objects(config: Config) -> dict[str, ObjectConfig]:
+    """Every object that is named, by its path."""
+    train = config.train
+    single = {
+        "model.head.context_layer": config.model.head.context_layer,
+        "augment.layer": config.augment.layer,
+        "train.optimizer": train.optimizer,
+        "train.loss": train.loss,
+    }
+    found = {where: each for where, each in single.items() if each is not None}
+    for name, objects in (("metrics", train.metrics), ("callbacks", train.callbacks)):
+        found |= {f"train.{name}[{i}]": each for i, each in enumerate(objects)}
+    return found
 
 
 def _validate_evaluation(evaluation: EvaluationConfig) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.models import MobileNet
-from gcnet_tf.weights import path_of
+from gcnet_tf.weights import weights_by_path
 
 IMAGENET = "imagenet"
 SUFFIX = ".h5"
@@ -65,7 +65,7 @@ def keras_weights(backbone: MobileNet, source: str) -> dict[str, np.ndarray]:
     blocks = [layer.name for stage in backbone.stages for layer in stage]
     blocks = [*(layer.name for layer in backbone.stem), *blocks]
     values = {}
-    for path in map(path_of, backbone.weights):
+    for path in weights_by_path(backbone):
         value = _value(network, keras_name(path, backbone.architecture, blocks))
         # The filters come last in ours.
         is_depthwise = path.endswith("depthwise/conv/kernel")

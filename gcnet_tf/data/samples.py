@@ -28,6 +28,8 @@ _ORIENTATION_TAG = 0x0112
 _PNG_BIT_DEPTH_BYTE = 24
 # MPO is what phones write: a JPEG with further pictures behind it.
 _JPEG_FORMATS = ("JPEG", "MPO")
+# cv2.IMWRITE_PNG_FILTER and …_NONE. Before 4.12 OpenCV has neither, and ignores them.
+_PNG_FILTER, _PNG_FILTER_NONE = 19, 8
 # No id of a colour: there are 255 at most, the first being 0.
 _UNKNOWN = 255
 
@@ -257,7 +259,7 @@ def _png(pixels: np.ndarray) -> bytes:
     """
     # Class ids come in runs, which a row filter hides: without one a label is smaller
     # and is decoded in less than half the time.
-    options = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
+    options = [_PNG_FILTER, _PNG_FILTER_NONE]
     if pixels.ndim == 3:
         pixels, options = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), []
     return cv2.imencode(".png", pixels, options)[1].tobytes()

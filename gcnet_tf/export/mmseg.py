@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,14 +31,14 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
         raise UserError(f"--out is a file named *.npz. Received: {out}")
     weights = weights_by_path(model)
     require_reference(weights)
-    state = {
+    state: dict[str, Any] = {
         _key(path, model): to_reference(path, weight.numpy())
         for path, weight in weights.items()
     }
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with new_file(out) as partial:
-            np.savez(partial, allow_pickle=False, **state)
+            np.savez(partial, **state)
     except OSError as error:
         raise UserError(f"Cannot write {out}: {error}") from error
     return len(state)

@@ -206,7 +206,7 @@ def _reason(work: Path, process: subprocess.Popen) -> str:
 
 def _finish(converted: bytes, model: Segmentor, manifest: ExportManifest) -> bytes:
     """Checks a converted file, names its tensors and adds the metadata."""
-    flat = flatbuffer_utils.read_model_from_bytearray(bytearray(converted))
+    flat = flatbuffer_utils.convert_bytearray_to_object(bytearray(converted))
     (output,) = manifest.outputs
     name_tensors(flat, manifest.input.name, output)
     check_graph(flat, _num_convolutions(model))

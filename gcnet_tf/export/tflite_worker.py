@@ -83,7 +83,7 @@ def _calibrate(folder: Path) -> bytes:
 
 
 def _quantise(calibrated: bytes, output: str) -> bytes:
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(calibrated))
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(calibrated))
     keep_output(model, output)
     set_input_range(model, 0, 255)
     return mlir_quantize(

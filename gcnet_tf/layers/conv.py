@@ -5,6 +5,7 @@ from functools import cache
 import keras
 import tensorflow as tf
 
+from gcnet_tf.compat import DTypePolicy
 from gcnet_tf.layers.winograd import (
     pays,
     trainable_winograd_conv2d,
@@ -24,13 +25,13 @@ def he_normal_fan_out() -> keras.initializers.Initializer:
     )
 
 
-def exact_policy(policy: keras.DTypePolicy, folded: bool) -> keras.DTypePolicy:
+def exact_policy(policy: DTypePolicy, folded: bool) -> DTypePolicy:
     """The policy of the layers that see pixels or give logits.
 
     In the inference form that is float32 also where all others are in 16 bits.
     """
     if folded and tf.as_dtype(policy.compute_dtype).size < 4:
-        return keras.DTypePolicy("float32")
+        return DTypePolicy("float32")
     return policy
 
 

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from gcnet_tf.compat import first_replicas_value, unchanging_dtype
+
 MOMENTUM = 0.9
 EPSILON = 1e-5
 
@@ -42,10 +44,10 @@ class BatchNorm(keras.layers.Layer):
             shape=shape,
             initializer=initializer,
             trainable=not running,
-            autocast=False,
+            **unchanging_dtype(),
             # A replica may not write a mirrored variable without an aggregation; all
             # compute the same running statistics, so the first one's will do.
-            aggregation="only_first_replica" if running else "none",
+            **(first_replicas_value() if running else {}),
         )
 
     def call(self, inputs, training=False):

@@ -1,9 +1,11 @@
 """From a configuration to a model."""
 
+from dataclasses import asdict
 from typing import Any
 
 from gcnet_tf.config import Config, ContextConfig
 from gcnet_tf.config.schema import MOBILE, BackboneConfig
+from gcnet_tf.custom import import_modules
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.models.segmentor import Segmentor
 
@@ -14,7 +16,9 @@ def build_model(config: Config) -> Segmentor:
     Arithmetic is that of `config.train.precision`. Set
     `keras.utils.set_random_seed` before for repeatable weights.
     """
+    import_modules(config)
     model = config.model
+    layer = model.head.context_layer
     segmentor = Segmentor(
         num_classes=facts_of(config.data).num_classes,
         backbone=_backbone(model.backbone),
@@ -23,6 +27,7 @@ def build_model(config: Config) -> Segmentor:
             "dropout": model.head.dropout,
             "context": _block(model.head.context),
             "separable": model.head.separable,
+            "context_layer": None if layer is None else asdict(layer),
         },
         auxiliary={
             "channels": model.auxiliary.channels,

@@ -5,6 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gcnet_tf.compat import weights_by_path
+from gcnet_tf.custom import make
+from gcnet_tf.errors import UserError
 from gcnet_tf.layers import (
     ChannelDropout,
     ConvNorm,
@@ -13,6 +16,8 @@ from gcnet_tf.layers import (
     exact_policy,
     make_context,
 )
+
+_CONTEXT_LAYER = "model.head.context_layer"
 
 
 def _classifier(num_classes: int, policy) -> SymmetricConv2D:
@@ -97,6 +102,8 @@ class GCHead(keras.layers.Layer):
             global context block as published.
         separable: whether the 3x3 convolutions are depthwise ones and 1x1 ones.
         folded: whether this is the inference form (see `ConvNorm`).
+        context_layer: class name and arguments of a layer in place of the block, see
+            `gcnet_tf.custom.make`.
     """
 
     def __init__(
@@ -107,6 +114,7 @@ class GCHead(keras.layers.Layer):
         context: dict[str, Any] | None = None,
         separable: bool = False,
         folded: bool = False,
+        context_layer: dict[str, Any] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -114,15 +122,20 @@ class GCHead(keras.layers.Layer):
         self.channels = channels
         self.separable = separable
         self.folded = folded
+        self.context_layer = context_layer
         policy = self.dtype_policy
         convolution = SeparableConvNorm if separable else ConvNorm
         self.conv_before = convolution(
             channels, 3, folded=folded, name="conv_before", dtype=policy
         )
         self.context_settings = dict(context or {})
-        self.context = make_context(
-            **self.context_settings, folded=folded, dtype=policy
-        )
+        self.context: keras.layers.Layer | None
+        if context_layer is None:
+            self.context = make_context(
+                **self.context_settings, folded=folded, dtype=policy
+            )
+        else:
+            self.context = self._make_context()
         self.conv_after = convolution(
             channels, 3, folded=folded, name="conv_after", dtype=policy
         )
@@ -132,11 +145,34 @@ class GCHead(keras.layers.Layer):
         self.dropout = ChannelDropout(dropout, name="dropout", dtype=policy)
         self.classifier = _classifier(num_classes, exact_policy(policy, folded))
 
+    def _make_context(self) -> keras.layers.Layer:
+        assert self.context_layer
+        arguments = {"name": "context", "dtype": self.dtype_policy}
+        return make("layer", self.context_layer, _CONTEXT_LAYER, arguments)
+
+    def _build_context(self, shape):
+        if self.context is None:
+            return
+        if self.context_layer is None:
+            self.context.build(shape)
+            return
+        # By calling it: not every layer builds all that is inside before.
+        features = tf.zeros((1, 8, 8, self.channels), self.compute_dtype)
+        twin, name = self._make_context(), self.context_layer["class_name"]
+        for layer in (self.context, twin):
+            if layer(features).shape != features.shape:
+                raise UserError(f"{_CONTEXT_LAYER}: {name} does not keep the shape.")
+        # The inference form is another model, with the weights of the same names.
+        if weights_by_path(twin).keys() != weights_by_path(self.context).keys():
+            raise UserError(
+                f"{_CONTEXT_LAYER}: {name} gives its weights other names each time; "
+                "name every layer inside it."
+            )
+
     def build(self, input_shape):
         inner_shape = (*input_shape[:-1], self.channels)
         self.conv_before.build(input_shape)
-        if self.context is not None:
-            self.context.build(inner_shape)
+        self._build_context(inner_shape)
         self.conv_after.build(inner_shape)
         self.conv_joined.build((*input_shape[:-1], input_shape[-1] + self.channels))
         self.classifier.build(inner_shape)
@@ -174,4 +210,5 @@ class GCHead(keras.layers.Layer):
             "context": self.context_settings,
             "separable": self.separable,
             "folded": self.folded,
+            "context_layer": self.context_layer,
         }

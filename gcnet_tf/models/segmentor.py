@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gcnet_tf.compat import model_config
 from gcnet_tf.layers import resize_bilinear
 from gcnet_tf.models.backbone import Backbone
 from gcnet_tf.models.heads import FCNHead, GCHead
@@ -145,9 +146,12 @@ class Segmentor(keras.Model):
             images *= (rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :])[..., None]
         return images if self.folded else tf.cast(images, self.compute_dtype)
 
+    def get_build_config(self):
+        return {"input_shape": (None, None, None, 3)}
+
     def get_config(self):
         return {
-            **super().get_config(),
+            **model_config(self, super().get_config()),
             "num_classes": self.num_classes,
             **self.parts,
             "align_corners": self.align_corners,

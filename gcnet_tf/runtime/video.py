@@ -79,7 +79,8 @@ def _open(source: str) -> cv2.VideoCapture:
     # Their own lines about what failed would come before our sentence. FFmpeg's level
     # is read once, when OpenCV first needs it.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4 has it elsewhere than OpenCV 5; 0 is silence.
+    getattr(cv2.utils, "logging", cv2).setLogLevel(0)
     if source.isdigit():
         capture = cv2.VideoCapture(int(source))
         hint = "Is it plugged in, and not in use by another program?"

@@ -16,6 +16,7 @@ import numpy as np
 from gcnet_tf.atomic import PARTIAL, new_folder, remove_folder, sealed, write_text
 from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.training.optim import optimizer_state
 from gcnet_tf.weights import (
     BEST_WEIGHTS,
     STATE_FILE,
@@ -48,7 +49,9 @@ def save_checkpoint(
     final = run / "checkpoints" / f"{state['iteration']:08d}"
     with new_folder(final) as partial:
         save_weights(model, partial / WEIGHTS_FILE)
-        np.savez(partial / OPTIMIZER_FILE, *[v.numpy() for v in optimizer.variables])
+        variables = optimizer_state(optimizer)
+        values = {name: variable.numpy() for name, variable in variables.items()}
+        np.savez(partial / OPTIMIZER_FILE, **values)
         digests = {
             name: file_sha256(partial / name) for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
         }
@@ -70,22 +73,31 @@ def restore_checkpoint(
     """Loads a checkpoint into a built model and optimiser and returns its state.
 
     Raises:
-        UserError: when a file is damaged or belongs to another model.
+        UserError: when a file is damaged or belongs to another model or optimiser.
     """
+    variables = optimizer_state(optimizer)
     try:
         state = checkpoint_state(checkpoint)
         load_weights(model, checkpoint / WEIGHTS_FILE)
         with np.load(checkpoint / OPTIMIZER_FILE) as arrays:
-            values = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
-        if len(values) != len(optimizer.variables):
-            raise ValueError(f"{len(values)} optimiser variables")
-        for variable, value in zip(optimizer.variables, values):
-            variable.assign(value)
+            values = dict(arrays)
+        if set(values) == {f"arr_{index}" for index in range(len(variables))}:
+            # Older versions wrote no names.
+            values = {name: values[f"arr_{i}"] for i, name in enumerate(variables)}
+        is_ours = values.keys() == variables.keys()
+        for name, variable in variables.items() if is_ours else ():
+            variable.assign(values[name])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"Cannot resume from {checkpoint}: {first_line(error)}. Delete this "
             "folder to resume from the checkpoint before it."
         ) from error
+    if not is_ours:
+        raise UserError(
+            f"Cannot resume from {checkpoint}: another optimiser has written it, or "
+            "the same one with another version of Keras. To start a new run with its "
+            f"weights: --set train.init_from={checkpoint / WEIGHTS_FILE}"
+        )
     return state
 
 

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gcnet_tf import compat
 from gcnet_tf.config import Config
+from gcnet_tf.custom import check_names
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check import check_before_conversion
 from gcnet_tf.data.damage import (
@@ -34,8 +35,11 @@ from gcnet_tf.metrics import Scores
 from gcnet_tf.models import build_model
 from gcnet_tf.predictor import predictor_from_model
 from gcnet_tf.training import checkpoints
+from gcnet_tf.training.averages import averaged, restart_averages
 from gcnet_tf.training.class_weights import check_class_weights, class_weights
 from gcnet_tf.training.initial import initialise
+from gcnet_tf.training.keras_objects import Metrics, colour_layer, named_callbacks
+from gcnet_tf.training.losses import make_loss
 from gcnet_tf.training.monitor import Monitor, NoMonitor
 from gcnet_tf.training.optim import make_optimizer
 from gcnet_tf.training.run_folder import check_run, open_run
@@ -85,7 +89,7 @@ def train(
         weights = workers.chief_does(lambda: _prepare(config, run, resume))
         training = _Training(config, run, workers, weights)
         try:
-            training.loop(callbacks)
+            training.loop([*callbacks, *named_callbacks(config)])
         finally:
             training.monitor.close()
     return run
@@ -93,6 +97,7 @@ def train(
 
 def _prepare(config: Config, run: Path, resume: bool) -> tuple[float, ...] | None:
     """Checks everything, makes records that are missing; returns the class weights."""
+    check_names(config)
     check_run(run, config, resume)
     check_class_weights(config)
     # Before the run folder exists: data that is missing should leave no trace.
@@ -120,7 +125,7 @@ class _Training:
         with strategy.scope():
             self.model = build_model(config)
             self.schedule, self.optimizer = make_optimizer(config)
-            self.optimizer.build(self.model.trainable_weights)
+            compat.build_optimizer(self.optimizer, self.model)
         self.state: dict[str, Any] = {
             "iteration": 0,
             "best_miou": -1.0,
@@ -130,7 +135,8 @@ class _Training:
         }
         with strategy.scope():
             origin, self.state = workers.chief_does(self._load)
-            workers.take_from_chief(self.model.variables + self.optimizer.variables)
+            variables = compat.optimizer_variables(self.optimizer)
+            workers.take_from_chief([*self.model.variables, *variables])
         self.iteration: int = self.state["iteration"]
         self.monitor: Monitor | NoMonitor = NoMonitor()
         if workers.chief:
@@ -149,8 +155,14 @@ class _Training:
             pairs = zip(self.facts.classes, weights)
             texts = ", ".join(f"{name.strip()} {weight:.3g}" for name, weight in pairs)
             self.monitor.say(f"Class weights: {texts}.")
+        self.metrics = Metrics(config)
         self.train_step = make_train_step(
-            self.model, self.optimizer, strategy, config.train.auxiliary_weight, weights
+            self.model,
+            self.optimizer,
+            strategy,
+            config.train.auxiliary_weight,
+            make_loss(config, weights),
+            colour_layer(config),
         )
 
     def _load(self) -> tuple[str, dict[str, Any]]:
@@ -162,6 +174,7 @@ class _Training:
         checkpoint = newest_checkpoint(self.run)
         if checkpoint is None:
             origin = initialise(self.model, self.config)
+            restart_averages(self.optimizer, self.model)
         else:
             origin = f"Loaded {checkpoint}."
             # On top, because states of older versions lack an entry.
@@ -175,7 +188,14 @@ class _Training:
         settings = self.config.train
         self._announce()
         self.model.stop_training = False
-        callback_list = keras.callbacks.CallbackList(list(callbacks), model=self.model)
+        callback_list = keras.callbacks.CallbackList(
+            list(callbacks),
+            model=self.model,
+            # As from `fit`, for progress bars.
+            epochs=math.ceil(settings.iterations / settings.evaluate_every),
+            steps=min(settings.evaluate_every, settings.iterations),
+            verbose=1,
+        )
         callback_list.on_train_begin()
         callback_list.on_epoch_begin(self.iteration // settings.evaluate_every)
         reason = 0
@@ -304,20 +324,42 @@ class _Training:
         stop_requested: list[int],
     ) -> None:
         """Scores the model; where a signal stops it, a resumed run begins with it."""
+        self.state["evaluation_due"] = True
+        with averaged(self.optimizer, self.model):
+            scores = self._scores(stop_requested)
+            if scores is None:
+                return
+            self.state["evaluation_due"] = False
+            self._keep_scores(scores)
+        results = self.metrics.results()
+        self.monitor.report_metrics(self.iteration, results)
+        logs = {f"val_{name}": value for name, value in results.items()}
+        epoch = (self.iteration - 1) // self.config.train.evaluate_every
+        callback_list.on_epoch_end(epoch, {**losses, **logs, "val_mIoU": scores.miou})
+        if self.iteration < self.config.train.iterations:
+            callback_list.on_epoch_begin(epoch + 1)
+
+    def _scores(self, stop_requested: list[int]) -> Scores | None:
+        """The scores and metrics of the weights of now; None where a signal came."""
 
         def show(index: int, image: np.ndarray, truth: np.ndarray, found: np.ndarray):
+            self.metrics.update(truth, found)
             if index < self.config.train.panels:
                 self.monitor.show_panel(
                     self.iteration, index, image, truth, found, self.facts.palette
                 )
 
-        self.state["evaluation_due"] = True
+        def begin_again(damaged: list[Damage]):
+            self.metrics.reset()
+            self.monitor.report_damage(self.iteration, "val", damaged)
+
+        self.metrics.reset()
         predictor = predictor_from_model(self.model, self.config)
         scores = evaluate(
             predictor,
             "val",
             on_sample=show,
-            on_damage=partial(self.monitor.report_damage, self.iteration, "val"),
+            on_damage=begin_again,
             should_stop=lambda: bool(stop_requested),
             share=self.workers.share,
             add_up=self.workers.sum,
@@ -326,14 +368,7 @@ class _Training:
         # those of three evaluations, 3.5 GB for half an R50, pile up before one goes.
         del predictor
         gc.collect()
-        if scores is None:
-            return
-        self.state["evaluation_due"] = False
-        self._keep_scores(scores)
-        epoch = (self.iteration - 1) // self.config.train.evaluate_every
-        callback_list.on_epoch_end(epoch, {**losses, "val_mIoU": scores.miou})
-        if self.iteration < self.config.train.iterations:
-            callback_list.on_epoch_begin(epoch + 1)
+        return scores
 
     def _keep_scores(self, scores: Scores) -> None:
         self.monitor.report_scores(self.iteration, scores, self.facts.classes)

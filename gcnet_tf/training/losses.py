@@ -1,10 +1,59 @@
 """The training loss."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 
+import keras
 import tensorflow as tf
 
+from gcnet_tf.config import Config
+from gcnet_tf.custom import make
 from gcnet_tf.data.catalog import IGNORE_LABEL
+from gcnet_tf.errors import UserError
+
+
+def make_loss(
+    config: Config, class_weights: Sequence[float] | None = None
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The function from logits and labels to the loss that `config` asks for."""
+    if config.train.loss is None:
+        return partial(cross_entropy, class_weights=class_weights)
+    loss = make("loss", asdict(config.train.loss), "train.loss")
+    return partial(keras_loss, loss, class_weights=class_weights)
+
+
+def keras_loss(
+    loss: keras.losses.Loss,
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    class_weights: Sequence[float] | None = None,
+) -> tf.Tensor:
+    """A Keras loss, averaged over all that it returns.
+
+    Args:
+        loss: its `call` gets labels, int32 with 255 where not labelled, and logits, and
+            returns values per pixel `(batch, height, width)`, per image, or a scalar.
+        logits, labels, class_weights: as in `cross_entropy`. Only values per pixel have
+            weights, and are 0 where not labelled.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        UserError: for class weights without a value per pixel.
+    """
+    labels = tf.cast(labels, tf.int32)
+    # Not the object itself, which would reduce, each version of Keras in its own way.
+    values = tf.cast(loss.call(labels, logits), logits.dtype)
+    if values.shape.rank == labels.shape.rank:
+        values = _weighted(values, labels, class_weights)
+    elif class_weights is not None:
+        raise UserError(
+            f"train.class_weights: received weights, but {type(loss).__name__} of "
+            "train.loss returns no value per pixel; set train.class_weights=null."
+        )
+    return tf.reduce_mean(values)
 
 
 def cross_entropy(
@@ -31,6 +80,13 @@ def cross_entropy(
     valid = labels != IGNORE_LABEL
     safe = tf.where(valid, tf.cast(labels, tf.int32), 0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
+    return tf.reduce_mean(_weighted(losses, labels, class_weights))
+
+
+def _weighted(losses, labels, class_weights):
+    """Losses per pixel, 0 where ignored."""
+    valid = labels != IGNORE_LABEL
     if class_weights is not None:
+        safe = tf.where(valid, tf.cast(labels, tf.int32), 0)
         losses *= tf.gather(tf.constant(class_weights, losses.dtype), safe)
-    return tf.reduce_mean(tf.where(valid, losses, tf.zeros_like(losses)))
+    return tf.where(valid, losses, tf.zeros_like(losses))

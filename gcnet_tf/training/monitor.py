@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -164,6 +164,18 @@ class Monitor:
             f"iteration {iteration}: val mIoU {100 * scores.miou:.2f}, "
             f"mAcc {100 * scores.macc:.2f}, aAcc {100 * scores.aacc:.2f}"
         )
+
+    def report_metrics(self, iteration: int, results: Mapping[str, float]) -> None:
+        """Writes what train.metrics adds to the scores of an evaluation."""
+        if not results:
+            return
+        with self.writer.as_default(step=iteration):
+            for name, value in results.items():
+                tf.summary.scalar(f"val/{name}", value)
+        self.writer.flush()
+        self._append({"kind": "val_metrics", "iteration": iteration, **results})
+        parts = ", ".join(f"{name} {value:.4f}" for name, value in results.items())
+        self.say(f"iteration {iteration}: val {parts}")
 
     def report_damage(
         self, iteration: int, split: str, damaged: Sequence[Damage]

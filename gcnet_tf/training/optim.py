@@ -1,12 +1,15 @@
 """SGD and learning rate in the reference's form (PyTorch's SGD, poly decay)."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from gcnet_tf import compat
 from gcnet_tf.config import Config
+from gcnet_tf.custom import make
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
@@ -39,7 +42,7 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
-class CoupledSGD(keras.optimizers.Optimizer):
+class CoupledSGD(compat.Optimizer):
     """SGD with momentum and coupled weight decay, as in PyTorch.
 
         gradient += decay * weight
@@ -88,11 +91,17 @@ class CoupledSGD(keras.optimizers.Optimizer):
             for variable in variables
         ]
         # Found here: `update_step` gets variables of TensorFlow, which have no path.
-        self.rate_of = [self._own_rate(variable.path) for variable in variables]
+        self.paths = [variable.path for variable in variables]
+        self.rate_of = [self._own_rate(path) for path in self.paths]
 
     def _own_rate(self, path: str) -> Any:
         found = [self.rates[part] for part in path.split("/") if part in self.rates]
         return found[0] if found else None
+
+    def named_variables(self) -> dict[str, Any]:
+        """What is remembered, by names that the optimiser has on both stacks."""
+        names = [f"velocity/{path.split('/', 1)[1]}" for path in self.paths]
+        return {"iterations": self.iterations, **dict(zip(names, self.velocities))}
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
@@ -119,6 +128,22 @@ class CoupledSGD(keras.optimizers.Optimizer):
         }
 
 
+def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """All that a built optimiser remembers, by name.
+
+    The names of CoupledSGD are those of the weights. The others have a form that each
+    stack has for itself, so that neither takes what the other has written for its own.
+    """
+    inner = compat.without_loss_scale(optimizer)
+    named = inner.named_variables() if isinstance(inner, CoupledSGD) else {}
+    names = {id(variable): name for name, variable in named.items()}
+    return {
+        names.get(id(variable))
+        or f"{index:05d}_{compat.variable_name(variable)}": (variable)
+        for index, variable in enumerate(compat.optimizer_variables(optimizer))
+    }
+
+
 def make_optimizer(
     config: Config,
 ) -> tuple[PolynomialDecay, keras.optimizers.Optimizer]:
@@ -139,9 +164,11 @@ def make_optimizer(
         head = schedule(settings.head_lr_multiplier)
         rates = {"decode_head": head, "auxiliary_head": head}
     base = schedule()
-    optimizer: keras.optimizers.Optimizer = CoupledSGD(
-        base, settings.momentum, settings.weight_decay, rates
-    )
+    optimizer: Any = CoupledSGD(base, settings.momentum, settings.weight_decay, rates)
+    if settings.optimizer is not None:
+        arguments = {"learning_rate": base}
+        named = asdict(settings.optimizer)
+        optimizer = make("optimizer", named, "train.optimizer", arguments)
     if settings.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = compat.with_loss_scale(optimizer)
     return base, optimizer

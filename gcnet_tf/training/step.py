@@ -1,11 +1,11 @@
 """One optimiser step under a strategy."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
+from gcnet_tf import compat
 from gcnet_tf.data.photometric import distort_batch
 from gcnet_tf.models import Segmentor
 from gcnet_tf.training.losses import cross_entropy
@@ -16,21 +16,25 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     strategy: tf.distribute.Strategy,
     auxiliary_weight: float,
-    class_weights: Sequence[float] | None = None,
+    loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = cross_entropy,
+    change_colours: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> Callable[[dict], dict[str, tf.Tensor]]:
     """Returns a function from a distributed batch to the losses of the step.
 
     The losses are means over the global batch, `decode_loss` and the weighted
-    `auxiliary_loss`; the step minimises their sum. `class_weights` hold for both.
+    `auxiliary_loss`; the step minimises their sum. `loss_of` takes the logits of either
+    and the labels; `change_colours` images and seeds, see augment.layer.
     """
     num_replicas = strategy.num_replicas_in_sync
     weights = model.trainable_weights
-    share_verdict = num_replicas > 1 and hasattr(optimizer, "dynamic_scale")
+    share_verdict = num_replicas > 1 and compat.skips_by_own_gradients(optimizer)
 
     def forward_and_backward(batch):
         images = batch["image"]
         if "distortion" in batch:  # augment.photometric_on_device
             images = distort_batch(images, batch["distortion"], batch["valid_size"])
+        if change_colours is not None:
+            images = change_colours(images, batch["seed"])
         with tf.GradientTape() as tape:
             outputs = model(
                 images,
@@ -38,20 +42,22 @@ def make_train_step(
                 dropout_seeds=batch["seed"],
                 training=True,
             )
-            loss_of = partial(
-                cross_entropy, labels=batch["label"], class_weights=class_weights
-            )
-            losses = {"decode_loss": loss_of(outputs["logits"])}
+            labels = batch["label"]
+            losses = {"decode_loss": loss_of(outputs["logits"], labels)}
             if "aux_logits" in outputs:
-                auxiliary_loss = auxiliary_weight * loss_of(outputs["aux_logits"])
-                losses["auxiliary_loss"] = auxiliary_loss
+                auxiliary_loss = loss_of(outputs["aux_logits"], labels)
+                losses["auxiliary_loss"] = auxiliary_weight * auxiliary_loss
             # The optimiser sums gradients over the replicas, which hold equally many
             # samples: the mean of their means is the mean over the global batch.
-            loss = optimizer.scale_loss(tf.add_n(list(losses.values())) / num_replicas)
+            loss = tf.add_n(list(losses.values())) / num_replicas
+            loss = compat.scale_loss(optimizer, loss)
         return losses, tape.gradient(loss, weights)
 
-    def apply(gradients, poison):
-        optimizer.apply([g + tf.cast(poison, g.dtype) for g in gradients], weights)
+    def apply(gradients):
+        compat.apply_gradients(optimizer, gradients, weights)
+
+    def apply_poisoned(gradients, poison):
+        apply([g + tf.cast(poison, g.dtype) for g in gradients])
 
     @tf.function(jit_compile=False)  # XLA fails with SyncBN (keras#17187, #20763)
     def train_step(batch):
@@ -62,9 +68,9 @@ def make_train_step(
             # all of them non-finite when any is.
             finite = strategy.reduce("MEAN", strategy.run(_finite, (gradients,)), None)
             poison = tf.where(finite < 1.0, float("nan"), 0.0)
-            strategy.run(apply, args=(gradients, poison))
+            strategy.run(apply_poisoned, args=(gradients, poison))
         else:
-            strategy.run(lambda each: optimizer.apply(each, weights), (gradients,))
+            strategy.run(apply, args=(gradients,))
         return {
             name: strategy.reduce("MEAN", value, axis=None)
             for name, value in losses.items()

@@ -10,12 +10,14 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
+import tensorflow as tf
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.onnx import OPSET, export_onnx
 from gcnet_tf.manifest import read_manifest
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime.backends import open_backend
+from gcnet_tf.weights import weights_by_path
 
 RNG = np.random.default_rng(0)
 # 97 is no multiple of its 13 features in float32.
@@ -26,8 +28,8 @@ def build(config):
     """A model that tells classes apart, and whose context block says something."""
     keras.utils.set_random_seed(0)
     model = build_model(config)
-    for weight in model.weights:
-        if weight.path.endswith(("expand/kernel", "classifier/kernel", "gamma")):
+    for path, weight in weights_by_path(model).items():
+        if path.endswith(("expand/kernel", "classifier/kernel", "gamma")):
             weight.assign(RNG.normal(0, 1, weight.shape))
     return model
 
@@ -68,7 +70,11 @@ def check(found, model, images):
     np.testing.assert_allclose(found["logits"], logits, atol=1e-3, rtol=0)
     assert np.ptp(logits) > 1 and len(np.unique(logits.argmax(-1))) > 1
     assert found["labels"].dtype == np.uint8
-    assert np.mean(found["labels"] == logits.argmax(-1)) >= 0.9999
+    # The same class wherever the scores of two are not as close as rounding is.
+    second, first = np.moveaxis(np.sort(logits, axis=-1)[..., -2:], -1, 0)
+    clear = first - second > 2e-3
+    assert clear.mean() > 0.95
+    np.testing.assert_array_equal(found["labels"][clear], logits.argmax(-1)[clear])
 
 
 @RUNTIMES
@@ -125,7 +131,7 @@ def test_the_graph_is_what_runtimes_are_fast_with(dynamic, model):
     assert found["Transpose"] == 2
     # Pads belong to the convolutions, only the pooling's are apart.
     assert found["Pad"] == 1 and not found["BatchNormalization"]
-    kernels = [w.path for w in model.weights if w.path.endswith("kernel")]
+    kernels = [path for path in weights_by_path(model) if path.endswith("kernel")]
     assert found["Conv"] == sum("auxiliary" not in path for path in kernels)
 
 
@@ -145,7 +151,7 @@ def test_our_runtime_takes_it(layout, model, tiny_config, tmp_path):
     (path,) = export_onnx(model, tiny_config(), tmp_path, size=(33, 40), layout=layout)
     images = RNG.integers(0, 256, (1, 33, 40, 3), np.uint8)
     found = open_backend(path, read_manifest(path)).run(images)
-    expected = keras.ops.softmax(model(images)["logits"])
+    expected = tf.nn.softmax(model(images)["logits"])
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     assert [each.name for each in tmp_path.iterdir() if "partial" in each.name] == []
 

@@ -19,6 +19,7 @@ from gcnet_tf.fuse import inference_function
 from gcnet_tf.manifest import read_manifest
 from gcnet_tf.models import build_model
 from gcnet_tf.segmenter import PADDING_COLOUR
+from gcnet_tf.weights import weights_by_path
 
 SIZE = (33, 47)
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)
@@ -29,9 +30,9 @@ def model(tiny_config):
     keras.utils.set_random_seed(0)
     model = build_model(tiny_config())
     rng = np.random.default_rng(0)
-    for weight in model.weights:
+    for path, weight in weights_by_path(model).items():
         # The last scale of each unit and the context start at zero; here they act.
-        if "expand" in weight.path or weight.path.endswith("gamma"):
+        if "expand" in path or path.endswith("gamma"):
             weight.assign(rng.uniform(0.5, 1.0, weight.shape))
     kernel = model.decode_head.classifier.kernel
     kernel.assign(rng.normal(size=kernel.shape))
@@ -222,7 +223,7 @@ def test_a_graph_with_other_operations_is_refused():
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [transposed.get_concrete_function()], transposed
     )
-    flat = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
+    flat = flatbuffer_utils.convert_bytearray_to_object(bytearray(converter.convert()))
     with pytest.raises(RuntimeError, match="1 TRANSPOSE.*0 convolutions in place of 2"):
         check_graph(flat, num_convolutions=2)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gcnet_tf import compat
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.data.damage import READ_ERRORS, check_sizes
 from gcnet_tf.data.pipeline import evaluation_dataset
@@ -38,7 +39,7 @@ def flip_everywhere(
     """
     model = build_model(config)
     _, optimizer = make_optimizer(config)
-    optimizer.build(model.trainable_weights)
+    compat.build_optimizer(optimizer, model)
     records = Path(config.data.records) / "train"
     checkpoint = list_checkpoints(run)[-1]
 
@@ -48,7 +49,8 @@ def flip_everywhere(
 
     def training():
         state = restore_checkpoint(checkpoint, model, optimizer)
-        return [state, *[v.numpy() for v in model.variables + optimizer.variables]]
+        variables = [*model.variables, *compat.optimizer_variables(optimizer)]
+        return [state, *[variable.numpy() for variable in variables]]
 
     def newest():
         with warnings.catch_warnings():

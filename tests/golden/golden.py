@@ -6,6 +6,7 @@ import numpy as np
 from drawn import checksum, draw_tensor
 
 from gcnet_tf.convert.mmseg_names import reference_key, to_ours, to_reference
+from gcnet_tf.weights import weights_by_path
 
 FOLDER = Path(__file__).parent
 
@@ -36,11 +37,11 @@ def set_drawn_weights(layer, prefix: str, seed: int, expected_checksum: float) -
     """As `drawn_weights`, into a built layer that is a part of the whole model.
 
     Args:
-        layer: the layer; the first part of its weights' paths is its own name.
+        layer: the layer.
         prefix: where the layer is in the whole model, such as "backbone".
         seed, expected_checksum: see `drawn_weights`.
     """
-    weights = {f"{prefix}/{w.path.split('/', 1)[1]}": w for w in layer.weights}
+    weights = {f"{prefix}/{path}": w for path, w in weights_by_path(layer).items()}
     shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
     for path, value in drawn_weights(shapes, seed, expected_checksum).items():
         weights[path].assign(value)

@@ -10,6 +10,7 @@ from gcnet_tf.convert.mmseg_names import reference_key, to_reference
 from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models.heads import FCNHead, GCHead
 from gcnet_tf.models.resnet import ResNet
+from gcnet_tf.weights import weights_by_path
 
 CONTEXT = "decode_head/context"
 VARIANTS = {
@@ -44,12 +45,13 @@ def test_context_block(context, variant):
         tape.watch(leaf)
         outputs = block(leaf)
         total = tf.reduce_sum(outputs * weighting)
-    gradients = tape.gradient(total, [leaf, *block.trainable_weights])
+    weights = weights_by_path(block)
+    gradients = tape.gradient(total, [leaf, *weights.values()])
     expected = context[f"{variant}/output"]
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-12)
     assert_close_gradient(gradients[0], context[f"{variant}/input_gradient"])
-    for weight, gradient in zip(block.trainable_weights, gradients[1:]):
-        path = f"{CONTEXT}/{weight.path.split('/', 1)[1]}"
+    for name, gradient in zip(weights, gradients[1:]):
+        path = f"{CONTEXT}/{name}"
         key = reference_key(path).removeprefix("decode_head.gc_block.")
         expected = context[f"{variant}/gradient/{key}"]
         if key == "conv_mask.bias":
@@ -100,8 +102,10 @@ def test_head(name):
         logits = head(tf.constant(features), training=training)
         np.testing.assert_allclose(logits, golden[f"{name}/{key}"], rtol=0, atol=1e-10)
     moved = 0
-    for weight in head.non_trainable_weights:
-        key = reference_key(f"{part}/{weight.path.split('/', 1)[1]}")
+    for path, weight in weights_by_path(head).items():
+        if "moving" not in path:
+            continue
+        key = reference_key(f"{part}/{path}")
         expected = golden[f"{name}/after/{key}"]
         np.testing.assert_allclose(weight.numpy(), expected, rtol=0, atol=1e-12)
         moved += 1

@@ -6,6 +6,7 @@ import tensorflow as tf
 from drawn import draw_image, draw_label, draw_normal
 from golden import check_drawn, drawn_weights, load
 
+from gcnet_tf.compat import build_optimizer
 from gcnet_tf.convert.mmseg_names import reference_key, to_reference
 from gcnet_tf.layers import resize_bilinear
 from gcnet_tf.models import Segmentor
@@ -97,7 +98,7 @@ def train(golden, steps, decay, rates=None, frozen_stages=-1):
     shapes = weight_shapes(model)
     assign_weights(model, drawn_weights(shapes, 11, golden["weights_checksum"]))
     optimizer = CoupledSGD(RATE, 0.9, decay, rates)
-    optimizer.build(model.trainable_weights)
+    build_optimizer(optimizer, model)
     strategy = tf.distribute.get_strategy()
     train_step = make_train_step(model, optimizer, strategy, auxiliary_weight=0.4)
     samples = batch(golden)
@@ -108,8 +109,9 @@ def train(golden, steps, decay, rates=None, frozen_stages=-1):
 def gradients(golden, **settings):
     """Gradients of the first step: the velocity, where nothing decays."""
     model, optimizer, _ = train(golden, steps=1, decay=0.0, **settings)
+    paths = {id(weight): path for path, weight in weights_by_path(model).items()}
     for weight, velocity in zip(model.trainable_weights, optimizer.velocities):
-        path = weight.path.split("/", 1)[1]
+        path = paths[id(weight)]
         yield reference_key(path), to_reference(path, velocity.numpy())
 
 

@@ -16,6 +16,7 @@ from gcnet_tf.layers import (
     SqueezeExcitation,
 )
 from gcnet_tf.layers.global_context import POOLINGS, TRANSFORMS, multiple_of_8
+from gcnet_tf.weights import weights_by_path
 
 RNG = np.random.default_rng(0)
 FUSIONS = [("channel_add",), ("channel_mul",), ("channel_mul", "channel_add")]
@@ -144,7 +145,7 @@ def test_number_of_weights_at_the_published_width():
 def test_average_pooling_has_no_mask():
     block = GlobalContextBlock(pooling="avg")
     block.build((None, None, None, 8))
-    assert not any("mask" in weight.path for weight in block.weights)
+    assert not any("mask" in path for path in weights_by_path(block))
 
 
 @pytest.mark.parametrize(

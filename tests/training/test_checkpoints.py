@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 
+from gcnet_tf import compat
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import ResNet
 from gcnet_tf.training.checkpoints import (
@@ -10,26 +11,28 @@ from gcnet_tf.training.checkpoints import (
     save_best,
     save_checkpoint,
 )
-from gcnet_tf.training.optim import CoupledSGD
+from gcnet_tf.training.optim import CoupledSGD, optimizer_state
 from gcnet_tf.weights import (
     WEIGHTS_FILE,
     list_checkpoints,
     load_weights,
     newest_checkpoint,
+    save_weights,
     weights_of_run,
 )
 
 
 def trainee(width=3):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(width)])
+    dense = keras.layers.Dense(width, name="dense")
+    model = keras.Sequential([keras.Input((2,)), dense])
     optimizer = CoupledSGD(0.1)
-    optimizer.build(model.trainable_weights)
+    compat.build_optimizer(optimizer, model)
     return model, optimizer
 
 
 def one_step(model, optimizer):
     ones = [np.ones(weight.shape, np.float32) for weight in model.trainable_weights]
-    optimizer.apply(ones, model.trainable_weights)
+    compat.apply_gradients(optimizer, ones, model.trainable_weights)
 
 
 def save(run, iteration, model, optimizer, keep=3):
@@ -117,6 +120,30 @@ def test_a_checkpoint_of_an_older_version_is_used(tmp_path):
     assert restore_checkpoint(checkpoint, *trainee())["best_miou"] == 0.5
 
 
+def test_optimiser_variables_of_an_older_version_have_no_names(tmp_path):
+    model, optimizer = trainee()
+    one_step(model, optimizer)
+    checkpoint = save(tmp_path, 5, model, optimizer)
+    with np.load(checkpoint / "optimizer.npz") as arrays:
+        values = dict(arrays)
+    (checkpoint / "state.json").write_text('{"iteration": 5, "best_miou": 0.5}')
+    np.savez(checkpoint / "optimizer.npz", *values.values())
+    again, its_optimizer = trainee()
+    restore_checkpoint(checkpoint, again, its_optimizer)
+    for name, variable in optimizer_state(its_optimizer).items():
+        np.testing.assert_array_equal(variable.numpy(), values[name], err_msg=name)
+    assert values["velocity/dense/kernel"].all()
+
+
+def test_another_optimisers_variables_are_refused(tmp_path):
+    checkpoint = save(tmp_path, 5, *trainee())
+    model, _ = trainee()
+    other = keras.optimizers.Adam()
+    compat.build_optimizer(other, model)
+    with pytest.raises(UserError, match="another optimiser .* train.init_from=.*00005"):
+        restore_checkpoint(checkpoint, model, other)
+
+
 def test_damaged_weights_are_not_loaded(tmp_path):
     save_best(tmp_path, trainee()[0], {})
     best = tmp_path / "best.weights.h5"
@@ -161,12 +188,12 @@ def test_weights_of_a_run_are_the_best_else_the_newest(tmp_path):
 
 def test_weights_of_another_depth_are_refused_and_none_is_left_random(tmp_path):
     def model(depth):
-        backbone = ResNet(depth, base_channels=4)
+        backbone = ResNet(depth, base_channels=4, name="backbone")
         backbone.build((None, None, None, 3))
         outputs = backbone(inputs := keras.Input((None, None, 3)))
         return keras.Model(inputs, outputs)
 
-    model(18).save_weights(tmp_path / "r18.weights.h5")
+    save_weights(model(18), tmp_path / "r18.weights.h5")
     with pytest.raises(UserError, match="do not fit"):
         load_weights(model(34), tmp_path / "r18.weights.h5")
 
@@ -176,7 +203,7 @@ def test_a_weights_file_names_the_layers(tmp_path):
     backbone = ResNet(18, base_channels=4)
     backbone.build((None, None, None, 3))
     inputs = keras.Input((None, None, 3))
-    keras.Model(inputs, backbone(inputs)).save_weights(tmp_path / "m.weights.h5")
+    save_weights(keras.Model(inputs, backbone(inputs)), tmp_path / "m.weights.h5")
     names = []
     with h5py.File(tmp_path / "m.weights.h5") as file:
         file.visit(names.append)

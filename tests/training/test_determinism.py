@@ -7,7 +7,12 @@ import pytest
 
 from gcnet_tf.models import build_model
 from gcnet_tf.training import train
-from gcnet_tf.weights import WEIGHTS_FILE, list_checkpoints
+from gcnet_tf.weights import (
+    WEIGHTS_FILE,
+    list_checkpoints,
+    load_weights,
+    weights_by_path,
+)
 
 
 def records(run, kind):
@@ -51,8 +56,8 @@ def test_weights_and_running_statistics_agree(runs):
     weights = []
     for run in folders:
         model = build_model(config)
-        model.load_weights(list_checkpoints(run)[-1] / WEIGHTS_FILE)
-        weights.append({weight.path: weight.numpy() for weight in model.weights})
+        load_weights(model, list_checkpoints(run)[-1] / WEIGHTS_FILE)
+        weights.append({p: w.numpy() for p, w in weights_by_path(model).items()})
     for path, value in weights[0].items():
         assert value.dtype == np.float64
         np.testing.assert_allclose(weights[1][path], value, rtol=1e-8, atol=1e-10)

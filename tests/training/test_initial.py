@@ -12,7 +12,7 @@ from gcnet_tf.convert.mmseg_names import reference_key, to_ours
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training.initial import initialise
-from gcnet_tf.weights import weight_shapes, weights_by_path
+from gcnet_tf.weights import save_weights, weight_shapes, weights_by_path
 
 SMALL = [
     "model.backbone.base_channels=4",
@@ -146,7 +146,7 @@ def test_weights_of_our_own(kind, same_classes, checkpoint, tmp_path):
     initialise(source, config)
     run = tmp_path / "run"
     run.mkdir()
-    source.save_weights(run / "best.weights.h5")
+    save_weights(source, run / "best.weights.h5")
     (run / "config.json").write_text(format_json(config_to_dict(config)))
     start = run if kind == "run" else run / "best.weights.h5"
     # The name of the model, which Keras counts up, plays no part.
@@ -194,7 +194,7 @@ def test_bad_sources(settings, words, tmp_path, checkpoint, backbone):
 
 def test_weights_of_another_width_change_nothing(tmp_path):
     other, _ = make("model.head.channels=16", classes=TWO)
-    other.save_weights(tmp_path / "other.weights.h5")
+    save_weights(other, tmp_path / "other.weights.h5")
     model, config = make(f"train.init_from={tmp_path}/other.weights.h5")
     before = values_of(model)
     with pytest.raises(UserError, match="do not fit"):

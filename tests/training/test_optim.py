@@ -3,7 +3,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gcnet_tf.compat import apply_gradients, build_optimizer
 from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
+
+
+class Part(keras.layers.Layer):
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel", shape=np.shape(input_shape), initializer="zeros"
+        )
+        self.kernel.assign(input_shape)
+        self.built = True
+
+
+class Parts(keras.Model):
+    """A weight, "kernel", in each of some layers."""
+
+    def __init__(self, names, start):
+        super().__init__(name="gcnet", dtype="float64")
+        for name in names:
+            setattr(self, name, Part(name=name, dtype="float64"))
+            getattr(self, name).build(start)
 
 
 # Spec, section 4, column 0.x: iterations T, rate at t = 1, T / 2, T - 1.
@@ -39,11 +59,12 @@ def test_equals_pytorchs_update_with_a_changing_rate():
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=3), rng.normal(size=(6, 3))
     schedule = PolynomialDecay(0.1, 1e-3, 6, 0.9)
-    variable = keras.Variable(start, dtype="float64")
+    model = Parts(["head"], start)
     optimizer = CoupledSGD(schedule, momentum=0.9, decay=0.01)
-    optimizer.build([variable])
+    build_optimizer(optimizer, model)
+    (variable,) = model.trainable_weights
     for gradient in gradients:
-        optimizer.apply([tf.constant(gradient)], [variable])
+        apply_gradients(optimizer, [tf.constant(gradient)], [variable])
     rates = [(0.1 - 1e-3) * (1 - t / 6) ** 0.9 + 1e-3 for t in range(6)]
     expected = reference_steps(start, gradients, rates, 0.9, 0.01)
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-14)
@@ -59,15 +80,13 @@ def test_configuration_round_trips():
 def test_a_part_of_the_model_has_a_rate_of_its_own():
     head = PolynomialDecay(0.1, 1e-4, 10, 0.9)
     optimizer = CoupledSGD(0.01, momentum=0.0, decay=0.0, rates={"decode_head": head})
-    variables = []
-    for part in ("backbone", "decode_head", "decode_head2"):
-        with keras.name_scope("gcnet"), keras.name_scope(part):
-            variables.append(keras.Variable(1.0, name="kernel"))
-    assert variables[1].path == "gcnet/decode_head/kernel"
-    optimizer.build(variables)
+    model = Parts(["backbone", "decode_head", "decode_head2"], 1.0)
+    build_optimizer(optimizer, model)
+    variables = model.trainable_weights
     for step in range(3):
         before = [float(variable.numpy()) for variable in variables]
-        optimizer.apply([tf.constant(1.0)] * 3, variables)
+        gradients = [tf.constant(1.0, tf.float64)] * 3
+        apply_gradients(optimizer, gradients, variables)
         moved = [b - float(v.numpy()) for b, v in zip(before, variables)]
         np.testing.assert_allclose(moved, [0.01, float(head(step)), 0.01], rtol=1e-5)
     again = CoupledSGD.from_config(optimizer.get_config())

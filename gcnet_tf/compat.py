@@ -1,0 +1,258 @@
+"""The one place that asks which Keras this is: 3 on TensorFlow 2.21, or 2.15 on 2.15.
+
+Everything else calls what is here, and is written once for both stacks. The second one
+exists for tensorflow-addons, see `gcnet_tf.addons`.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import tensorflow as tf
+
+KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+
+# From TensorFlow 2.16 on, tensorflow-addons cannot be imported.
+MAY_HAVE_ADDONS = not KERAS_3
+
+DTypePolicy: Any = keras.DTypePolicy if KERAS_3 else keras.mixed_precision.Policy
+
+
+@contextmanager
+def without_farewell() -> Iterator[None]:
+    """Without the notice that tensorflow-addons, when imported, gives of its end.
+
+    Who names it in a configuration has chosen the stack that exists for it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended")
+        yield
+
+
+# Layers and models
+
+
+def unchanging_dtype() -> dict[str, Any]:
+    """Arguments of `add_weight`: the weight keeps its type under a mixed policy."""
+    return {"autocast": False} if KERAS_3 else {"experimental_autocast": False}
+
+
+def first_replicas_value() -> dict[str, Any]:
+    """Arguments of `add_weight` for one to which all replicas write the same."""
+    if KERAS_3:
+        return {"aggregation": "only_first_replica"}
+    return {"aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+
+
+def model_config(model: keras.Model, config: dict[str, Any]) -> dict[str, Any]:
+    """What `get_config` of `keras.Model` gave, with what it leaves out in 2.15."""
+    if KERAS_3:
+        return config
+    # As the layers' own.
+    layer = super(keras.Model, model)
+    return {
+        "name": model.name,
+        "trainable": model.trainable,
+        "dtype": keras.mixed_precision.Policy(layer.dtype_policy.name),
+    }
+
+
+def weights_by_path(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Every weight by its path within a built layer, as in "stem1/conv/kernel"."""
+    if KERAS_3:
+        return {weight.path.split("/", 1)[1]: weight for weight in layer.weights}
+    found = {}
+    for path, each in _walk(layer):
+        for weight in _own_weights(each):
+            name = weight.name.rpartition("/")[2].removesuffix(":0")
+            found["/".join([*path, name])] = weight
+    return found
+
+
+def _walk(layer: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple, Any]]:
+    """A layer of Keras 2.15 and all inside it, by the names on the way."""
+    yield path, layer
+    for child in layer._flatten_layers(recursive=False, include_self=False):
+        yield from _walk(child, (*path, child.name))
+
+
+def _own_weights(layer: Any) -> list[Any]:
+    """In the order in which both versions of Keras save them."""
+    return layer._trainable_weights + layer._non_trainable_weights
+
+
+# Weights files. Both stacks write and read what Keras 3 does: 2.15 alone numbers layers
+# where Keras 3 names them, and finds neither.
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Writes a `.weights.h5` file."""
+    if KERAS_3:
+        model.save_weights(path)
+        return
+    with h5py.File(path, "w") as file:
+        for parts, layer in _walk(model):
+            group = file.create_group("/".join([*parts, "vars"]))
+            for index, weight in enumerate(_own_weights(layer)):
+                group[str(index)] = weight.numpy()
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Reads a `.weights.h5` file.
+
+    Raises:
+        OSError, ValueError, KeyError: when it is damaged or of another model. (Keras 3
+            only warns of some layers that a file lacks.)
+    """
+    if KERAS_3:
+        model.load_weights(path)
+        return
+    values = []
+    with h5py.File(path) as file:
+        for parts, layer in _walk(model):
+            if not (weights := _own_weights(layer)):
+                continue
+            group = file["/".join([*parts, "vars"])]
+            if len(group) != len(weights):
+                raise ValueError(f"{group.name} holds {len(group)} weights")
+            for index, weight in enumerate(weights):
+                value = group[str(index)]
+                if value.shape != tuple(weight.shape):
+                    raise ValueError(f"{value.name} has the shape {value.shape}")
+                values.append((weight, value[()]))
+    for weight, value in values:
+        weight.assign(value)
+
+
+# Optimisers: those of Keras 3; those of 2.15; and the older form, "legacy", which 2.15
+# has beside its own, and in which tensorflow-addons wrote all of its.
+
+
+class _Keras2Optimizer(keras.optimizers.Optimizer):
+    """Keras 3's interface for optimisers of ours, on 2.15."""
+
+    def __init__(self, learning_rate, name: str, **kwargs):
+        super().__init__(name=name, jit_compile=False, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    @property
+    def built(self) -> bool:
+        return getattr(self, "_built", False)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        super().build(variables)
+        self._built = True
+
+    def _update_step(self, gradient, variable):
+        self.update_step(gradient, variable, self.learning_rate)
+
+    def _get_variable_index(self, variable) -> int:
+        return self._index_dict[self._var_key(variable)]
+
+    def assign(self, variable, value) -> None:
+        variable.assign(value)
+
+    def assign_sub(self, variable, value) -> None:
+        variable.assign_sub(value)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        # Not arguments of ours.
+        for name in ("jit_compile", "is_legacy_optimizer"):
+            del config[name]
+        rate = self._serialize_hyperparameter(self._learning_rate)
+        return {**config, "learning_rate": rate}
+
+
+Optimizer: Any = keras.optimizers.Optimizer if KERAS_3 else _Keras2Optimizer
+
+
+def _is_legacy(optimizer: Any) -> bool:
+    return not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer)
+
+
+# What an optimiser is an instance of.
+OPTIMIZERS: tuple[type, ...] = (keras.optimizers.Optimizer,)
+if not KERAS_3:
+    OPTIMIZERS = (*OPTIMIZERS, keras.optimizers.legacy.Optimizer)
+
+
+def with_loss_scale(optimizer: Any) -> Any:
+    """The optimiser with dynamic loss scaling, for float16."""
+    if KERAS_3:
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return keras.mixed_precision.LossScaleOptimizer(optimizer)
+
+
+def without_loss_scale(optimizer: Any) -> Any:
+    """The optimiser inside `with_loss_scale`; any other as it is."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def build_optimizer(optimizer: Any, model: keras.Model) -> None:
+    """Makes the optimiser's variables for the model's trainable weights."""
+    if not KERAS_3:
+        for path, weight in weights_by_path(model).items():
+            weight.path = f"{model.name}/{path}"  # as in Keras 3
+    if _is_legacy(optimizer):
+        optimizer.iterations  # made when first asked for
+        optimizer._create_all_weights(model.trainable_weights)
+    else:
+        optimizer.build(model.trainable_weights)
+
+
+def scale_loss(optimizer: Any, loss: tf.Tensor) -> tf.Tensor:
+    """What to differentiate: the loss times the loss scale, where there is one."""
+    if KERAS_3:
+        return optimizer.scale_loss(loss)
+    if without_loss_scale(optimizer) is not optimizer:
+        return optimizer.get_scaled_loss(loss)
+    return loss
+
+
+def apply_gradients(
+    optimizer: Any, gradients: Sequence[tf.Tensor], weights: Sequence[Any]
+) -> None:
+    """One step, with the sum of the replicas' gradients of `scale_loss`."""
+    if KERAS_3:
+        optimizer.apply(gradients, weights)
+        return
+    if without_loss_scale(optimizer) is not optimizer:
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, weights))
+
+
+def skips_by_own_gradients(optimizer: Any) -> bool:
+    """Whether each replica decides alone if a step overflowed, as Keras 3's do."""
+    return KERAS_3 and without_loss_scale(optimizer) is not optimizer
+
+
+def optimizer_variables(optimizer: Any) -> list[Any]:
+    """All that an optimiser remembers."""
+    if KERAS_3:
+        return list(optimizer.variables)
+    inner = without_loss_scale(optimizer)
+    variables = list(inner.weights if _is_legacy(inner) else inner.variables)
+    if inner is optimizer:
+        return variables
+    scale = optimizer._loss_scale
+    return [scale.counter, scale.current_loss_scale, *variables]
+
+
+def variable_name(variable: Any) -> str:
+    """The last part of a variable's name; on 2.15 it ends with ":0"."""
+    return (variable.path if KERAS_3 else variable.name).rpartition("/")[2]
+
+
+def averages(optimizer: Any, weights: Sequence[Any]) -> list[Any]:
+    """The average of each weight over time; empty where the optimiser keeps none."""
+    inner = without_loss_scale(optimizer)
+    if not _is_legacy(inner):
+        return list(inner._model_variables_moving_average) if inner.use_ema else []
+    if "average" not in inner.get_slot_names():
+        return []
+    return [inner.get_slot(weight, "average") for weight in weights]

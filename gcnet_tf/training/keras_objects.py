@@ -1,0 +1,63 @@
+"""Metrics, callbacks and layers of Keras that a configuration names for training."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gcnet_tf.config import Config
+from gcnet_tf.custom import make
+from gcnet_tf.data.catalog import IGNORE_LABEL
+
+
+class Metrics:
+    """What train.metrics names, over the images of an evaluation."""
+
+    def __init__(self, config: Config):
+        self._metrics = [
+            make("metric", asdict(named), f"train.metrics[{index}]")
+            for index, named in enumerate(config.train.metrics)
+        ]
+
+    def reset(self) -> None:
+        """Forgets all images."""
+        for metric in self._metrics:
+            metric.reset_state()
+
+    def update(self, truth: np.ndarray, found: np.ndarray) -> None:
+        """Adds an image: class ids `(height, width)`, true and predicted."""
+        if self._metrics:
+            labelled = truth != IGNORE_LABEL
+            truth, found = (ids[labelled].astype(np.int32) for ids in (truth, found))
+        for metric in self._metrics:
+            metric.update_state(truth, found)
+
+    def results(self) -> dict[str, float]:
+        """Each metric's result by its name; with a number where it has several."""
+        results = {}
+        for metric in self._metrics:
+            values = np.asarray(metric.result(), np.float64)
+            if values.ndim == 0:
+                results[metric.name] = float(values)
+            else:
+                for index, value in enumerate(values.ravel()):
+                    results[f"{metric.name}_{index}"] = float(value)
+        return results
+
+
+def named_callbacks(config: Config) -> list[keras.callbacks.Callback]:
+    """What train.callbacks names."""
+    return [
+        make("callback", asdict(named), f"train.callbacks[{index}]")
+        for index, named in enumerate(config.train.callbacks)
+    ]
+
+
+def colour_layer(
+    config: Config,
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+    """What augment.layer names; None for nothing."""
+    named = config.augment.layer
+    return None if named is None else make("layer", asdict(named), "augment.layer")
