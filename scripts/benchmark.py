@@ -2,7 +2,6 @@
 
 python scripts/benchmark.py infer
 python scripts/benchmark.py evaluate --model runs/camvid_r18 --images 101
-python scripts/benchmark.py blocks --out docs
 """
 
 from gcnet_tf import cli
