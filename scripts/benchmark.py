@@ -1,19 +1,14 @@
 """Measures speed, always of two things in turn: ratios hold, times are this machine's.
 
 python scripts/benchmark.py infer
-python scripts/benchmark.py infer --exports exports/shapes --size 256x256
-python scripts/benchmark.py train
 python scripts/benchmark.py evaluate --model runs/camvid_r18 --images 101
-python scripts/benchmark.py pipeline
-python scripts/benchmark.py pipeline --leads
-python scripts/benchmark.py blocks
-python scripts/benchmark.py mobile
 """
 
 from gcnet_tf import cli
 from gcnet_tf.benchmark import (
     arguments,
     blocks_command,
+    convolutions_command,
     evaluate_command,
     infer_command,
     mobile_command,
@@ -42,6 +37,11 @@ COMMANDS = {
         arguments.add_pipeline_arguments,
         "images per second of a core, beside mmsegmentation's pipeline",
     ),
+    "convolutions": (
+        convolutions_command.run,
+        arguments.add_convolutions_arguments,
+        "Winograd's convolution beside TensorFlow's, and other leads",
+    ),
     "blocks": (
         blocks_command.run,
         arguments.add_blocks_arguments,
@@ -58,8 +58,8 @@ COMMANDS = {
 def main() -> int:
     parser = cli.script_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (_, add_arguments, text) in COMMANDS.items():
-        add_arguments(commands.add_parser(name, help=text))
+    for name, (_, add, text) in COMMANDS.items():
+        add(commands.add_parser(name, help=text))
     args = parser.parse_args()
     arguments.check_rounds(args)
     COMMANDS[args.command][0](args, cli.start_tensorflow)

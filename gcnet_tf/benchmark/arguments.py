@@ -78,6 +78,14 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_train")
 
 
+def add_convolutions_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rounds", type=int, default=15, metavar="N", help="default 15"
+    )
+    _add_threads(parser)
+    _add_out(parser, "benchmark_convolutions")
+
+
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

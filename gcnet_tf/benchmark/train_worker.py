@@ -18,9 +18,7 @@ from gcnet_tf.benchmark.infer import IMPORT, RUN
 from gcnet_tf.benchmark.workers import serve
 
 
-def step_function(
-    path: str, batch: int, size: tuple[int, int], threads: int
-) -> Callable[[], int]:
+def step_function(path: str, batch: int, size: tuple[int, int]) -> Callable[[], int]:
     """One step of the configuration's model and optimiser on drawn images."""
     import tensorflow as tf
 
@@ -29,7 +27,6 @@ def step_function(
     from gcnet_tf.training.optim import make_optimizer
     from gcnet_tf.training.step import make_train_step
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
     config = load_config(path)
     model = drawn_model(config)
     _, optimizer = make_optimizer(config)
@@ -61,7 +58,10 @@ def main() -> None:
 
     @cache
     def runner() -> Callable[[], int]:
-        return step_function(path, batch, (height, width), threads)
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        return step_function(path, batch, (height, width))
 
     def import_interpreter() -> int:
         import_module("tensorflow")

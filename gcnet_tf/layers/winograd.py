@@ -14,30 +14,54 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-_TILE = 4
-_SIDE = _TILE + 2
+
+class Form(NamedTuple):
+    """F(tile x tile, 3x3): the matrices, each for one axis."""
+
+    tile: int
+    from_input: tuple[tuple[float, ...], ...]
+    from_kernel: tuple[tuple[float, ...], ...]
+    to_output: tuple[tuple[float, ...], ...]
+
+    @property
+    def side(self) -> int:
+        """Of what a tile sees."""
+        return self.tile + 2
+
+
 # For the interpolation points 0, 1, -1, 2, -2 and infinity.
-_FROM_INPUT = (
-    (4, 0, -5, 0, 1, 0),
-    (0, -4, -4, 1, 1, 0),
-    (0, 4, -4, -1, 1, 0),
-    (0, -2, -1, 2, 1, 0),
-    (0, 2, -1, -2, 1, 0),
-    (0, 4, 0, -5, 0, 1),
+F4 = Form(
+    4,
+    (
+        (4, 0, -5, 0, 1, 0),
+        (0, -4, -4, 1, 1, 0),
+        (0, 4, -4, -1, 1, 0),
+        (0, -2, -1, 2, 1, 0),
+        (0, 2, -1, -2, 1, 0),
+        (0, 4, 0, -5, 0, 1),
+    ),
+    (
+        (1 / 4, 0, 0),
+        (-1 / 6, -1 / 6, -1 / 6),
+        (-1 / 6, 1 / 6, -1 / 6),
+        (1 / 24, 1 / 12, 1 / 6),
+        (1 / 24, -1 / 12, 1 / 6),
+        (0, 0, 1),
+    ),
+    (
+        (1, 1, 1, 1, 1, 0),
+        (0, 1, -1, 2, -2, 0),
+        (0, 1, 1, 4, 4, 0),
+        (0, 1, -1, 8, -8, 1),
+    ),
 )
-_FROM_KERNEL = (
-    (1 / 4, 0, 0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0, 0, 1),
-)
-_TO_OUTPUT = (
-    (1, 1, 1, 1, 1, 0),
-    (0, 1, -1, 2, -2, 0),
-    (0, 1, 1, 4, 4, 0),
-    (0, 1, -1, 8, -8, 1),
+# For 0, 1, -1 and infinity: finer in rounding and at borders, 1.8 times the products.
+# `scripts/benchmark.py convolutions` compares them.
+F2 = Form(
+    2,
+    ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
+    ((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
+    ((1, 1, 1, 0), (0, 1, -1, -1)),
 )
 
 
@@ -50,22 +74,25 @@ def pays(channels: int, filters: int) -> bool:
     return channels * filters >= _LEAST_PRODUCTS
 
 
-def winograd_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1):
+def winograd_conv2d(
+    inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1, form: Form = F4
+):
     """A 3x3 convolution of stride 1 with zeros around the input.
 
     Args:
         inputs: float32 `(batch, height, width, channels)`, any size.
         kernel: float32 `(3, 3, channels, filters)`.
         dilation: distance between kernel taps, in positions.
+        form: which of the two.
 
     Returns:
         float32 `(batch, height, width, filters)`.
     """
     channels, filters = kernel.shape[2:]
-    grid = _Grid.of(inputs, dilation)
-    weights = _both_axes(_FROM_KERNEL) @ tf.reshape(kernel, [9, -1])
+    grid = _Grid.of(inputs, dilation, form)
+    weights = _both_axes(form.from_kernel) @ tf.reshape(kernel, [9, -1])
     products = grid.input_values(inputs) @ tf.reshape(weights, [-1, channels, filters])
-    outputs = _both_axes(_TO_OUTPUT) @ tf.reshape(products, [_SIDE**2, -1])
+    outputs = _both_axes(form.to_output) @ tf.reshape(products, [form.side**2, -1])
     return grid.join(outputs, filters)
 
 
@@ -94,12 +121,12 @@ def trainable_winograd_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: in
 
 def _kernel_gradient(inputs, upstream, dilation):
     channels, filters = inputs.shape[-1], upstream.shape[-1]
-    grid = _Grid.of(inputs, dilation)
-    products = _both_axes(_TO_OUTPUT, transposed=True) @ grid.split(upstream)
-    products = tf.reshape(products, [_SIDE**2, -1, filters])
+    grid = _Grid.of(inputs, dilation, F4)
+    products = _both_axes(F4.to_output, transposed=True) @ grid.split(upstream)
+    products = tf.reshape(products, [F4.side**2, -1, filters])
     weights = tf.matmul(grid.input_values(inputs), products, transpose_a=True)
-    weights = tf.reshape(weights, [_SIDE**2, -1])
-    kernel = _both_axes(_FROM_KERNEL, transposed=True) @ weights
+    weights = tf.reshape(weights, [F4.side**2, -1])
+    kernel = _both_axes(F4.from_kernel, transposed=True) @ weights
     return tf.reshape(kernel, [3, 3, channels, filters])
 
 
@@ -117,28 +144,29 @@ class _Grid(NamedTuple):
     """Of blocks."""
     columns: tf.Tensor
     dilation: int
+    form: Form
 
     @classmethod
-    def of(cls, images, dilation):
+    def of(cls, images, dilation, form):
         batch, height, width = tf.unstack(tf.shape(images)[:3])
-        block = _TILE * dilation
+        block = form.tile * dilation
         rows, columns = -(-height // block), -(-width // block)
-        return cls(batch, height, width, rows, columns, dilation)
+        return cls(batch, height, width, rows, columns, dilation, form)
 
     @property
     def block(self):
-        return _TILE * self.dilation
+        return self.form.tile * self.dilation
 
     def input_values(self, images):
-        """The 36 values of each tile: `(36, tiles, channels)`."""
+        """The values of each tile: `(side * side, tiles, channels)`."""
         channels, dilation = images.shape[-1], self.dilation
-        # The tiles' six positions end in the block behind.
+        # The positions that a tile sees end in the block behind.
         images = self._pad(images, dilation, 2 * self.block - dilation)
         images = tf.reshape(
             images,
             [self.batch, self.rows + 2, self.block, self.columns + 2, -1, channels],
         )
-        places = [divmod(dilation * each, self.block) for each in range(_SIDE)]
+        places = [divmod(dilation * each, self.block) for each in range(self.form.side)]
         values = [
             images[
                 :,
@@ -151,25 +179,27 @@ class _Grid(NamedTuple):
             for column, x in places
         ]
         values = tf.stack([tf.reshape(each, [-1]) for each in values])
-        values = _both_axes(_FROM_INPUT) @ values
+        values = _both_axes(self.form.from_input) @ values
         tiles = self.batch * self.rows * self.columns * dilation**2
         return tf.reshape(values, [-1, tiles, channels])
 
     def join(self, tiles, channels):
-        """From `(16, tiles * channels)` to images."""
+        """From `(tile * tile, tiles * channels)` to images."""
+        tile = self.form.tile
         sides = (self.batch * self.rows, self.dilation, self.columns)
-        tiles = tf.reshape(tiles, [_TILE, _TILE, *sides, self.dilation * channels])
+        tiles = tf.reshape(tiles, [tile, tile, *sides, self.dilation * channels])
         tiles = tf.transpose(tiles, [2, 0, 3, 4, 1, 5])
         height, width = self.rows * self.block, self.columns * self.block
         images = tf.reshape(tiles, [self.batch, height, width, channels])
         return images[:, : self.height, : self.width]
 
     def split(self, images):
-        """From images to `(16, tiles * channels)`; undoes `join`."""
-        sides = (self.batch * self.rows, _TILE, self.dilation, self.columns, _TILE)
+        """From images to `(tile * tile, tiles * channels)`; undoes `join`."""
+        tile = self.form.tile
+        sides = (self.batch * self.rows, tile, self.dilation, self.columns, tile)
         last = self.dilation * images.shape[-1]
         tiles = tf.reshape(self._pad(images, 0, 0), [*sides, last])
-        return tf.reshape(tf.transpose(tiles, [1, 4, 0, 2, 3, 5]), [_TILE**2, -1])
+        return tf.reshape(tf.transpose(tiles, [1, 4, 0, 2, 3, 5]), [tile**2, -1])
 
     def _pad(self, images, before, behind):
         """With zeros: to whole blocks, and as much more."""

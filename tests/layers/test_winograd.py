@@ -2,21 +2,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.layers.winograd import trainable_winograd_conv2d, winograd_conv2d
+from gcnet_tf.layers.winograd import (
+    F2,
+    F4,
+    trainable_winograd_conv2d,
+    winograd_conv2d,
+)
 
 RNG = np.random.default_rng(0)
 
 
+@pytest.mark.parametrize("form", [F2, F4], ids=["F2", "F4"])
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (7, 21), (33, 4)])
-def test_equals_the_definition(size, dilation):
+def test_equals_the_definition(size, dilation, form):
     """In float64, by TensorFlow's own dilated convolution."""
     inputs = RNG.normal(size=(2, *size, 5))
     kernel = RNG.normal(size=(3, 3, 5, 7))
     expected = tf.nn.convolution(inputs, kernel, padding="SAME", dilations=dilation)
-    found = winograd_conv2d(
-        tf.constant(inputs, tf.float32), tf.constant(kernel, tf.float32), dilation
-    )
+    inputs, kernel = (tf.constant(each, tf.float32) for each in (inputs, kernel))
+    found = winograd_conv2d(inputs, kernel, dilation, form)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
 

@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
         ("evaluate --threads 0", "--threads: received 0"),
         ("blocks --seconds -1", "--seconds: received -1.0; it is above 0"),
         ("blocks --threads 0", "--threads: received 0"),
+        ("convolutions --rounds 0", "--rounds: received 0; it is at least 1"),
         ("mobile --size 12", '--size: received "12"'),
         ("mobile --cfg voc_r18_20k nowhere", "nowhere"),
     ],
