@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid family parity mediapipe golden faults determinism test check format clean
+.PHONY: venv demo camvid family parity mediapipe golden faults determinism test test-addons check format clean
 
 # A file, not the folder, says that the installation finished.
 $(VENV)/installed: setup.cfg constraints.txt
@@ -65,6 +65,21 @@ determinism: venv
 
 test: venv
 	$(BIN)/python -m pytest
+
+# The stack for tensorflow-addons, which Python 3.12 does not have: docs/addons.md.
+PYTHON_ADDONS ?= python3.11
+ADDONS_VENV = .venv-addons
+$(ADDONS_VENV)/installed: setup.cfg constraints-addons.txt
+	$(PYTHON_ADDONS) -m venv $(ADDONS_VENV)
+	$(ADDONS_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints-addons.txt -e ".[addons,dev]"
+	touch $@
+
+# All tests there, and what one stack has written read by the other. The few that are
+# skipped are listed at the end, each with its reason (-rs).
+test-addons: venv $(ADDONS_VENV)/installed
+	$(ADDONS_VENV)/bin/pip check
+	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python -m pytest -rs
+	GCNET_TF_OTHER_PYTHON=$(abspath $(ADDONS_VENV)/bin)/python $(BIN)/python -m pytest tests/stacks
 
 check: venv
 	$(BIN)/black --quiet --check --diff $(SOURCES)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 _PREFIX = "Addons>"
 _MODULES = ("tensorflow_addons", "gcnet_tf.addons_layers")
 
+_ONE_HOT = ", in a class of your own that makes ids one-hot, as before"
+
 # Name under Addons> or tfa.image: what does it on the current stack. A class of Keras
 # stands in backquotes, as in `Lamb`.
 REPLACEMENTS = {
@@ -25,9 +27,9 @@ REPLACEMENTS = {
     "COCOB": "",
     "ConditionalGradient": "",
     "ProximalAdagrad": "",
-    "SigmoidFocalCrossEntropy": "`BinaryFocalCrossentropy`",
-    "F1Score": "`F1Score`",
-    "FBetaScore": "`FBetaScore`",
+    "SigmoidFocalCrossEntropy": "`BinaryFocalCrossentropy`" + _ONE_HOT,
+    "F1Score": "`F1Score`" + _ONE_HOT,
+    "FBetaScore": "`FBetaScore`" + _ONE_HOT,
     "CohenKappa": "",
     "MatthewsCorrelationCoefficient": "",
     "TQDMProgressBar": "training's own progress bar, which is one of tqdm",

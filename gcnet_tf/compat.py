@@ -52,12 +52,10 @@ def model_config(model: keras.Model, config: dict[str, Any]) -> dict[str, Any]:
     """What `get_config` of `keras.Model` gave, with what it leaves out in 2.15."""
     if KERAS_3:
         return config
-    # As the layers' own.
-    layer = super(keras.Model, model)
     return {
         "name": model.name,
         "trainable": model.trainable,
-        "dtype": keras.mixed_precision.Policy(layer.dtype_policy.name),
+        "dtype": keras.mixed_precision.Policy(model.dtype_policy.name),
     }
 
 
@@ -85,8 +83,18 @@ def _own_weights(layer: Any) -> list[Any]:
     return layer._trainable_weights + layer._non_trainable_weights
 
 
-# Weights files. Both stacks write and read what Keras 3 does: 2.15 alone numbers layers
-# where Keras 3 names them, and finds neither.
+# Weights files. Both stacks write and read what Keras 3 does: 2.15 by itself numbers
+# layers where Keras 3 names them. One list Keras 3 numbers, too: a backbone's `stem`.
+_SAVED_AS = {
+    "stem1": "stem/conv_norm",
+    "stem2": "stem/conv_norm_1",
+    "stem3": "stem/conv_norm_2",
+}
+
+
+def _group_of(path: tuple[str, ...]) -> str:
+    """Where a weights file holds the weights of the layer at a path."""
+    return "/".join([*(_SAVED_AS.get(name, name) for name in path), "vars"])
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
@@ -95,8 +103,8 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(path)
         return
     with h5py.File(path, "w") as file:
-        for parts, layer in _walk(model):
-            group = file.create_group("/".join([*parts, "vars"]))
+        for place, layer in _walk(model):
+            group = file.create_group(_group_of(place))
             for index, weight in enumerate(_own_weights(layer)):
                 group[str(index)] = weight.numpy()
 
@@ -113,10 +121,10 @@ def load_weights(model: keras.Model, path: Path) -> None:
         return
     values = []
     with h5py.File(path) as file:
-        for parts, layer in _walk(model):
+        for place, layer in _walk(model):
             if not (weights := _own_weights(layer)):
                 continue
-            group = file["/".join([*parts, "vars"])]
+            group = file[_group_of(place)]
             if len(group) != len(weights):
                 raise ValueError(f"{group.name} holds {len(group)} weights")
             for index, weight in enumerate(weights):

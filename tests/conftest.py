@@ -53,4 +53,4 @@ def tiny_config(tmp_path_factory):
         "train.panels=2",
     ]
     ensure_records(load_config("shapes_r18", tiny))
-    return lambda *overrides: load_config("shapes_r18", [*tiny, *overrides])
+    return lambda *overrides, name="shapes_r18": load_config(name, [*tiny, *overrides])

@@ -38,7 +38,8 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with new_file(out) as partial:
-            np.savez(partial, **state)
+            # mypy takes the names for options: numpy 2 has one, numpy 1 had none.
+            np.savez(partial, **state)  # type: ignore[arg-type]
     except OSError as error:
         raise UserError(f"Cannot write {out}: {error}") from error
     return len(state)

@@ -148,6 +148,7 @@ class GCHead(keras.layers.Layer):
     def _make_context(self) -> keras.layers.Layer:
         assert self.context_layer
         arguments = {"name": "context", "dtype": self.dtype_policy}
+        assert self.context_layer is not None
         return make("layer", self.context_layer, _CONTEXT_LAYER, arguments)
 
     def _build_context(self, shape):

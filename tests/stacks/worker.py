@@ -2,16 +2,13 @@
 
 python tests/stacks/worker.py WHAT FOLDER
 
-The folder holds config.json. WHAT is "save": writes model.weights.h5 with random values,
-and scores.npy, the logits of `IMAGES`; "load": reads the former and writes the latter;
-or "resume": goes on with the training in the folder "run".
+The folder holds config.json. WHAT is "save": writes model.weights.h5 with random
+values, and scores.npy, the logits of `IMAGES`; "load": reads the former and writes the
+latter; or "resume": goes on with the training in the folder "run".
 """
 
-import os
 import sys
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 

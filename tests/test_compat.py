@@ -1,0 +1,100 @@
+"""Both stacks: where they are told apart, and that it is told rightly."""
+
+import re
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import gcnet_tf
+from gcnet_tf import compat
+from gcnet_tf.models import Segmentor
+from gcnet_tf.weights import save_weights, weights_by_path
+
+PACKAGE = Path(gcnet_tf.__file__).parent
+ASKS_FOR_A_VERSION = re.compile(
+    r"KERAS_3|\b(keras|tf|tensorflow|np|cv2)\.(__version__|version)\b|version_info"
+)
+
+
+def model():
+    made = Segmentor(
+        3,
+        backbone={"depth": 18, "base_channels": 4},
+        head={"channels": 8},
+        auxiliary={"channels": 8},
+        name="gcnet",
+    )
+    made.build((None, None, None, 3))
+    return made
+
+
+def test_one_module_asks_which_version_this_is():
+    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "scripts").glob("*.py")]
+    asking = {
+        file.name for file in files if ASKS_FOR_A_VERSION.search(file.read_text())
+    }
+    assert asking == {"compat.py"}
+
+
+def test_the_flag_is_that_of_this_keras():
+    assert compat.KERAS_3 == (not keras.__version__.startswith("2."))
+
+
+def test_paths_are_those_of_the_layers():
+    made = model()
+    weights = weights_by_path(made)
+    assert set(map(id, weights.values())) == set(map(id, made.weights))
+    assert len(weights) == len(made.weights)
+    for path, shape in {
+        "backbone/stem1/conv/kernel": (3, 3, 3, 2),
+        "backbone/stage2_block1/shortcut/norm/moving_mean": (8,),
+        "decode_head/context/channel_add/norm/gamma": (2,),
+        "decode_head/classifier/bias": (3,),
+        "auxiliary_head/conv/conv/kernel": (3, 3, 16, 8),
+    }.items():
+        assert tuple(weights[path].shape) == shape, path
+
+
+def test_weights_files_have_one_form(tmp_path):
+    made = model()
+    values = {}
+    for number, (path, weight) in enumerate(sorted(weights_by_path(made).items())):
+        weight.assign(tf.fill(weight.shape, float(number)))
+        values[path] = number
+    save_weights(made, tmp_path / "model.weights.h5")
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        for place, path in {
+            "backbone/stem/conv_norm/conv/vars/0": "backbone/stem1/conv/kernel",
+            "backbone/stem/conv_norm_2/norm/vars/1": "backbone/stem3/norm/beta",
+            "backbone/stage4_block2/conv2/norm/vars/3": (
+                "backbone/stage4_block2/conv2/norm/moving_variance"
+            ),
+            "decode_head/context/mask/vars/1": "decode_head/context/mask/bias",
+            "decode_head/classifier/vars/0": "decode_head/classifier/kernel",
+        }.items():
+            assert np.unique(file[place]).tolist() == [values[path]], place
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_an_optimiser_moves_weights_and_remembers(precision):
+    made = model()
+    optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
+    if precision == "mixed_float16":
+        optimizer = compat.with_loss_scale(optimizer)
+    compat.build_optimizer(optimizer, made)
+    weights, weight = made.trainable_weights, made.decode_head.classifier.kernel
+    before = weight.numpy()
+    with tf.GradientTape() as tape:
+        sums = [tf.reduce_sum(each * 2.0) for each in weights]
+        loss = compat.scale_loss(optimizer, tf.add_n(sums))
+    gradients = tape.gradient(loss, weights)
+    compat.apply_gradients(optimizer, gradients, weights)
+    np.testing.assert_allclose(weight.numpy(), before - 1.0, rtol=1e-6)
+    remembered = [v.numpy() for v in compat.optimizer_variables(optimizer)]
+    assert any(np.shape(v) == before.shape and np.all(v != 0) for v in remembered)
+    scaled = precision == "mixed_float16"
+    assert (2.0**15 in [v.item() for v in remembered if v.ndim == 0]) == scaled

@@ -1,0 +1,220 @@
+"""A module of the user's own: everything that a configuration can name from it."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gcnet_tf import custom
+from gcnet_tf.errors import UserError
+from gcnet_tf.fuse import fold, inference_function
+from gcnet_tf.models import build_model
+from gcnet_tf.training import train
+from gcnet_tf.training.losses import cross_entropy, keras_loss
+from gcnet_tf.weights import list_checkpoints, load_weights, weights_by_path
+
+MODULE = '''
+import keras
+import tensorflow as tf
+
+register = keras.saving.register_keras_serializable("my_package")
+CALLS = []
+
+
+@register
+class MySGD(keras.optimizers.SGD):
+    pass
+
+
+@register
+class Doubled(keras.losses.Loss):
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, y_true, y_pred):
+        y_true = tf.where(y_true == 255, 0, y_true)
+        return self.factor * tf.nn.sparse_softmax_cross_entropy_with_logits(
+            labels=y_true, logits=y_pred
+        )
+
+
+@register
+class Pixels(keras.metrics.Sum):
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(tf.ones(len(y_true)))
+
+
+@register
+class Remember(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        CALLS.append((epoch, sorted(logs)))
+
+    def get_config(self):  # Keras registers no class without
+        return {}
+
+
+@register
+class Gate(keras.layers.Layer):
+    """Scales each channel by what its mean says."""
+
+    def __init__(self, named=True, **kwargs):
+        super().__init__(**kwargs)
+        more = {"name": "dense"} if named else {}
+        self.dense = keras.layers.Dense(8, dtype=self.dtype_policy, **more)
+
+    def call(self, inputs):
+        mean = tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
+        return inputs * tf.sigmoid(self.dense(mean))
+
+
+@register
+class Half(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs[:, ::2]
+
+
+@register
+class Darker(keras.layers.Layer):
+    def call(self, images, seeds):
+        CALLS.append((images.dtype, tuple(seeds.shape)))
+        return images // 2
+'''
+
+
+def named(class_name, **config):
+    return json.dumps({"class_name": class_name, "config": config})
+
+
+@pytest.fixture(scope="module")
+def my_package(tmp_path_factory):
+    """The module, in the folder where the command is run."""
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "my_module.py").write_text(MODULE)
+    before = list(sys.path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "path", [entry for entry in before if entry])
+        yield 'custom_imports=["my_module"]'
+    sys.modules.pop("my_module", None)
+
+
+def records(run, kind):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r["kind"] == kind]
+
+
+def test_all_of_them_train(my_package, tiny_config, tmp_path):
+    settings = [
+        my_package,
+        f"train.optimizer={named('my_package>MySGD', momentum=0.5, use_ema=True)}",
+        f"train.loss={named('my_package>Doubled', factor=3.0)}",
+        f"train.metrics=[{named('my_package>Pixels', name='pixels')}, "
+        f"{named('MeanIoU', num_classes=6)}]",
+        f"train.callbacks=[{named('my_package>Remember')}]",
+        f"model.head.context_layer={named('my_package>Gate')}",
+        f"augment.layer={named('my_package>Darker')}",
+        "train.logical_cpus=2",
+    ]
+    config = tiny_config(*settings)
+    run = train(config, tmp_path / "run")
+    calls = sys.modules["my_module"].CALLS
+    logs = ["auxiliary_loss", "decode_loss", "loss", "val_mIoU", "val_mean_io_u"]
+    assert [call for call in calls if call[0] in (0, 1)] == [
+        (epoch, sorted([*logs, "val_pixels"])) for epoch in (0, 1)
+    ]
+    assert (tf.uint8, (1, 2)) in calls
+    for metrics, scores in zip(records(run, "val_metrics"), records(run, "val")):
+        # Three images of 32x32, of which the borders of shapes are not labelled.
+        assert 1000 < metrics["pixels"] <= 3 * 32 * 32
+        assert metrics["mean_io_u"] == pytest.approx(scores["mIoU"], abs=1e-6)
+    # The best weights are the averages, the checkpoint's are not.
+    best, last = build_model(config), build_model(config)
+    load_weights(best, run / "best.weights.h5")
+    load_weights(last, list_checkpoints(run)[-1] / "model.weights.h5")
+    path = "decode_head/context/dense/kernel"
+    values = [weights_by_path(model)[path].numpy() for model in (best, last)]
+    assert not np.array_equal(*values)
+
+    # It resumes, averages included, and is the same for inference.
+    longer = tiny_config(*settings)
+    train(longer, tmp_path / "run", resume=True)
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    expected = best(images)["logits"]
+    assert "decode_head/context/dense/kernel" in weights_by_path(fold(best))
+    found = inference_function(best)(tf.constant(images))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5)])
+def test_keras_cross_entropy_is_ours(weights):
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.normal(size=(2, 5, 6, 3)), tf.float32)
+    labels = rng.choice([0, 1, 2, 255], (2, 5, 6)).astype(np.uint8)
+    loss = keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=255
+    )
+    found = keras_loss(loss, logits, labels, weights)
+    np.testing.assert_allclose(found, cross_entropy(logits, labels, weights), rtol=1e-6)
+
+
+class Whole(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return tf.reduce_sum(y_pred, axis=[1, 2, 3])
+
+
+def test_a_loss_per_image_has_no_class_weights():
+    logits, labels = tf.ones((2, 3, 3, 2)), np.zeros((2, 3, 3), np.uint8)
+    assert float(keras_loss(Whole(), logits, labels)) == 18.0
+    with pytest.raises(UserError, match="Whole of train.loss returns no value per"):
+        keras_loss(Whole(), logits, labels, (1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        (f"train.optimizer={named('my_package>Nope')}", "my_package>MySGD.*or a opti"),
+        (f"train.optimizer={named('AdamWW')}", "not known.*AdamW, "),
+        (f"train.loss={named('my_package>MySGD')}", "is registered, but no loss"),
+        (f"train.metrics=[{named('Meen')}]", r"train.metrics\[0\]: .*Mean"),
+        ('custom_imports=["nowhere"]', "cannot import nowhere .*No module named"),
+        ('custom_imports=["broken"]', "cannot import broken .*1 / 0|division by zero"),
+        (
+            f"train.optimizer={named('SGD', moment=1)}",
+            "train.optimizer: SGD does not take these arguments: .*moment",
+        ),
+        (
+            f"train.optimizer={named('SGD', learning_rate=1)}",
+            "received a learning_rate; leave it out",
+        ),
+        (
+            f"model.head.context_layer={named('my_package>Gate', named=False)}",
+            "other names each time; name every layer",
+        ),
+        (
+            f"model.head.context_layer={named('my_package>Half')}",
+            "my_package>Half does not keep the shape",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_run_folder(
+    setting, message, my_package, tiny_config, tmp_path
+):
+    (tmp_path / "broken.py").write_text("1 / 0")
+    sys.path.append(str(tmp_path))
+    with pytest.raises(UserError, match=message):
+        train(tiny_config(my_package, setting), tmp_path / "run")
+    sys.path.remove(str(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_objects_inside_others_are_made_first(my_package, tiny_config):
+    custom.import_modules(tiny_config(my_package))
+    regularizer = {"class_name": "L2", "config": {"l2": 0.5}}
+    layer = {"class_name": "Dense", "config": {"kernel_regularizer": regularizer}}
+    made = custom.make("layer", layer, "here", {"units": 3})
+    assert made.units == 3
+    assert float(made.kernel_regularizer(tf.ones(4))) == 2.0
