@@ -38,8 +38,7 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with new_file(out) as partial:
-            # mypy takes the names for options: numpy 2 has one, numpy 1 had none.
-            np.savez(partial, **state)  # type: ignore[arg-type]
+            np.savez(partial, **state)
     except OSError as error:
         raise UserError(f"Cannot write {out}: {error}") from error
     return len(state)

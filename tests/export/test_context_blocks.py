@@ -18,6 +18,7 @@ from gcnet_tf.export.tflite import export_tflite
 from gcnet_tf.export.tflite_graph import operations
 from gcnet_tf.layers import make_context, non_local
 from gcnet_tf.models import build_model
+from gcnet_tf.weights import weights_by_path
 
 SIZE = (65, 97)  # 9 x 13 features
 HEAD = "model.head.context."
@@ -54,10 +55,10 @@ def build(config):
     keras.utils.set_random_seed(0)
     model = build_model(config)
     rng = np.random.default_rng(0)
-    for weight in model.weights:
-        if weight.path.endswith("gamma"):
+    for path, weight in weights_by_path(model).items():
+        if path.endswith("gamma"):
             weight.assign(rng.uniform(0.5, 1.0, weight.shape))
-        elif "/context/" in weight.path and weight.path.endswith("kernel"):
+        elif "/context/" in path and path.endswith("kernel"):
             weight.assign(rng.normal(0, 0.5, weight.shape))
     kernel = model.decode_head.classifier.kernel
     kernel.assign(rng.normal(size=kernel.shape))

@@ -14,7 +14,7 @@ from gcnet_tf.export.mmseg import export_mmseg
 from gcnet_tf.fuse import inference_function
 from gcnet_tf.layers import NonLocalBlock, SqueezeExcitation, non_local
 from gcnet_tf.models import Segmentor
-from gcnet_tf.weights import assign_weights, weight_shapes
+from gcnet_tf.weights import assign_weights, weight_shapes, weights_by_path
 
 CONTEXT = "decode_head/context"
 VARIANTS = {
@@ -77,16 +77,16 @@ def test_squeeze_excitation(channels, ratio):
     block = SqueezeExcitation(ratio, hard=True, dtype="float64")
     block.build(shape)
     keys = {
-        weight.path.split("/", 1)[1]: f"conv{number}.conv.{leaf}"
-        for weight, (number, leaf) in zip(
-            block.weights, ((1, "weight"), (1, "bias"), (2, "weight"), (2, "bias"))
-        )
+        f"channel_mul/{layer}/{ours}": f"conv{number}.conv.{theirs}"
+        for number, layer in ((1, "reduce"), (2, "expand"))
+        for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
     }
+    weights = weights_by_path(block)
     drawn = []
-    for weight, key in zip(block.weights, keys.values()):
-        shape = to_reference(weight.path, np.zeros(weight.shape)).shape
+    for path, key in keys.items():
+        shape = to_reference(path, np.zeros(weights[path].shape)).shape
         drawn.append(draw_tensor(f"se_layer.{key}", shape, 11))
-        weight.assign(to_ours(weight.path, drawn[-1]))
+        weights[path].assign(to_ours(path, drawn[-1]))
     check_drawn(drawn, golden[f"{channels}/weights_checksum"])
     outputs, gradients = _run(block, inputs, weighting, False)
     _assert_close(outputs, golden[f"{channels}/eval_output"])
@@ -104,7 +104,7 @@ def _run(block, inputs, weighting, training):
         tape.watch(leaf)
         outputs = block(leaf, training=training)
         total = tf.reduce_sum(outputs * weighting)
-    weights = {w.path.split("/", 1)[1]: w for w in block.trainable_weights}
+    weights = {p: w for p, w in weights_by_path(block).items() if w.trainable}
     return outputs, tape.gradient(total, {"input": leaf, **weights})
 
 

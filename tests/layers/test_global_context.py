@@ -78,7 +78,7 @@ def test_simplified_non_local():
     block.build(x.shape)
     randomise(block)
     names = ["mask/kernel", "mask/bias", "channel_add/kernel", "channel_add/bias"]
-    assert [w.path.split("/", 1)[1] for w in block.weights] == names
+    assert list(weights_by_path(block)) == names
     scores = x @ block.mask.kernel.numpy()[0, 0, :, 0]
     shares = oracles.softmax(scores.reshape(2, 35)).reshape(2, 5, 7)
     context = np.einsum("bhw,bhwc->bc", shares, x)

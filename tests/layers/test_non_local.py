@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.layers import NonLocalBlock, non_local
+from gcnet_tf.weights import weights_by_path
 
 RNG = np.random.default_rng(0)
 CHANNELS = 8
@@ -17,9 +18,9 @@ def built(mode="embedded_gaussian", dtype="float32", **settings):
     block = NonLocalBlock(mode=mode, dtype=dtype, **settings)
     block.build((None, None, None, CHANNELS))
     generator = np.random.default_rng(1)
-    for weight in block.weights:
+    for path, weight in weights_by_path(block).items():
         values = generator.normal(0, 0.5, weight.shape)
-        weight.assign(np.abs(values) + 0.5 if "variance" in weight.path else values)
+        weight.assign(np.abs(values) + 0.5 if "variance" in path else values)
     return block
 
 
