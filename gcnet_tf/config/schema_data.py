@@ -141,7 +141,8 @@ class AugmentConfig:
     )
     layer: ObjectConfig | None = setting(
         None,
-        "A Keras layer that changes colours last, on the training device. It gets "
-        "images and seeds, uint8 RGB (batch, height, width, 3) and int32 (batch, 2), "
-        "and returns images.",
+        "A Keras layer that changes colours last, on the training device: RGB "
+        "(batch, height, width, 3) in 0 to 255. One with an argument seeds gets uint8 "
+        "images and int32 (batch, 2), one per image, and returns uint8; the others get "
+        "float32.",
     )

@@ -1,5 +1,6 @@
 """Metrics, callbacks and layers of Keras that a configuration names for training."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -58,6 +59,20 @@ def named_callbacks(config: Config) -> list[keras.callbacks.Callback]:
 def colour_layer(
     config: Config,
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
-    """What augment.layer names; None for nothing."""
+    """What augment.layer names, from images and seeds to images; None for nothing."""
     named = config.augment.layer
-    return None if named is None else make("layer", asdict(named), "augment.layer")
+    if named is None:
+        return None
+    layer = make("layer", asdict(named), "augment.layer")
+    accepted = inspect.signature(layer.call).parameters
+    if "seeds" in accepted:
+        return layer
+    training = {"training": True} if "training" in accepted else {}
+
+    def changed(images, seeds):
+        # Layers of Keras give floats, and some take nothing else.
+        values = layer(tf.cast(images, tf.float32), **training)
+        values = tf.clip_by_value(tf.cast(values, tf.float32), 0.0, 255.0)
+        return tf.cast(tf.round(values), tf.uint8)
+
+    return changed

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf import custom
+from gcnet_tf import compat, custom
 from gcnet_tf.errors import UserError
 from gcnet_tf.fuse import fold, inference_function
 from gcnet_tf.models import build_model
 from gcnet_tf.training import train
+from gcnet_tf.training.keras_objects import colour_layer
 from gcnet_tf.training.losses import cross_entropy, keras_loss
 from gcnet_tf.weights import list_checkpoints, load_weights, weights_by_path
 
@@ -147,6 +148,30 @@ def test_all_of_them_train(my_package, tiny_config, tmp_path):
     assert "decode_head/context/dense/kernel" in weights_by_path(fold(best))
     found = inference_function(best)(tf.constant(images))
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_layers_of_keras_change_colours_on_two_replicas(tiny_config, tmp_path):
+    settings = [f"augment.layer={named('GaussianDropout', rate=0.02)}"]
+    config = tiny_config(*settings, "train.logical_cpus=2")
+    images = tf.constant(np.full((2, 16, 16, 3), 128, np.uint8))
+    changed = colour_layer(config)(images, None)
+    assert changed.dtype == tf.uint8
+    assert 15 < np.std(changed) < 25 and not np.array_equal(changed[0], changed[1])
+    assert list_checkpoints(train(config, tmp_path / "run"))
+
+
+@pytest.mark.skipif(compat.MAY_HAVE_ADDONS, reason="Keras has them from 3 on")
+@pytest.mark.parametrize(
+    "name", ["Equalization", "RandomSharpness", "RandomGaussianBlur", "RandomErasing"]
+)
+def test_layers_that_replace_those_of_addons(name, tiny_config):
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.integers(60, 160, (4, 32, 32, 3), np.uint8))
+    arguments = {"factor": 1.0} if name.startswith("Random") else {}
+    config = tiny_config(f"augment.layer={named(name, **arguments)}")
+    changed = colour_layer(config)(images, None)
+    assert changed.dtype == tf.uint8 and changed.shape == images.shape
+    assert not np.array_equal(changed, images) and np.mean(changed) > 60
 
 
 @pytest.mark.parametrize("weights", [None, (1.0, 2.0, 0.5)])
