@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # for the annotations alone: wrong input is found without Ten
 Point = tuple[int, int]
 """(x, y) in pixels, from the top left."""
 
-# Pictures beside each other.
+# At most so many pictures beside each other.
 _COLUMNS = 4
 
 
@@ -132,8 +132,8 @@ def draw(
     from matplotlib.figure import Figure
 
     height, width = image.shape[:2]
-    columns = min(_COLUMNS, 1 + len(maps))
-    rows = -(-(1 + len(maps)) // columns)
+    rows = -(-(1 + len(maps)) // _COLUMNS)
+    columns = -(-(1 + len(maps)) // rows)
     side = 3.2 * max(1, width / height) ** 0.5
     shape = (columns * side, rows * (side * height / width + 0.6))
     figure = Figure(figsize=shape, layout="constrained")

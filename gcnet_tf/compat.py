@@ -62,7 +62,8 @@ def model_config(model: keras.Model, config: dict[str, Any]) -> dict[str, Any]:
 def weights_by_path(layer: keras.layers.Layer) -> dict[str, Any]:
     """Every weight by its path within a built layer, as in "stem1/conv/kernel"."""
     if KERAS_3:
-        return {weight.path.split("/", 1)[1]: weight for weight in layer.weights}
+        prefix = f"{layer.path}/"
+        return {weight.path.removeprefix(prefix): weight for weight in layer.weights}
     found = {}
     for path, each in _walk(layer):
         for weight in _own_weights(each):

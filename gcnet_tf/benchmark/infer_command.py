@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
     print(infer_report.header(content), infer_report.table(rows), sep="\n\n")
     if args.out:
         infer_report.write(args.out, content, rows)
-        print(f"\nWritten: {args.out / infer_report.NAME}.json, .md, .png")
+        print(f"\nWritten: {args.out / infer_report.INFER.name}.json, .md, .png")
 
 
 def _export(

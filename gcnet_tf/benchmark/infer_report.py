@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gcnet_tf.benchmark import tables
 from gcnet_tf.benchmark.infer import Row
@@ -19,17 +19,30 @@ PACKAGES = (
     "tf2onnx",
     "numpy",
 )
-NAME = "benchmark_infer"
-TITLE = "Time, memory and size of every exported format"
+
+
+class Report(NamedTuple):
+    """What the measurements of a command are called."""
+
+    name: str
+    """Of the files."""
+    title: str
+    of: str = "an image"
+    """What takes the time."""
+    to: str = "the first row"
+    """What the ratios are to."""
+
+
+INFER = Report("benchmark_infer", "Time, memory and size of every exported format")
 
 _COLUMNS = (
     *("", "gives", "ms", "p90", "ratio", "from", "to", "cores"),
     *("MB", "+MB", "file"),
 )
 _NOTES = """\
-ms, p90: median time of an image, and what one in ten exceeds. ratio: to the first row,
-median over the rounds, and the range. cores: in use on average. MB: peak memory of the
-process; +MB: what of it came after importing the interpreter; file: on disk, MB."""
+ms, p90: median time of {of}, and what one in ten exceeds. ratio: to {to}, median over
+the rounds, and the range. cores: in use on average. MB: peak memory of the process; +MB:
+what of it came after importing the interpreter; file: on disk, MB."""
 
 
 def facts(command: str, rows: Sequence[Any], peer_versions: str) -> dict:
@@ -44,9 +57,13 @@ def facts(command: str, rows: Sequence[Any], peer_versions: str) -> dict:
     }
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], report: Report = INFER) -> str:
     """For the terminal."""
-    return tables.aligned(_lines(rows)) + "\n\n" + _NOTES
+    return tables.aligned(_lines(rows)) + "\n\n" + _notes(report)
+
+
+def _notes(report: Report) -> str:
+    return _NOTES.format(of=report.of, to=report.to)
 
 
 def header(content: dict) -> str:
@@ -67,14 +84,13 @@ def write(
     folder: Path,
     content: dict,
     rows: Sequence[Row],
-    name: str = NAME,
-    title: str = TITLE,
+    report: Report = INFER,
 ) -> None:
-    """Writes `name`.json, .md and .png into a folder that is there."""
-    (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
-    chart = folder / f"{name}.png"
-    (folder / f"{name}.md").write_text(_markdown(title, content, rows, chart.name))
-    _chart(chart, content, rows)
+    """Writes .json, .md and .png into a folder that is there."""
+    path = folder / f"{report.name}.json"
+    path.write_text(json.dumps(content, indent=2) + "\n")
+    path.with_suffix(".md").write_text(_markdown(report, content, rows))
+    _chart(path.with_suffix(".png"), report, content, rows)
 
 
 def _lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:
@@ -98,16 +114,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _markdown(title: str, content: dict, rows: Sequence[Row], chart: str) -> str:
+def _markdown(report: Report, content: dict, rows: Sequence[Row]) -> str:
     return (
-        f"# {title}\n\n"
+        f"# {report.title}\n\n"
         f"```\n{header(content)}\n```\n\n"
-        f"{tables.markdown(_lines(rows))}\n\n{_NOTES}\n\n"
-        f"![Ratios]({chart})\n"
+        f"{tables.markdown(_lines(rows))}\n\n{_notes(report)}\n\n"
+        f"![Ratios]({report.name}.png)\n"
     )
 
 
-def _chart(path: Path, content: dict, rows: Sequence[Row]) -> None:
+def _chart(path: Path, report: Report, content: dict, rows: Sequence[Row]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(rows)), layout="constrained")
@@ -123,7 +139,7 @@ def _chart(path: Path, content: dict, rows: Sequence[Row]) -> None:
     axes.bar_label(bars, labels, padding=4)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * max(max(row.ratios) for row in rows))
-    axes.set_xlabel(f"time of an image, ratio to {rows[0].name}; range over the rounds")
+    axes.set_xlabel(f"time of {report.of}, ratio to {report.to}; range over the rounds")
     axes.set_title(content["processor"])
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

@@ -14,8 +14,9 @@ from gcnet_tf.config import load_config
 from gcnet_tf.export.plan import parse_size
 from gcnet_tf.manifest import LABELS, megabytes
 
-NAME = "benchmark_mobile"
-TITLE = "Networks beside each other as int8 TFLite files"
+REPORT = infer_report.Report(
+    "benchmark_mobile", "Networks beside each other as int8 TFLite files"
+)
 
 
 def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
@@ -44,10 +45,10 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         rows = infer.measure(candidates, args.rounds, args.seconds, args.threads)
     command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
     content = infer_report.facts(command, rows, peer_versions="")
-    print(infer_report.header(content), infer_report.table(rows), sep="\n\n")
+    print(infer_report.header(content), infer_report.table(rows, REPORT), sep="\n\n")
     if args.out:
-        infer_report.write(args.out, content, rows, NAME, TITLE)
-        print(f"\nWritten: {args.out / NAME}.json, .md, .png")
+        infer_report.write(args.out, content, rows, REPORT)
+        print(f"\nWritten: {args.out / REPORT.name}.json, .md, .png")
 
 
 def _candidate(

@@ -15,8 +15,12 @@ from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import parse_size
 
-NAME = "benchmark_train"
-TITLE = "A training step beside mmsegmentation's"
+REPORT = infer_report.Report(
+    "benchmark_train",
+    "A training step beside mmsegmentation's",
+    of="a step",
+    to="the same precision in mmsegmentation",
+)
 PEER = infer.PEER.with_name("reference_train.py")
 # Ours, and what PyTorch calls autocast.
 PRECISIONS = {"float32": "fp32", "mixed_bfloat16": "bf16"}
@@ -57,10 +61,10 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
     command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
     versions = infer.peer_versions(peer) if peer else ""
     content = infer_report.facts(command, rows, versions)
-    print(infer_report.header(content), infer_report.table(rows), sep="\n\n")
+    print(infer_report.header(content), infer_report.table(rows, REPORT), sep="\n\n")
     if args.out:
-        infer_report.write(args.out, content, rows, NAME, TITLE)
-        print(f"\nWritten: {args.out / NAME}.json, .md, .png")
+        infer_report.write(args.out, content, rows, REPORT)
+        print(f"\nWritten: {args.out / REPORT.name}.json, .md, .png")
 
 
 def _candidates(

@@ -46,7 +46,7 @@ def keras_weights(backbone: MobileNet, source: str) -> dict[str, np.ndarray]:
             Keras' network has saved, with its classifier of 1000 classes or without.
 
     Returns:
-        Our path in the model ("backbone/stem1/conv/kernel"): the value.
+        Our path in the backbone ("stem1/conv/kernel"): the value.
 
     Raises:
         UserError: when the weights cannot be had, or are of another network or width.
@@ -64,9 +64,10 @@ def keras_weights(backbone: MobileNet, source: str) -> dict[str, np.ndarray]:
         network = _from_file(name, backbone.width, Path(source))
     blocks = [layer.name for stage in backbone.stages for layer in stage]
     blocks = [*(layer.name for layer in backbone.stem), *blocks]
+    theirs = _values(network)
     values = {}
     for path in weights_by_path(backbone):
-        value = _value(network, keras_name(path, backbone.architecture, blocks))
+        value = theirs[_normal(keras_name(path, backbone.architecture, blocks))]
         # The filters come last in ours.
         is_depthwise = path.endswith("depthwise/conv/kernel")
         values[path] = value.swapaxes(2, 3) if is_depthwise else value
@@ -77,12 +78,12 @@ def keras_name(path: str, architecture: str, blocks: Iterable[str]) -> str:
     """What Keras calls a weight: its layer, a slash, and "kernel" or such.
 
     Args:
-        path: "backbone/stage2_block1/expand/conv/kernel" is
+        path: "stage2_block1/expand/conv/kernel" is
             "expanded_conv_3_expand/kernel" in V3 and "block_3_expand/kernel" in V2.
         architecture: of ours.
         blocks: the names of our layers, from the first to the last.
     """
-    _, block, *inner, last = path.split("/")
+    block, *inner, last = path.split("/")
     index = list(blocks).index(block) - 1
     layer = "/".join(inner)
     is_v2 = architecture == "mobilenet_v2"
@@ -95,10 +96,19 @@ def keras_name(path: str, architecture: str, blocks: Iterable[str]) -> str:
     return f"{prefix}{number}_{re.sub('bn$', 'BN', name) if is_v2 else name}/{last}"
 
 
-def _value(network: keras.Model, name: str) -> np.ndarray:
-    layer, name = name.split("/")
-    (weight,) = (w for w in network.get_layer(layer).weights if w.name == name)
-    return weight.numpy()
+def _normal(name: str) -> str:
+    """A name without what differs between Keras 2.15 and 3."""
+    name = name.lower().replace("/depthwise_kernel", "/kernel")
+    return name.replace("/", "_").replace("batchnorm", "bn")
+
+
+def _values(network: keras.Model) -> dict[str, np.ndarray]:
+    """The weights of Keras' network by what `keras_name` gives, made normal."""
+    return {
+        _normal(f"{layer.name}/{name}"): weight.numpy()
+        for layer in network.layers
+        for name, weight in weights_by_path(layer).items()
+    }
 
 
 def _downloaded(name: str, width: float) -> keras.Model:

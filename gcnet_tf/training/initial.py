@@ -47,7 +47,7 @@ def initialise(model: Segmentor, config: Config) -> str:
 
 def _load_backbone(model: Segmentor, source: str) -> str:
     if isinstance(model.backbone, MobileNet):
-        assign_weights(model, keras_weights(model.backbone, source))
+        assign_weights(model.backbone, keras_weights(model.backbone, source))
         return (
             f"Starting with Keras' {model.backbone.architecture}, {source}; the heads "
             "have random weights."

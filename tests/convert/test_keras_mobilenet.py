@@ -60,9 +60,8 @@ def test_features_are_those_of_keras(architecture, size, tmp_path):
     network = drawn(architecture, size)
     network.save_weights(tmp_path / "network.weights.h5")
     model = segmentor(architecture)
-    assign_weights(
-        model, keras_weights(model.backbone, str(tmp_path / "network.weights.h5"))
-    )
+    values = keras_weights(model.backbone, str(tmp_path / "network.weights.h5"))
+    assign_weights(model.backbone, values)
     images = np.random.default_rng(1).integers(0, 256, (2, *size, 3))
     images = images.astype(np.float32)
     # V3 has the step from 0-255 to -1..1 inside.
@@ -97,7 +96,7 @@ def test_names(architecture, path, name):
     backbone = MobileNet(architecture, WIDTH)
     layers = [*backbone.stem, *(b for stage in backbone.stages for b in stage)]
     blocks = [layer.name for layer in layers]
-    assert keras_name(f"backbone/{path}", architecture, blocks) == name
+    assert keras_name(path, architecture, blocks) == name
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ def test_blocks_become_operations_that_phones_have(block, settings):
     names = {
         name
         for name, _ in operations(
-            flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+            flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
         )
     }
     assert not {"TRANSPOSE", "CUSTOM", "WHILE"} & names
