@@ -4,6 +4,7 @@ Everything else calls what is here, and is written once for both stacks. The sec
 exists for tensorflow-addons, see `gcnet_tf.addons`.
 """
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,17 +86,25 @@ def _own_weights(layer: Any) -> list[Any]:
 
 
 # Weights files. Both stacks write and read what Keras 3 does: 2.15 by itself numbers
-# layers where Keras 3 names them. One list Keras 3 numbers, too: a backbone's `stem`.
-_SAVED_AS = {
-    "stem1": "stem/conv_norm",
-    "stem2": "stem/conv_norm_1",
-    "stem3": "stem/conv_norm_2",
-}
+# layers where Keras 3 names them.
 
 
-def _group_of(path: tuple[str, ...]) -> str:
-    """Where a weights file holds the weights of the layer at a path."""
-    return "/".join([*(_SAVED_AS.get(name, name) for name in path), "vars"])
+def _groups(layer: Any, group: str = "") -> Iterator[tuple[str, Any]]:
+    """A layer of Keras 2.15 and all inside it, and where a weights file holds each."""
+    yield f"{group}vars", layer
+    names = _stem_names(layer)
+    for child in layer._flatten_layers(recursive=False, include_self=False):
+        yield from _groups(child, f"{group}{names.get(child.name, child.name)}/")
+
+
+def _stem_names(layer: Any) -> dict[str, str]:
+    """One list Keras 3 numbers by the classes in it, too: a backbone's `stem`."""
+    names: dict[str, str] = {}
+    for child in getattr(layer, "stem", ()):
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(child).__name__).lower()
+        number = sum(name.startswith(f"stem/{kind}") for name in names.values())
+        names[child.name] = f"stem/{kind}_{number}" if number else f"stem/{kind}"
+    return names
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
@@ -104,8 +113,8 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(path)
         return
     with h5py.File(path, "w") as file:
-        for place, layer in _walk(model):
-            group = file.create_group(_group_of(place))
+        for place, layer in _groups(model):
+            group = file.create_group(place)
             for index, weight in enumerate(_own_weights(layer)):
                 group[str(index)] = weight.numpy()
 
@@ -122,10 +131,10 @@ def load_weights(model: keras.Model, path: Path) -> None:
         return
     values = []
     with h5py.File(path) as file:
-        for place, layer in _walk(model):
+        for place, layer in _groups(model):
             if not (weights := _own_weights(layer)):
                 continue
-            group = file[_group_of(place)]
+            group = file[place]
             if len(group) != len(weights):
                 raise ValueError(f"{group.name} holds {len(group)} weights")
             for index, weight in enumerate(weights):

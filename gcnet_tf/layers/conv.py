@@ -1,5 +1,6 @@
 """Convolution as the reference model defines it."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import keras
@@ -133,15 +134,21 @@ class SymmetricConv2D(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        outputs = self._convolve(inputs, tf.cast(self.kernel, inputs.dtype))
+        """The convolution of `inputs`, or of several joined on their channels."""
+        parts = inputs if isinstance(inputs, Sequence) else [inputs]
+        kernel = tf.cast(self.kernel, parts[0].dtype)
+        if self.winograd and self.folded:
+            outputs = winograd_conv2d(parts, kernel, self.dilation)
+        else:
+            joined = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
+            outputs = self._convolve(joined, kernel)
         if self.bias is not None:
-            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, inputs.dtype))
+            outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype))
         return outputs
 
     def _convolve(self, inputs, kernel):
         if self.winograd:
-            convolve = winograd_conv2d if self.folded else trainable_winograd_conv2d
-            return convolve(inputs, kernel, self.dilation)
+            return trainable_winograd_conv2d(inputs, kernel, self.dilation)
         if self.kernel_size > 1 and (self.strides > 1 or self.folded):
             pad = self.dilation * (self.kernel_size - 1) // 2
             return tf.nn.conv2d(

@@ -9,6 +9,7 @@ float32 only: rounding grows by the size of the matrices' entries, a few times 1
 the largest output here, and too much for 16 bits.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -75,12 +76,17 @@ def pays(channels: int, filters: int) -> bool:
 
 
 def winograd_conv2d(
-    inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1, form: Form = F4
+    inputs: tf.Tensor | Sequence[tf.Tensor],
+    kernel: tf.Tensor,
+    dilation: int = 1,
+    form: Form = F4,
 ):
     """A 3x3 convolution of stride 1 with zeros around the input.
 
     Args:
-        inputs: float32 `(batch, height, width, channels)`, any size.
+        inputs: float32 `(batch, height, width, channels)`, any size; or several, which
+            count as joined on their channels. What the same one gives to another
+            convolution is not computed twice in a graph.
         kernel: float32 `(3, 3, channels, filters)`.
         dilation: distance between kernel taps, in positions.
         form: which of the two.
@@ -88,10 +94,16 @@ def winograd_conv2d(
     Returns:
         float32 `(batch, height, width, filters)`.
     """
-    channels, filters = kernel.shape[2:]
-    grid = _Grid.of(inputs, dilation, form)
-    weights = _both_axes(form.from_kernel) @ tf.reshape(kernel, [9, -1])
-    products = grid.input_values(inputs) @ tf.reshape(weights, [-1, channels, filters])
+    parts = inputs if isinstance(inputs, Sequence) else [inputs]
+    filters = kernel.shape[-1]
+    grid = _Grid.of(parts[0], dilation, form)
+    kernels = tf.split(kernel, [part.shape[-1] for part in parts], axis=2)
+    products = []
+    for part, each in zip(parts, kernels):
+        weights = _both_axes(form.from_kernel) @ tf.reshape(each, [9, -1])
+        weights = tf.reshape(weights, [form.side**2, part.shape[-1], filters])
+        products.append(grid.input_values(part) @ weights)
+    products = tf.add_n(products)
     outputs = _both_axes(form.to_output) @ tf.reshape(products, [form.side**2, -1])
     return grid.join(outputs, filters)
 
@@ -159,29 +171,26 @@ class _Grid(NamedTuple):
 
     def input_values(self, images):
         """The values of each tile: `(side * side, tiles, channels)`."""
-        channels, dilation = images.shape[-1], self.dilation
-        # The positions that a tile sees end in the block behind.
-        images = self._pad(images, dilation, 2 * self.block - dilation)
-        images = tf.reshape(
-            images,
-            [self.batch, self.rows + 2, self.block, self.columns + 2, -1, channels],
+        channels = images.shape[-1]
+        images = self._pad(images, self.dilation)
+        height, width = tf.unstack(tf.shape(images)[1:3])
+        rows = self._places(self.rows)[:, None, None, :, :, None, None]
+        columns = self._places(self.columns)[:, None, None, None]
+        batch = tf.range(self.batch)[:, None, None, None, None]
+        places = (batch * height + rows) * width + columns
+        # One pass over memory; slices, stacked, are two.
+        values = tf.gather(
+            tf.reshape(images, [-1, channels]), tf.reshape(places, [-1])
         )
-        places = [divmod(dilation * each, self.block) for each in range(self.form.side)]
-        values = [
-            images[
-                :,
-                row : row + self.rows,
-                y : y + dilation,
-                column : column + self.columns,
-                x : x + dilation,
-            ]
-            for row, y in places
-            for column, x in places
-        ]
-        values = tf.stack([tf.reshape(each, [-1]) for each in values])
+        values = tf.reshape(values, [self.form.side**2, -1])
         values = _both_axes(self.form.from_input) @ values
-        tiles = self.batch * self.rows * self.columns * dilation**2
+        tiles = self.batch * self.rows * self.columns * self.dilation**2
         return tf.reshape(values, [-1, tiles, channels])
+
+    def _places(self, blocks):
+        """Where the values of tiles lie along an axis: `(side, blocks, dilation)`."""
+        first = self.block * tf.range(blocks)[:, None] + tf.range(self.dilation)
+        return first + self.dilation * tf.range(self.form.side)[:, None, None]
 
     def join(self, tiles, channels):
         """From `(tile * tile, tiles * channels)` to images."""
@@ -198,17 +207,15 @@ class _Grid(NamedTuple):
         tile = self.form.tile
         sides = (self.batch * self.rows, tile, self.dilation, self.columns, tile)
         last = self.dilation * images.shape[-1]
-        tiles = tf.reshape(self._pad(images, 0, 0), [*sides, last])
+        tiles = tf.reshape(self._pad(images, 0), [*sides, last])
         return tf.reshape(tf.transpose(tiles, [1, 4, 0, 2, 3, 5]), [tile**2, -1])
 
-    def _pad(self, images, before, behind):
-        """With zeros: to whole blocks, and as much more."""
+    def _pad(self, images, border):
+        """With zeros: to whole blocks, and by a border around them."""
         missing_rows = self.rows * self.block - self.height
         missing_columns = self.columns * self.block - self.width
-        rows, columns = [before, missing_rows + behind], [
-            before,
-            missing_columns + behind,
-        ]
+        rows = [border, missing_rows + border]
+        columns = [border, missing_columns + border]
         return tf.pad(images, [[0, 0], rows, columns, [0, 0]])
 
 

@@ -146,7 +146,6 @@ class GCHead(keras.layers.Layer):
         self.classifier = _classifier(num_classes, exact_policy(policy, folded))
 
     def _make_context(self) -> keras.layers.Layer:
-        assert self.context_layer
         arguments = {"name": "context", "dtype": self.dtype_policy}
         assert self.context_layer is not None
         return make("layer", self.context_layer, _CONTEXT_LAYER, arguments)
@@ -184,8 +183,7 @@ class GCHead(keras.layers.Layer):
         if self.context is not None:
             outputs = self.context(outputs, training=training)
         outputs = self.conv_after(outputs, training=training)
-        outputs = tf.concat([features, outputs], axis=-1)
-        outputs = self.conv_joined(outputs, training=training)
+        outputs = self.conv_joined([features, outputs], training=training)
         outputs = self.dropout(outputs, seeds=seeds, training=training)
         return self.classifier(outputs)
 

@@ -30,6 +30,14 @@ MODELS = [
     ("model.backbone.depth=18",),
     ("model.backbone.depth=50", 'model.head.context.fusions=["channel_mul"]'),
     ("model.backbone.frozen_stages=2", "model.head.context.pooling=avg"),
+    ("model.head.context.block=nl", "model.head.context.sub_sample=true"),
+    (
+        "model.backbone.depth=50",
+        'model.backbone.context={"block": "gc", "stages": [3, 4]}',
+        "model.head.context.block=none",
+    ),
+    ("model.backbone.architecture=mobilenet_v2", "model.head.separable=true"),
+    ("model.backbone.architecture=mobilenet_v3_large",),
     ("train.precision=float64",),
     ("train.precision=mixed_bfloat16",),
 ]
