@@ -211,6 +211,25 @@ def _one_wide_convolution() -> tuple[Run, Run]:
     return _traced(apart, inputs), _traced(together, inputs)
 
 
+def _joined_inputs() -> tuple[Run, Run]:
+    """The head's first and last convolution, which both see the backbone's features."""
+    first, last = Layer(2048, 512, 1, 64), Layer(2560, 512, 1, 64)
+    features, context = _features(first), _drawn(1, 64, 64, 512)
+    kernels = _kernel(first), _kernel(last)
+
+    def convolve(features, joined):
+        one, other = map(tf.constant, kernels)
+        return [winograd_conv2d(features, one), winograd_conv2d(joined, other)]
+
+    def usual(features, context):
+        return convolve(features, tf.concat([features, context], axis=-1))
+
+    def other(features, context):
+        return convolve(features, [features, context])
+
+    return _traced(usual, features, context), _traced(other, features, context)
+
+
 def _padded_classes() -> tuple[Run, Run]:
     inputs = _drawn(1, 64, 64, 512)
     kernel = _drawn(1, 1, 512, 21, fan_in=512).numpy()
@@ -276,6 +295,7 @@ def _labels_in_strips(classes: int) -> Callable[[], tuple[Run, Run]]:
 
 _LEADS = {
     "two convolutions of 2048 to 512 as one of 1,024 outputs": _one_wide_convolution,
+    "2048 to 512 and 2560 to 512, joined without a copy": _joined_inputs,
     "21 classes padded to 32": _padded_classes,
     "bfloat16, 512 to 512: weights as a constant": _constant_bfloat16,
     "labels of 21 classes in strips": _labels_in_strips(21),

@@ -41,8 +41,8 @@ _COLUMNS = (
 )
 _NOTES = """\
 ms, p90: median time of {of}, and what one in ten exceeds. ratio: to {to}, median over
-the rounds, and the range. cores: in use on average. MB: peak memory of the process; +MB:
-what of it came after importing the interpreter; file: on disk, MB."""
+the rounds, and the range. cores: in use on average. MB: peak memory of the process;
++MB: what of it came after importing the interpreter; file: on disk, MB."""
 
 
 def facts(command: str, rows: Sequence[Any], peer_versions: str) -> dict:

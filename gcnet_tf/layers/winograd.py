@@ -179,9 +179,7 @@ class _Grid(NamedTuple):
         batch = tf.range(self.batch)[:, None, None, None, None]
         places = (batch * height + rows) * width + columns
         # One pass over memory; slices, stacked, are two.
-        values = tf.gather(
-            tf.reshape(images, [-1, channels]), tf.reshape(places, [-1])
-        )
+        values = tf.gather(tf.reshape(images, [-1, channels]), tf.reshape(places, [-1]))
         values = tf.reshape(values, [self.form.side**2, -1])
         values = _both_axes(self.form.from_input) @ values
         tiles = self.batch * self.rows * self.columns * self.dilation**2
