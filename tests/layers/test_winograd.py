@@ -37,6 +37,16 @@ def test_any_size_in_one_graph():
     assert function.experimental_get_tracing_count() == 1
 
 
+def test_several_inputs_count_as_joined():
+    parts = [RNG.normal(size=(2, 9, 14, channels)) for channels in (3, 1, 4)]
+    kernel = RNG.normal(size=(3, 3, 8, 5))
+    joined = np.concatenate(parts, axis=-1)
+    expected = tf.nn.convolution(joined, kernel, padding="SAME", dilations=2)
+    inputs = [tf.constant(part, tf.float32) for part in parts]
+    found = winograd_conv2d(inputs, tf.constant(kernel, tf.float32), 2)
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("size", [(9, 6), (8, 16)])
 def test_the_gradients_are_those_of_the_definition(size, dilation):

@@ -20,7 +20,7 @@ def losses(config, run):
 
 @pytest.fixture(scope="module")
 def curves(tiny_config, tmp_path_factory):
-    """Mean losses of ten iterations each: direct, Winograd, and direct of another seed."""
+    """Mean losses of ten iterations: direct, Winograd, and direct with another seed."""
     found = {}
     for name, seed, winograd in (
         ("direct", 0, False),
