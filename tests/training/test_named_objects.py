@@ -1,7 +1,9 @@
 """A module of the user's own: everything that a configuration can name from it."""
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -184,6 +186,22 @@ def test_keras_cross_entropy_is_ours(weights):
     )
     found = keras_loss(loss, logits, labels, weights)
     np.testing.assert_allclose(found, cross_entropy(logits, labels, weights), rtol=1e-6)
+
+
+def test_the_loss_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs/addons.md").read_text()
+    names: dict = {}
+    exec(re.search("```python\n(.*?)```", text, re.DOTALL)[1], names)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (2, 5, 6), np.int32)
+    right = tf.one_hot(labels, 3) * 50
+    labels[:, :2] = 255
+    found = [
+        float(keras_loss(names["Dice"](), tf.constant(logits, tf.float32), labels))
+        for logits in (right, np.where(labels[..., None] == 255, 7.0, right), -right)
+    ]
+    assert found[0] == pytest.approx(0, abs=1e-5) == found[1]
+    assert found[2] > 0.5
 
 
 class Whole(keras.losses.Loss):
