@@ -26,6 +26,8 @@ pytestmark = pytest.mark.skipif(
     reason="needs both stacks: make test-addons names the other one's Python in "
     "GCNET_TF_OTHER_PYTHON",
 )
+# What a ResNet has, back at its defaults: MobileNets have no such settings.
+MOBILE = ("model.backbone.depth=50", "model.backbone.base_channels=64")
 MODELS = [
     ("model.backbone.depth=18",),
     ("model.backbone.depth=50", 'model.head.context.fusions=["channel_mul"]'),
@@ -36,8 +38,8 @@ MODELS = [
         'model.backbone.context={"block": "gc", "stages": [3, 4]}',
         "model.head.context.block=none",
     ),
-    ("model.backbone.architecture=mobilenet_v2", "model.head.separable=true"),
-    ("model.backbone.architecture=mobilenet_v3_large",),
+    (*MOBILE, "model.backbone.architecture=mobilenet_v2", "model.head.separable=true"),
+    (*MOBILE, "model.backbone.architecture=mobilenet_v3_large"),
     ("train.precision=float64",),
     ("train.precision=mixed_bfloat16",),
 ]
