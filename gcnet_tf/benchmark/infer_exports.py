@@ -58,7 +58,8 @@ def drawn_model(config: Config) -> Segmentor:
     """A new model in which nothing is zero.
 
     Speed depends on weights no more than that: branches that end in zeros, as they do
-    before training, could be left out, and numbers near zero slow processors down.
+    before training, and biases of zero could be left out (TensorFlow's optimiser does
+    leave those out), and numbers near zero slow processors down.
     """
     keras.utils.set_random_seed(0)
     model = build_model(config)
@@ -69,6 +70,8 @@ def drawn_model(config: Config) -> Segmentor:
         elif path.endswith("kernel") and not np.any(weight):
             fan_in = int(np.prod(weight.shape[:-1]))
             weight.assign(rng.normal(0, fan_in**-0.5, weight.shape))
+        elif not np.any(weight):
+            weight.assign(rng.normal(0, 0.1, weight.shape))
     return model
 
 

@@ -114,8 +114,7 @@ def test_the_reference_gets_the_same_network(exports):
 def test_nothing_of_a_drawn_model_is_zero(tiny_config):
     weights = weights_by_path(infer_exports.drawn_model(tiny_config()))
     for path, weight in weights.items():
-        if path.endswith(("kernel", "gamma")):
-            assert np.all(np.abs(weight.numpy()) > 1e-30), path
+        assert np.all(np.abs(weight.numpy()) > 1e-30), path
 
 
 def test_everything_is_exported_of_drawn_data(monkeypatch, tmp_path, capsys):
