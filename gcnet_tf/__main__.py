@@ -2,8 +2,6 @@
 
 import ast
 import sys
-from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -19,15 +17,7 @@ def main() -> None:
     parser.add_argument("command", metavar="COMMAND", choices=list(scripts))
     command = parser.parse_args(sys.argv[1:2]).command
     sys.argv = [f"gcnet_tf {command}", *sys.argv[2:]]
-    cli.run(_main_of(command, scripts[command]))
-
-
-def _main_of(name: str, path: Path) -> Callable[[], int | None]:
-    spec = spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # it is a Python file
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    cli.run(cli.load_script(scripts[command]).main)
 
 
 def _summary(path: Path) -> str:

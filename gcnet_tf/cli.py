@@ -9,7 +9,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.exported import Predictor, load_exported, needs_tensorflow
@@ -50,13 +52,14 @@ def add_config_arguments(
 
 
 def add_set_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds `--set`."""
+    """Adds `--set`, which takes several settings and may be repeated."""
     parser.add_argument(
         "--set",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="change one setting, for example train.batch_size=8; may be repeated",
+        help="change settings, for example: train.batch_size=8 train.seed=1",
     )
 
 
@@ -139,10 +142,30 @@ def scripts() -> dict[str, Path]:
     return {} if folder is None else {p.stem: p for p in sorted(folder.glob("*.py"))}
 
 
+def load_script(path: Path) -> ModuleType:
+    """Imports a script by its file, because scripts/ is no package."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # it is a Python file
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def command_line(name: str, argv: Sequence[str] | None) -> str:
+    """The shell command that a script was started with.
+
+    Args:
+        name: of the script.
+        argv: what its `main` was given; None for the arguments of the process.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    return shlex.join(["python", f"scripts/{name}.py", *words])
+
+
 def run_script(name: str, *arguments: object) -> None:
     """Shows and runs another script; when it fails, this one ends the same way."""
     words = [str(argument) for argument in arguments]
-    print(f"\n$ python scripts/{name}.py {' '.join(words)}", flush=True)
+    print(f"\n$ {command_line(name, words)}", flush=True)
     process = subprocess.Popen([sys.executable, str(scripts()[name]), *words])
     while process.returncode is None:
         try:
@@ -161,8 +184,8 @@ def run_training(config: str, run_folder: Path, settings: Sequence[str] = ()) ->
 
 
 def setting_arguments(settings: Sequence[str]) -> list[str]:
-    """The arguments that `add_config_arguments` takes for them."""
-    return [part for text in settings for part in ("--set", text)]
+    """The arguments that `add_set_argument` takes for them."""
+    return ["--set", *settings] if settings else []
 
 
 def training_command(args: argparse.Namespace, *more: str) -> str:

@@ -4,6 +4,8 @@ python scripts/benchmark.py infer
 python scripts/benchmark.py evaluate --model runs/camvid_r18 --images 101
 """
 
+from collections.abc import Sequence
+
 from gcnet_tf import cli
 from gcnet_tf.benchmark import (
     arguments,
@@ -55,12 +57,13 @@ COMMANDS = {
 }
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (_, add, text) in COMMANDS.items():
         add(commands.add_parser(name, help=text))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    args.command_line = cli.command_line("benchmark", argv)
     arguments.check_rounds(args)
     COMMANDS[args.command][0](args, cli.start_tensorflow)
     return 0

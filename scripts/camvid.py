@@ -6,6 +6,7 @@ first one ended. Writes runs/camvid_r18/predictions and docs/camvid_loss.png.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -45,8 +46,8 @@ def plot(losses: list[float]) -> None:
     figure.savefig("docs/camvid_loss.png", dpi=110)
 
 
-def main() -> int:
-    cli.script_parser(__doc__).parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    cli.script_parser(__doc__).parse_args(argv)
     images = Path(load_config(CONFIG).data.root) / "val" / "images"
     cli.run_training(CONFIG, RUN)
     # The last weights, as the reference was scored, not the best ones.

@@ -9,6 +9,7 @@ images, every class among them.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -35,7 +36,7 @@ def draw_sheet(report: check_report.Report, path: Path) -> None:
     print(f"Sheet:    {path}")
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_config_arguments(parser)
     parser.add_argument(
@@ -43,7 +44,7 @@ def main() -> int:
     )
     parser.add_argument("--json", metavar="FILE", help="write all findings there")
     parser.add_argument("--sheet", metavar="FILE.png", help="draw the sheet there")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.sheet and Path(args.sheet).suffix != ".png":
         raise UserError(f"--sheet: received {args.sheet}; it must end in .png.")
     config = load_config(args.cfg, args.set)

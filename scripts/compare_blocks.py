@@ -8,8 +8,7 @@ Every run has the same iterations, seeds and data. A second call goes on where t
 one ended. Writes family.json, .md and .png: mIoU, parameters, multiply-adds, time.
 """
 
-import shlex
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -20,7 +19,7 @@ from gcnet_tf.export.plan import parse_size
 CAMVID = [f"camvid_r18{block}" for block in ("", "_nl", "_snl", "_se", "_none")]
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     parser.add_argument(
         "--cfg",
@@ -37,7 +36,7 @@ def main() -> int:
         "--runs", type=Path, default=Path("runs/family"), help="folder for the runs"
     )
     parser.add_argument("--out", type=Path, help="for the table; default: --runs")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     cli.require_positive(args, "iterations")
     size = parse_size(args.size)
     runs = family.plan_runs(args.cfg, args.seeds, args.iterations, args.set, args.runs)
@@ -52,7 +51,7 @@ def main() -> int:
         if not family.is_finished(run):
             cli.run_training(run.cfg, run.folder, run.settings)
     costs = family_costs.measure(family.networks(runs), size)
-    command = shlex.join(["python", "scripts/compare_blocks.py", *sys.argv[1:]])
+    command = cli.command_line("compare_blocks", argv)
     content = family_report.facts(
         command, size, args.iterations, family.outcomes(runs), costs
     )

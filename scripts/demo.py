@@ -5,6 +5,7 @@ first one ended.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -17,8 +18,8 @@ PREDICTIONS = RUN / "predictions"
 SCORES = RUN / "evaluation.json"
 
 
-def main() -> int:
-    cli.script_parser(__doc__).parse_args()
+def main(argv: Sequence[str] | None = None) -> int:
+    cli.script_parser(__doc__).parse_args(argv)
     # Draws the images as well, where they are missing.
     cli.run_script("make_tfrecords", "--cfg", CONFIG)
     cli.run_training(CONFIG, RUN)

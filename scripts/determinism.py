@@ -11,6 +11,7 @@ how many bytes the replicas exchange in a step.
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -23,12 +24,12 @@ ROWS = ["voc_r50_20k", "voc_r101_20k", "cityscapes_r50_769x769_40k", "ade20k_r10
 SCALING = {"model.backbone.base_channels": 32, "model.head.channels": 128}
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--scaling", action="store_true", help="1 and 2 workers")
     what.add_argument("--exchange", action="store_true", help="bytes per step")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     cli.start_tensorflow()
     if args.exchange:
         from gcnet_tf.benchmark import exchange

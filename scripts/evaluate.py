@@ -7,12 +7,13 @@ python scripts/evaluate.py --model exports/voc/model_int8.tflite
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
     cli.add_mode_argument(parser)
@@ -20,7 +21,7 @@ def main() -> int:
     parser.add_argument(
         "--json", metavar="FILE", help="write the scores there, as unrounded fractions"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     cli.start_tensorflow()
     from gcnet_tf.data.prepare import ensure_records

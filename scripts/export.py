@@ -4,13 +4,14 @@ python scripts/export.py --model runs/shapes_r18 --out exports/shapes
 python scripts/export.py --model runs/shapes_r18 --out phone --format tflite
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.export.plan import ALL, PORTABLE, PRECISIONS, TARGETS, Checks, plan
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
     names = sorted({name for each in PRECISIONS.values() for name in each})
@@ -52,7 +53,7 @@ def main() -> int:
     parser.add_argument(
         "--allow-drop", action="store_true", help="of accuracy, however large"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     checks = Checks(args.samples, args.allow_drop)
 
     cli.start_tensorflow()

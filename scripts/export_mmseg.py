@@ -8,18 +8,19 @@ state = {key: torch.from_numpy(value) for key, value in np.load("voc.npz").items
 model.load_state_dict(state)
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="the new .npz file"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     cli.start_tensorflow()
     from gcnet_tf.export.mmseg import export_mmseg

@@ -8,6 +8,7 @@ Nothing inside the checkpoint is run, and every tensor in it is accounted for. T
 python scripts/evaluate.py --cfg voc_r50_20k --weights voc.weights.h5
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -18,7 +19,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.weights import check_weights_path
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_config_arguments(parser)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="the new .weights.h5 file"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     config = load_config(args.cfg, args.set)
     out = Path(args.out)
     check_weights_path(out)

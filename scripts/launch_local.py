@@ -6,13 +6,14 @@ What follows -- are arguments of scripts/train.py; train.strategy=multi_worker i
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.launch import launch
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     parser.add_argument(
         "--workers", type=int, default=2, metavar="N", help="how many; default: 2"
@@ -20,7 +21,7 @@ def main() -> int:
     parser.add_argument(
         "arguments", nargs="*", metavar="-- ARGUMENT", help="for scripts/train.py"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     cli.require_positive(args, "workers")
     train = Path(__file__).with_name("train.py")
     strategy = ["--set", "train.strategy=multi_worker"]

@@ -7,6 +7,7 @@ and CVAT (Segmentation mask 1.1).
 """
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -14,7 +15,7 @@ from gcnet_tf.config import load_config
 from gcnet_tf.data.recognise import found_text, recognise, write_config
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     parser.add_argument("root", type=Path, help="the folder")
     parser.add_argument(
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--name", help="of the records' folder; default: the name of the folder"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     found = recognise(args.root)
     name = args.name or args.root.resolve().name
     write_config(found, args.root, args.out, name)

@@ -5,6 +5,7 @@ python scripts/make_tfrecords.py --cfg my_config.json --overwrite
 python scripts/make_tfrecords.py --cfg my_config.json --split val --list i.txt l.txt
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
@@ -15,7 +16,7 @@ from gcnet_tf.data.prepare import SPLITS, conversion_text, ensure_records
 from gcnet_tf.data.record_manifest import has_records
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_config_arguments(parser)
     add = parser.add_argument
@@ -34,7 +35,7 @@ def main() -> int:
     add("--limit", type=int, metavar="N", help="convert only the first N of each split")
     add("--allow-partial", action="store_true", help="data.allow_partial=true")
     add("--workers", type=int, metavar="N", help="threads; default: one per core")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     cli.require_positive(args, "workers", "limit")
     if args.list and not args.split:
         parser.error("--list needs --split NAME, for example --split train")

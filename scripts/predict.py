@@ -6,6 +6,7 @@ python scripts/predict.py --model runs/city --image test/ --out ids --format cit
 python scripts/predict.py --model model_int8.tflite --video drive.mp4 --out predictions
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli, submission
@@ -13,7 +14,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.video import segment_video
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
     cli.add_mode_argument(parser)
@@ -39,7 +40,7 @@ def main() -> int:
         "with the ids that the test server takes",
     )
     parser.add_argument("--zip", metavar="FILE", help="pack the NAME.png files there")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     out = Path(args.out)
     if args.video is not None:
         if args.format != "ids" or args.zip:

@@ -8,6 +8,7 @@ The global context block has one map for the whole image, the non-local block on
 each position that asks. Both models see the image at once, resized as for evaluation.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import attention, cli
@@ -16,7 +17,7 @@ from gcnet_tf.data.samples import read_image
 from gcnet_tf.errors import UserError
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     parser.add_argument("--model", required=True, metavar="RUN", help="a run folder")
     parser.add_argument("--other", metavar="RUN", help="a second one, beside the first")
@@ -31,7 +32,7 @@ def main() -> int:
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="gets NAME_attention.png"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     runs = {"model": args.model} | ({"other": args.other} if args.other else {})
     for name, run in runs.items():
         if not (Path(run) / "config.json").is_file():

@@ -5,6 +5,7 @@ python scripts/show_config.py --describe
 """
 
 import argparse
+from collections.abc import Sequence
 
 from gcnet_tf import cli
 from gcnet_tf.config import config_to_dict, load_config
@@ -14,7 +15,7 @@ from gcnet_tf.config.load import shipped_configs
 from gcnet_tf.errors import UserError
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -29,11 +30,11 @@ def parse_arguments() -> argparse.Namespace:
     others.add_argument(
         "--table", action="store_true", help="published rows (configs/README.md)"
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_arguments(argv)
     if (args.cfg or args.set) and (args.describe or args.schema or args.table):
         raise UserError(
             "--describe, --schema and --table are about all configurations; "

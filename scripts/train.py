@@ -6,13 +6,14 @@ python scripts/train.py --cfg configs/shapes_r18.json --set train.logical_cpus=2
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_config_arguments(parser)
     parser.add_argument(
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out"
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     config = load_config(args.cfg, args.set)
     out = Path(args.out or f"runs/{Path(args.cfg).stem}")
 

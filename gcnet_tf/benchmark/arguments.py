@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from gcnet_tf.cli import add_set_argument
 from gcnet_tf.errors import UserError
 
 MOBILE = ("voc_r18_20k", "voc_mobilenetv2_20k", "voc_mobilenetv3_20k")
@@ -95,13 +96,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "draws its data as well",
     )
     what.add_argument("--model", metavar="RUN", help="a run folder, on its data")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting, for example data.root=DIR; may be repeated",
-    )
+    add_set_argument(parser)
     parser.add_argument(
         "--mode",
         action="append",

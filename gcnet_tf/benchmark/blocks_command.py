@@ -1,8 +1,6 @@
 """`scripts/benchmark.py blocks`, from its arguments to what it prints."""
 
 import argparse
-import shlex
-import sys
 from collections.abc import Callable
 
 from gcnet_tf.benchmark import blocks, blocks_report
@@ -27,8 +25,9 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         args.seconds,
         args.threads,
     )
-    command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
-    content = blocks_report.facts(command, blocks.CHANNELS, args.threads, costs)
+    content = blocks_report.facts(
+        args.command_line, blocks.CHANNELS, args.threads, costs
+    )
     print(blocks_report.table(content, costs))
     if args.out:
         blocks_report.write(args.out, content, costs)

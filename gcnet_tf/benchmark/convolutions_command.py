@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,8 +37,7 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     found = convolutions.compare_layers(convolutions.LAYERS, args.rounds)
     found += convolutions.compare_leads(args.rounds)
-    command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
-    content = infer_report.facts(command, [], peer_versions="")
+    content = infer_report.facts(args.command_line, [], peer_versions="")
     content["rows"] = [each._asdict() for each in found]
     lines = [convolutions.HEAD, *(each.cells() for each in found)]
     header = infer_report.header(content)

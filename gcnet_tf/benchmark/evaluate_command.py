@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,8 +43,7 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
             )
         rows = evaluate.measure(sides, modes, folder, args.rounds, args.threads)
         evaluation = json.loads((folder / CONFIG).read_text())["evaluation"]
-    command_line = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
-    content = facts(command_line, rows, peer_versions)
+    content = facts(args.command_line, rows, peer_versions)
     content |= {key: evaluation[key] for key in ("window", "stride")}
     print(header(content), evaluate_report.table(content, rows), sep="\n\n")
     if args.out:

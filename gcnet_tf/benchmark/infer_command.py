@@ -2,7 +2,6 @@
 
 import argparse
 import multiprocessing
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable
@@ -52,8 +51,7 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
                 ".venv-parity/installed` makes it, --peer-python names another."
             )
         rows = infer.measure(candidates, args.rounds, args.seconds, args.threads)
-    command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
-    content = infer_report.facts(command, rows, peer_versions)
+    content = infer_report.facts(args.command_line, rows, peer_versions)
     print(infer_report.header(content), infer_report.table(rows), sep="\n\n")
     if args.out:
         infer_report.write(args.out, content, rows)

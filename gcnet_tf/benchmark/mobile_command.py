@@ -1,8 +1,6 @@
 """`scripts/benchmark.py mobile`: networks beside each other, as phones run them."""
 
 import argparse
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,8 +41,7 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
             for cfg, file in zip(args.cfg, files)
         ]
         rows = infer.measure(candidates, args.rounds, args.seconds, args.threads)
-    command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
-    content = infer_report.facts(command, rows, peer_versions="")
+    content = infer_report.facts(args.command_line, rows, peer_versions="")
     print(infer_report.header(content), infer_report.table(rows, REPORT), sep="\n\n")
     if args.out:
         infer_report.write(args.out, content, rows, REPORT)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -58,9 +57,8 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
             rows += infer.measure(
                 list(candidates), args.rounds, args.seconds, args.threads
             )
-    command = shlex.join(["python", "scripts/benchmark.py", *sys.argv[1:]])
     versions = infer.peer_versions(peer) if peer else ""
-    content = infer_report.facts(command, rows, versions)
+    content = infer_report.facts(args.command_line, rows, versions)
     print(infer_report.header(content), infer_report.table(rows, REPORT), sep="\n\n")
     if args.out:
         infer_report.write(args.out, content, rows, REPORT)
