@@ -7,6 +7,8 @@ that work without it (configuration, conversion checks, the numpy runtime) start
 from importlib import import_module
 from typing import Any
 
+from gcnet_tf.processor import set_defaults
+
 __version__ = "0.1.0"
 
 _HOME_OF = {
@@ -20,6 +22,9 @@ _HOME_OF = {
 }
 
 __all__ = sorted(_HOME_OF)
+
+# TensorFlow reads them once, when it starts; every way to start it imports this first.
+set_defaults()
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gcnet_tf import cli
 from gcnet_tf.benchmark import (
+    allocators_command,
     arguments,
     blocks_command,
     convolutions_command,
@@ -43,6 +44,11 @@ COMMANDS = {
         convolutions_command.run,
         arguments.add_convolutions_arguments,
         "Winograd's convolution beside TensorFlow's, and other leads",
+    ),
+    "allocators": (
+        allocators_command.run,
+        arguments.add_allocators_arguments,
+        "time, page faults and memory under each allocator",
     ),
     "blocks": (
         blocks_command.run,

@@ -39,6 +39,21 @@ def add_infer_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_infer")
 
 
+def add_allocators_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="workloads with this in their names"
+    )
+    parser.add_argument(
+        "--exports",
+        type=Path,
+        metavar="DIR",
+        help="measure these files, too: what scripts/export.py --size 512x512 wrote",
+    )
+    _add_threads(parser)
+    _add_rounds(parser, seconds=3.0)
+    _add_out(parser, "benchmark_allocators")
+
+
 def add_blocks_arguments(parser: argparse.ArgumentParser) -> None:
     _add_threads(parser)
     _add_rounds(parser, seconds=1.0)

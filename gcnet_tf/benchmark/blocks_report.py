@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf.benchmark.blocks import PASSES, Cost, kept
-from gcnet_tf.benchmark.machine import instruction_sets, processor, versions
+from gcnet_tf.benchmark.machine import versions
+from gcnet_tf.processor import instruction_sets, processor
 
 NAME = "benchmark_blocks"
 _PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy")

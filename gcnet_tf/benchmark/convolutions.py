@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from gcnet_tf.layers.conv import direct_conv2d
 from gcnet_tf.layers.resize import resize_bilinear
 from gcnet_tf.layers.winograd import (
     F2,
@@ -151,10 +152,6 @@ def _kernel(layer: Layer) -> np.ndarray:
     return _drawn(*shape, fan_in=9 * layer.channels).numpy()
 
 
-def _definition(inputs, kernel, dilation):
-    return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=dilation)
-
-
 def _traced(function: Callable, *arguments: tf.Tensor) -> Run:
     compiled = tf.function(function, autograph=False)
     return lambda: compiled(*arguments)
@@ -166,7 +163,7 @@ def _forward(layer: Layer) -> list[Run]:
     def ways(inputs):
         # A constant of the graph, as weights are there.
         weights, dilation = tf.constant(kernel), layer.dilation
-        yield lambda: _definition(inputs, weights, dilation)
+        yield lambda: direct_conv2d(inputs, weights, dilation)
         yield lambda: winograd_conv2d(inputs, weights, dilation)
         yield lambda: winograd_conv2d(inputs, weights, dilation, F2)
 
@@ -190,7 +187,7 @@ def _training(layer: Layer) -> list[Run]:
 
         return _traced(step, inputs, kernel, upstream)
 
-    return [step_of(_definition), step_of(trainable_winograd_conv2d)]
+    return [step_of(direct_conv2d), step_of(trainable_winograd_conv2d)]
 
 
 # Leads. Each gives the usual way, and another of the same result.
@@ -252,7 +249,7 @@ def _constant_bfloat16() -> tuple[Run, Run]:
     numbers = kernel.numpy()
 
     def convolve(inputs, weights):
-        return tf.cast(_definition(inputs, weights, layer.dilation), tf.float32)
+        return tf.cast(direct_conv2d(inputs, weights, layer.dilation), tf.float32)
 
     return (
         _traced(convolve, inputs, kernel),

@@ -10,9 +10,9 @@ from gcnet_tf.benchmark import infer, multiply_adds
 from gcnet_tf.benchmark.family import Run
 from gcnet_tf.benchmark.family_report import Cost
 from gcnet_tf.config import Config, config_to_dict
-from gcnet_tf.cores import num_cores
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
+from gcnet_tf.processor import num_cores
 from gcnet_tf.training.run_folder import CONFIG_FILE, check_run
 
 

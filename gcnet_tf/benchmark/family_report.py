@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from gcnet_tf.benchmark.family import Outcome
 from gcnet_tf.benchmark.infer import Row
-from gcnet_tf.benchmark.machine import processor, versions
+from gcnet_tf.benchmark.machine import versions
+from gcnet_tf.processor import processor
 
 NAME = "family"
 _PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy")

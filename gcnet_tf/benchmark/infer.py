@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from gcnet_tf.benchmark.machine import instruction_sets
 from gcnet_tf.benchmark.workers import Measurement, Worker
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import PORTABLE, PRECISIONS
 from gcnet_tf.manifest import ExportManifest, megabytes, read_manifest
+from gcnet_tf.processor import instruction_sets
 
 PEER = Path(__file__).parents[2] / "tests" / "parity" / "reference_infer.py"
 WORKER = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]

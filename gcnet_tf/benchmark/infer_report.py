@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from gcnet_tf.benchmark import tables
 from gcnet_tf.benchmark.infer import Row
-from gcnet_tf.benchmark.machine import instruction_sets, processor, versions
+from gcnet_tf.benchmark.machine import versions
+from gcnet_tf.processor import instruction_sets, processor
 
 PACKAGES = (
     "gcnet_tf",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -30,6 +31,8 @@ class Measurement(NamedTuple):
     """The most that it ever was, MB."""
     times: list[float]
     """Seconds on the clock of each batch."""
+    faults: int = 0
+    """Pages that the system had to give to the process."""
 
     @property
     def rate(self) -> float:
@@ -106,9 +109,11 @@ def serve(
     for line in sys.stdin:
         name, seconds = line.rsplit(maxsplit=1)
         _work((warm_up or streams)[name], _WARM_UP_SHARE * float(seconds))
+        before = _page_faults()
         images, cpu, times = _work(streams[name], float(seconds))
+        faults = _page_faults() - before
         memory, peak = _memory("VmRSS"), _memory("VmHWM")
-        measurement = Measurement(images, sum(times), cpu, memory, peak, times)
+        measurement = Measurement(images, sum(times), cpu, memory, peak, times, faults)
         print(json.dumps(measurement._asdict()), flush=True)
 
 
@@ -122,6 +127,10 @@ def _work(produce: Callable[[], int], seconds: float) -> tuple[int, float, list[
         times.append(now - before)
         before = now
     return images, time.process_time() - cpu, times
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def _memory(field: str) -> float:

@@ -18,7 +18,6 @@ from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf.config import AugmentConfig, Config
-from gcnet_tf.cores import num_cores
 from gcnet_tf.data.catalog import IGNORE_LABEL, NOT_ALLOWED, DatasetFacts, facts_of
 from gcnet_tf.data.check_pairs import list_pairs
 from gcnet_tf.data.check_report import (
@@ -34,6 +33,7 @@ from gcnet_tf.data.prepare import SPLITS, ensure_source
 from gcnet_tf.data.record_manifest import has_records
 from gcnet_tf.data.samples import is_turned, open_image, read_label, to_rgb
 from gcnet_tf.errors import UserError
+from gcnet_tf.processor import num_cores
 
 _MODE_TEXT = {"L": "grey", "1": "black and white", "P": "palette", "RGBA": "alpha"}
 

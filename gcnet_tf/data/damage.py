@@ -17,7 +17,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gcnet_tf.config import Config
-from gcnet_tf.cores import num_cores
 from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.data.record_manifest import (
     Manifest,
@@ -28,6 +27,7 @@ from gcnet_tf.data.record_manifest import (
 from gcnet_tf.data.records import decode_sample, parse_example
 from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.processor import num_cores
 
 # What tf.data raises for records that it cannot read or decode.
 READ_ERRORS = (

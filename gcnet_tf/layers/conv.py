@@ -1,12 +1,12 @@
 """Convolution as the reference model defines it."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import keras
 import tensorflow as tf
 
 from gcnet_tf.compat import DTypePolicy
+from gcnet_tf.layers.kernels import has_dilated_gradient
 from gcnet_tf.layers.winograd import (
     pays,
     trainable_winograd_conv2d,
@@ -36,28 +36,23 @@ def exact_policy(policy: DTypePolicy, folded: bool) -> DTypePolicy:
     return policy
 
 
-@cache
-def _has_dilated_gradient(dtype: tf.DType) -> bool:
-    """Whether `tf.nn.conv2d` has a gradient when dilated (tensorflow#28264).
+def direct_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1) -> tf.Tensor:
+    """Computes a convolution of stride 1 by its definition, with a gradient everywhere.
 
-    On a CPU only oneDNN's kernels have one: never for float64, for 16-bit types only
-    where the processor knows them, and for none with TF_ENABLE_ONEDNN_OPTS=0. So ask.
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(side, side, channels, filters)`; the side is odd.
+        dilation: distance between kernel taps, in positions.
+
+    Returns:
+        `(batch, height, width, filters)`.
     """
-    if tf.config.list_physical_devices("GPU"):
-        return True
-    with tf.init_scope():
-        try:
-            tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=[1, 3, 3, 1],
-                filter=tf.ones([3, 3, 1, 1], dtype),
-                out_backprop=tf.ones([1, 3, 3, 1], dtype),
-                strides=[1, 1, 1, 1],
-                padding="SAME",
-                dilations=[1, 2, 2, 1],
-            )
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-            return False
-    return True
+    if dilation > 1 and not has_dilated_gradient(inputs.dtype):
+        # Space-to-batch; slower.
+        return tf.nn.convolution(inputs, kernel, padding="SAME", dilations=dilation)
+    # At stride 1 "SAME" is symmetric for odd kernels, and unlike explicit padding it
+    # has a CPU gradient when dilated.
+    return tf.nn.conv2d(inputs, kernel, 1, padding="SAME", dilations=dilation)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -158,16 +153,9 @@ class SymmetricConv2D(keras.layers.Layer):
                 padding=[[0, 0], [pad, pad], [pad, pad], [0, 0]],
                 dilations=self.dilation,
             )
-        if self.dilation > 1 and not _has_dilated_gradient(inputs.dtype):
-            # Space-to-batch; slower.
-            return tf.nn.convolution(
-                inputs, kernel, padding="SAME", dilations=self.dilation
-            )
-        # At stride 1 "SAME" is symmetric for odd kernels, and unlike explicit padding
-        # it has a CPU gradient when dilated.
-        return tf.nn.conv2d(
-            inputs, kernel, self.strides, padding="SAME", dilations=self.dilation
-        )
+        if self.strides > 1:  # of a 1x1 kernel, which needs no padding
+            return tf.nn.conv2d(inputs, kernel, self.strides, padding="SAME")
+        return direct_conv2d(inputs, kernel, self.dilation)
 
     def can_be_winograd(self) -> bool:
         """Whether `winograd_conv2d` computes this, and faster than the definition."""

@@ -31,9 +31,11 @@ from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluate import evaluate
+from gcnet_tf.layers.kernels import lacking
 from gcnet_tf.metrics import Scores
 from gcnet_tf.models import build_model
 from gcnet_tf.predictor import predictor_from_model
+from gcnet_tf.processor import allocator_text, processor
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.averages import averaged, restart_averages
 from gcnet_tf.training.class_weights import check_class_weights, class_weights
@@ -145,6 +147,7 @@ class _Training:
                 config.train.iterations,
                 self.iteration,
                 config.train.batch_size,
+                config.train.evaluate_every,
                 self.state["unreported"],
             )
         # The same with records that were repaired, once any were found damaged.
@@ -244,6 +247,9 @@ class _Training:
             f"{self.strategy.num_replicas_in_sync} replica(s) of {self.workers.number} "
             f"worker(s), {settings.precision}"
         )
+        self.monitor.say(f"On {processor()}; memory by {allocator_text()}")
+        if lack := lacking(tf.as_dtype(self.model.compute_dtype)):
+            self.monitor.say(lack)
 
     def _batches(self) -> Generator[tuple[dict, float], None, None]:
         """Yields the remaining batches with the seconds spent waiting for each."""
@@ -325,12 +331,14 @@ class _Training:
     ) -> None:
         """Scores the model; where a signal stops it, a resumed run begins with it."""
         self.state["evaluation_due"] = True
+        start = time.perf_counter()
         with averaged(self.optimizer, self.model):
             scores = self._scores(stop_requested)
             if scores is None:
                 return
             self.state["evaluation_due"] = False
             self._keep_scores(scores)
+        self.monitor.evaluated(time.perf_counter() - start)
         results = self.metrics.results()
         self.monitor.report_metrics(self.iteration, results)
         logs = {f"val_{name}": value for name, value in results.items()}

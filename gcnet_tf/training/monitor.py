@@ -13,6 +13,7 @@ from tqdm import tqdm
 from gcnet_tf.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.data.damage import Damage, damage_text
 from gcnet_tf.metrics import Scores
+from gcnet_tf.training.pace import Pace
 from gcnet_tf.visualize import panel
 
 METRICS_FILE = "metrics.jsonl"
@@ -33,6 +34,7 @@ class Monitor:
         iterations: int,
         start: int,
         batch_size: int,
+        evaluate_every: int,
         unreported: dict | None = None,
     ):
         """`unreported` is what the method of that name gave before the run stopped."""
@@ -41,14 +43,22 @@ class Monitor:
         self.writer = tf.summary.create_file_writer(str(run / "logs"))
         self._drop_metrics_after(start)
         # disable=None: no bar where there is no terminal; the log lines remain.
+        # tqdm's own estimate would count compiling, and each evaluation, as a step.
         self.bar = tqdm(
-            total=iterations, initial=start, desc="train", unit="it", disable=None
+            total=iterations,
+            initial=start,
+            desc="train",
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+            disable=None,
         )
         self._iterations = iterations
+        self._pace = Pace(iterations, start, evaluate_every)
         self._learning_rate = 0.0
         self._reset()
         if unreported:
             self._losses += unreported["losses"]
+            # Runs of before counted all of their steps.
+            self._timed = unreported.get("timed", len(self._losses))
             self._waited, self._worked = unreported["waited"], unreported["worked"]
             self._learning_rate = unreported["learning_rate"]
 
@@ -61,6 +71,7 @@ class Monitor:
             to_disk(self.run / METRICS_FILE)
         return {
             "losses": self._losses,
+            "timed": self._timed,
             "waited": self._waited,
             "worked": self._worked,
             "learning_rate": self._learning_rate,
@@ -68,6 +79,7 @@ class Monitor:
 
     def _reset(self) -> None:
         self._losses: list[dict[str, float]] = []
+        self._timed = 0
         self._waited = 0.0
         self._worked = 0.0
 
@@ -88,21 +100,34 @@ class Monitor:
     ) -> None:
         """Adds one iteration; `waited` for data and `worked` are seconds."""
         self._losses.append(losses)
-        self._waited += waited
-        self._worked += worked
+        if self._pace.step(waited + worked):
+            self._timed += 1
+            self._waited += waited
+            self._worked += worked
         self._learning_rate = learning_rate
         self.bar.set_postfix_str(
-            f"loss {sum(losses.values()):.3f}, lr {learning_rate:.2e}, "
-            f"{self.images_per_second:.1f} img/s, data {self.waiting_share:.0%}",
+            f"{self._left(self.bar.n + 1)}, loss {sum(losses.values()):.3f}, "
+            f"lr {learning_rate:.2e}, {self.images_per_second:.1f} img/s, "
+            f"data {self.waiting_share:.0%}",
             refresh=False,
         )
         self.bar.update()
 
+    def evaluated(self, seconds: float) -> None:
+        """Adds the time of an evaluation."""
+        self._pace.evaluation(seconds)
+
+    def _left(self, iteration: int) -> str:
+        seconds = self._pace.seconds_left(iteration)
+        if seconds is None:
+            return "compiling"
+        return f"{tqdm.format_interval(int(seconds))} left"
+
     @property
     def images_per_second(self) -> float:
-        """Throughput since the last report."""
+        """Throughput since the last report, without the step that compiles."""
         seconds = self._waited + self._worked
-        return self.batch_size * len(self._losses) / seconds if seconds else 0.0
+        return self.batch_size * self._timed / seconds if seconds else 0.0
 
     @property
     def waiting_share(self) -> float:
@@ -125,9 +150,6 @@ class Monitor:
             "images_per_second": self.images_per_second,
             "waiting_for_data": self.waiting_share,
         }
-        seconds_left = (self._iterations - iteration) * (
-            (self._waited + self._worked) / len(self._losses)
-        )
         self._reset()
         with self.writer.as_default(step=iteration):
             tf.summary.scalar("train/loss", values["loss"])
@@ -144,7 +166,7 @@ class Monitor:
             f"({parts}), lr {self._learning_rate:.3e}, "
             f"{values['images_per_second']:.1f} img/s, "
             f"data {values['waiting_for_data']:.0%}, "
-            f"{tqdm.format_interval(int(seconds_left))} left"
+            f"{self._left(iteration)}"
         )
 
     def report_scores(

@@ -1,0 +1,101 @@
+"""The processor: its cores, its instruction sets, and what TensorFlow is told of it."""
+
+import os
+import platform
+from collections.abc import MutableMapping
+from glob import glob
+from pathlib import Path
+
+_CPU = Path("/proc/cpuinfo")
+_MEMORY = Path("/proc/meminfo")
+# The sets that decide the speed of a network, as the kernel calls them.
+_SETS = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_bf16",
+    "amx_int8",
+    "amx_fp16",
+)
+# What the drivers of NVIDIA's and of AMD's GPUs make.
+_GPUS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
+
+ALLOCATOR = "TF_CPU_ALLOCATOR_USE_BFC"
+_ALLOCATOR_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
+
+
+def num_cores() -> int:
+    """Counts the cores that this process may use, in a container fewer than all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Names the processor, with the number of cores that there are for us."""
+    name = _cpu_field("model name") or platform.processor() or platform.machine()
+    return f"{name}, {num_cores()} cores"
+
+
+def instruction_sets() -> list[str]:
+    """Lists those sets of the processor that decide the speed of a network."""
+    found = _cpu_field("flags").split()
+    return [name for name in _SETS if name in found]
+
+
+def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Sets the variables that make TensorFlow fast on a processor.
+
+    glibc gives every large tensor back to the system and takes it again: hundreds of
+    thousands of page faults a second, up to a third of a training's processor time.
+    TensorFlow's own allocator ("BFC") keeps its memory (measured in docs/speed.md).
+    TensorFlow reads the variables when it allocates for the first time. What the user
+    has set stays, and where a GPU may compute nothing is set.
+    """
+    if ALLOCATOR in environment or _may_have_gpu(environment):
+        return
+    environment[ALLOCATOR] = "true"
+    if memory := _megabytes():
+        # The default of 64 GB would be the end of what a larger machine can hold.
+        environment.setdefault(_ALLOCATOR_LIMIT, str(memory))
+
+
+def allocator_text(environment: MutableMapping[str, str] = os.environ) -> str:
+    """Describes who gives TensorFlow its memory on the processor, for the log."""
+    value = environment.get(ALLOCATOR)
+    if value is None:
+        return f"the system's allocator ({ALLOCATOR} is not set)"
+    name = "TensorFlow's BFC allocator" if _is_true(value) else "the system's allocator"
+    return f"{name} ({ALLOCATOR}={value})"
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() in ("1", "true")
+
+
+def _may_have_gpu(environment: MutableMapping[str, str]) -> bool:
+    """Looks for a driver's device: TensorFlow cannot be asked before it starts."""
+    hidden = environment.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and any(glob(pattern) for pattern in _GPUS)
+
+
+def _megabytes() -> int | None:
+    """Reads how much memory the machine has; None where the system does not tell."""
+    if not _MEMORY.is_file():
+        return None
+    total = _MEMORY.read_text().split("MemTotal:")[1].split()[0]
+    return int(total) // 1024
+
+
+def _cpu_field(name: str) -> str:
+    """Reads a field of the first core; "" where the system does not tell."""
+    if not _CPU.is_file():
+        return ""
+    for line in _CPU.read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""

@@ -1,0 +1,91 @@
+"""The allocator that the package chooses before TensorFlow starts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gcnet_tf import processor
+from gcnet_tf.processor import ALLOCATOR, allocator_text, set_defaults
+
+LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(processor, "_GPUS", ())
+
+
+def test_tensorflow_gets_an_allocator_that_keeps_its_pages(no_gpu):
+    environment = {}
+    set_defaults(environment)
+    assert environment[ALLOCATOR] == "true"
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    # Not TensorFlow's 64 GB: as much as the machine has.
+    assert int(environment[LIMIT]) == pytest.approx(total, rel=0.01)
+    assert "BFC" in allocator_text(environment)
+
+
+@pytest.mark.parametrize("value", ["false", "0", "true"])
+def test_what_the_user_has_set_stays(value, no_gpu):
+    environment = {ALLOCATOR: value}
+    set_defaults(environment)
+    assert environment == {ALLOCATOR: value}
+    assert f"{ALLOCATOR}={value}" in allocator_text(environment)
+    assert ("BFC allocator" in allocator_text(environment)) == (value == "true")
+
+
+def test_a_limit_of_the_user_stays(no_gpu):
+    environment = {LIMIT: "1000"}
+    set_defaults(environment)
+    assert environment == {ALLOCATOR: "true", LIMIT: "1000"}
+
+
+def test_nothing_is_set_where_a_gpu_may_compute(tmp_path, monkeypatch):
+    (tmp_path / "nvidia0").touch()
+    monkeypatch.setattr(processor, "_GPUS", (f"{tmp_path}/nvidia[0-9]*",))
+    environment = {}
+    set_defaults(environment)
+    assert environment == {}
+    assert "system's allocator" in allocator_text(environment)
+    # A worker of scripts/launch_local.py, for instance: the GPU is hidden from it.
+    environment = {"CUDA_VISIBLE_DEVICES": "-1"}
+    set_defaults(environment)
+    assert environment[ALLOCATOR] == "true"
+
+
+FAULTS = """
+import resource
+import gcnet_tf
+import tensorflow as tf
+images = tf.ones((8, 256, 256, 16))
+work = tf.function(lambda images: tf.reduce_max(tf.concat([images, images + 1], 0)))
+work(images)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    work(images)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.slow
+def test_importing_the_package_is_enough():
+    """Large tensors are taken again without page faults; with glibc's each is new."""
+    faults = {}
+    for value in (None, "false"):
+        environment = {k: v for k, v in os.environ.items() if k != ALLOCATOR}
+        environment |= {ALLOCATOR: value} if value else {}
+        # Where oneDNN is on, TensorFlow has such an allocator by itself.
+        environment |= {"TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
+        result = subprocess.run(
+            [sys.executable, "-c", FAULTS],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        faults[value] = int(result.stdout)
+    # 96 MB a call are 24,576 pages.
+    assert faults["false"] > 5 * 10_000
+    assert faults[None] < 0.1 * faults["false"]
