@@ -23,6 +23,7 @@ _SETS = (
 # What the drivers of NVIDIA's and of AMD's GPUs make.
 _GPUS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
 
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 ALLOCATOR = "TF_CPU_ALLOCATOR_USE_BFC"
 _ALLOCATOR_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
@@ -49,13 +50,21 @@ def instruction_sets() -> list[str]:
 def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
     """Sets the variables that make TensorFlow fast on a processor.
 
-    glibc gives every large tensor back to the system and takes it again: hundreds of
-    thousands of page faults a second, up to a third of a training's processor time.
-    TensorFlow's own allocator ("BFC") keeps its memory (measured in docs/speed.md).
-    TensorFlow reads the variables when it allocates for the first time. What the user
-    has set stays, and where a GPU may compute nothing is set.
+    glibc gives every large tensor back to the system and takes it again: a hundred
+    thousand page faults a second, a third of a training's processor time. oneDNN's
+    kernels come with an allocator that keeps its memory. TensorFlow takes them unasked
+    only where there are instructions for neural networks (AVX-512 VNNI, bf16, AMX),
+    though they pay with AVX2 alone, too. Without them its "BFC" allocator does as well.
+    All is measured in docs/speed.md.
+
+    TensorFlow reads the variables when it starts. What the user has set stays, and
+    where a GPU may compute nothing is set.
     """
-    if ALLOCATOR in environment or _may_have_gpu(environment):
+    if _may_have_gpu(environment):
+        return
+    if platform.machine() == "x86_64":
+        environment.setdefault(ONEDNN, "1")
+    if ALLOCATOR in environment:
         return
     environment[ALLOCATOR] = "true"
     if memory := _megabytes():
@@ -63,17 +72,11 @@ def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
         environment.setdefault(_ALLOCATOR_LIMIT, str(memory))
 
 
-def allocator_text(environment: MutableMapping[str, str] = os.environ) -> str:
-    """Describes who gives TensorFlow its memory on the processor, for the log."""
-    value = environment.get(ALLOCATOR)
-    if value is None:
-        return f"the system's allocator ({ALLOCATOR} is not set)"
-    name = "TensorFlow's BFC allocator" if _is_true(value) else "the system's allocator"
-    return f"{name} ({ALLOCATOR}={value})"
-
-
-def _is_true(value: str) -> bool:
-    return value.lower() in ("1", "true")
+def settings_text(environment: MutableMapping[str, str] = os.environ) -> str:
+    """Lists what is set of all that `set_defaults` may set, for the log."""
+    names = (ONEDNN, ALLOCATOR, _ALLOCATOR_LIMIT)
+    found = [f"{name}={environment[name]}" for name in names if name in environment]
+    return ", ".join(found) or "TensorFlow's own kernels and allocator"
 
 
 def _may_have_gpu(environment: MutableMapping[str, str]) -> bool:

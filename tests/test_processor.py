@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gcnet_tf import processor
-from gcnet_tf.processor import ALLOCATOR, allocator_text, set_defaults
+from gcnet_tf.processor import ALLOCATOR, ONEDNN, set_defaults, settings_text
 
 LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
@@ -15,40 +15,44 @@ LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 @pytest.fixture
 def no_gpu(monkeypatch):
     monkeypatch.setattr(processor, "_GPUS", ())
+    monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
 
 
-def test_tensorflow_gets_an_allocator_that_keeps_its_pages(no_gpu):
+def test_tensorflow_gets_onednn_and_an_allocator_that_keeps_its_pages(no_gpu):
     environment = {}
     set_defaults(environment)
-    assert environment[ALLOCATOR] == "true"
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     # Not TensorFlow's 64 GB: as much as the machine has.
-    assert int(environment[LIMIT]) == pytest.approx(total, rel=0.01)
-    assert "BFC" in allocator_text(environment)
+    assert int(environment.pop(LIMIT)) == pytest.approx(total, rel=0.01)
+    assert environment == {ONEDNN: "1", ALLOCATOR: "true"}
+    assert settings_text(environment) == f"{ONEDNN}=1, {ALLOCATOR}=true"
 
 
-@pytest.mark.parametrize("value", ["false", "0", "true"])
-def test_what_the_user_has_set_stays(value, no_gpu):
-    environment = {ALLOCATOR: value}
+@pytest.mark.parametrize(
+    "name, value", [(ALLOCATOR, "false"), (ALLOCATOR, "0"), (ONEDNN, "0"), (LIMIT, "9")]
+)
+def test_what_the_user_has_set_stays(name, value, no_gpu):
+    environment = {name: value}
     set_defaults(environment)
-    assert environment == {ALLOCATOR: value}
-    assert f"{ALLOCATOR}={value}" in allocator_text(environment)
-    assert ("BFC allocator" in allocator_text(environment)) == (value == "true")
+    assert environment[name] == value
+    assert f"{name}={value}" in settings_text(environment)
+    assert (LIMIT in environment) == (name != ALLOCATOR)
 
 
-def test_a_limit_of_the_user_stays(no_gpu):
-    environment = {LIMIT: "1000"}
+def test_other_architectures_keep_their_kernels(no_gpu, monkeypatch):
+    monkeypatch.setattr(processor.platform, "machine", lambda: "aarch64")
+    environment = {}
     set_defaults(environment)
-    assert environment == {ALLOCATOR: "true", LIMIT: "1000"}
+    assert ONEDNN not in environment and ALLOCATOR in environment
 
 
-def test_nothing_is_set_where_a_gpu_may_compute(tmp_path, monkeypatch):
+def test_nothing_is_set_where_a_gpu_may_compute(no_gpu, tmp_path, monkeypatch):
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(processor, "_GPUS", (f"{tmp_path}/nvidia[0-9]*",))
     environment = {}
     set_defaults(environment)
     assert environment == {}
-    assert "system's allocator" in allocator_text(environment)
+    assert settings_text(environment) == "TensorFlow's own kernels and allocator"
     # A worker of scripts/launch_local.py, for instance: the GPU is hidden from it.
     environment = {"CUDA_VISIBLE_DEVICES": "-1"}
     set_defaults(environment)

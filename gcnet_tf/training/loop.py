@@ -35,7 +35,7 @@ from gcnet_tf.layers.kernels import lacking
 from gcnet_tf.metrics import Scores
 from gcnet_tf.models import build_model
 from gcnet_tf.predictor import predictor_from_model
-from gcnet_tf.processor import allocator_text, processor
+from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.averages import averaged, restart_averages
 from gcnet_tf.training.class_weights import check_class_weights, class_weights
@@ -247,7 +247,7 @@ class _Training:
             f"{self.strategy.num_replicas_in_sync} replica(s) of {self.workers.number} "
             f"worker(s), {settings.precision}"
         )
-        self.monitor.say(f"On {processor()}; memory by {allocator_text()}")
+        self.monitor.say(f"On {processor()}: {settings_text()}")
         if lack := lacking(tf.as_dtype(self.model.compute_dtype)):
             self.monitor.say(lack)
 
