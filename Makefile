@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid family parity mediapipe golden faults determinism test test-addons check format clean
+.PHONY: venv demo camvid family parity mediapipe golden faults determinism test test-lesser coverage test-addons check format clean
 
 # A file, not the folder, says that the installation finished.
 $(VENV)/installed: setup.cfg constraints.txt
@@ -63,8 +63,28 @@ determinism: venv
 	$(BIN)/python scripts/determinism.py --scaling
 	$(BIN)/python scripts/determinism.py --exchange
 
+# One process a core, a file of tests to one process, because of their shared fixtures.
+PARALLEL = -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# Without what takes long: `make check` runs all. docs/testing.md
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PARALLEL) -m "not slow"
+
+# Where TensorFlow computes in other ways on other processors: without oneDNN, which is
+# what it would do by itself with AVX2 alone, and with oneDNN as if AVX2 were all. There
+# bfloat16 is left out: TensorFlow asks the processor itself, and takes kernels for it.
+LESSER = tests/layers tests/models tests/test_fuse.py tests/training/test_loop.py \
+	tests/benchmark/test_convolutions.py
+test-lesser: venv
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python $(PARALLEL) $(LESSER)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python $(PARALLEL) $(LESSER) -k "not bfloat16"
+
+# Which lines the tests run, also in processes that they start.
+coverage: venv
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
 
 # The stack for tensorflow-addons, which Python 3.12 does not have: docs/addons.md.
 PYTHON_ADDONS ?= python3.11
@@ -75,11 +95,15 @@ $(ADDONS_VENV)/installed: setup.cfg constraints-addons.txt
 	touch $@
 
 # The tests there, and what one stack has written read by the other. The few that are
-# skipped are listed at the end, each with its reason (-rs). Left out is what takes long
-# and does not depend on the stack: speed beside the reference, kills and flipped bits.
+# skipped are listed at the end, each with its reason (-rs). Left out is what does not
+# see Keras, and what takes long and is the same on both: speed, kills, flipped bits.
+NOT_KERAS = $(addprefix --ignore tests/,benchmark faults config runtime data/test_extract.py \
+	data/test_folders.py data/test_official.py data/test_sources.py data/test_voc.py \
+	data/test_check.py data/test_shapes.py convert/test_torch_file.py test_atomic.py \
+	test_download.py test_launch.py test_package.py test_processor.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/pip check
-	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python -m pytest -rs --ignore tests/benchmark --ignore tests/faults
+	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs $(NOT_KERAS)
 	GCNET_TF_OTHER_PYTHON=$(abspath $(ADDONS_VENV)/bin)/python $(BIN)/python -m pytest tests/stacks
 
 check: venv
@@ -87,7 +111,7 @@ check: venv
 	$(BIN)/isort --quiet --check $(SOURCES)
 	$(BIN)/flake8 $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PARALLEL)
 
 format: venv
 	$(BIN)/isort --quiet $(SOURCES)

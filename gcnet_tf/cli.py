@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -163,17 +162,14 @@ def command_line(name: str, argv: Sequence[str] | None) -> str:
 
 
 def run_script(name: str, *arguments: object) -> None:
-    """Shows and runs another script; when it fails, this one ends the same way."""
+    """Shows another script's command line and runs it, here: TensorFlow starts once.
+
+    When it fails, this process ends the same way.
+    """
     words = [str(argument) for argument in arguments]
     print(f"\n$ {command_line(name, words)}", flush=True)
-    process = subprocess.Popen([sys.executable, str(scripts()[name]), *words])
-    while process.returncode is None:
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            pass  # Ctrl-C reaches it, too: it saves what it has, and says how to go on
-    if process.returncode:
-        sys.exit(process.returncode)
+    if code := load_script(scripts()[name]).main(words):
+        sys.exit(code)
 
 
 def run_training(config: str, run_folder: Path, settings: Sequence[str] = ()) -> None:

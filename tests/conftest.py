@@ -5,7 +5,24 @@ import sys
 
 import pytest
 
+from gcnet_tf.processor import num_cores
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+_LONG = {"training", "faults", "scripts", "stacks", "export", "benchmark"}
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores, so each computes in one thread.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One worker a core; each takes a gigabyte, so no more than eight."""
+    return min(num_cores(), 8)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the files that take longest first, so that no process ends long after."""
+    items.sort(key=lambda item: not _LONG & set(item.path.parts))
 
 
 def pytest_collection_finish(session):

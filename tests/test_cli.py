@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,27 +119,30 @@ def test_scripts_run_scripts_from_anywhere(monkeypatch, tmp_path, capfd):
     text = capfd.readouterr().out
     assert text.startswith("\n$ python scripts/show_config.py --cfg voc_r50_20k\n")
     assert '"iterations": 20000' in text
+    # What is wrong with its input is what is wrong with that of the caller.
+    assert outcome(lambda: cli.run_script("show_config", "--cfg", "gone")) == 2
+    assert capfd.readouterr().err.startswith("Error: gone is neither a file nor")
+
+
+def test_an_interrupted_script_ends_the_one_that_runs_it(monkeypatch, tmp_path, capsys):
+    """A training that Ctrl-C stops saves, says how to go on, and returns 130."""
+    received = []
+    script = SimpleNamespace(main=lambda words: received.extend(words) or 130)
+    monkeypatch.setattr(cli, "load_script", lambda path: script)
     with pytest.raises(SystemExit) as end:
-        cli.run_script("show_config", "--cfg", "gone")
-    assert end.value.code == 2
-
-
-def test_ctrl_c_waits_for_the_script(monkeypatch, tmp_path, capsys):
-    """It saves what it has, and its exit code is ours."""
-
-    class Process:
-        returncode = None
-
-        def __init__(self, command):
-            self.interrupts = [KeyboardInterrupt, KeyboardInterrupt]
-
-        def wait(self):
-            if self.interrupts:
-                raise self.interrupts.pop()
-            self.returncode = 130
-
-    monkeypatch.setattr(subprocess, "Popen", Process)
-    with pytest.raises(SystemExit) as end:
-        cli.run_training("shapes_r18", tmp_path / "run", ["train.seed=1"])
+        cli.run_training("shapes_r18", tmp_path / "run", ["train.seed=1", "a=b c"])
     assert end.value.code == 130
-    assert "--set train.seed=1 --out" in capsys.readouterr().out
+    out = ["--out", str(tmp_path / "run")]
+    expected = ["--cfg", "shapes_r18", "--set", "train.seed=1", "a=b c", *out]
+    assert received == expected
+    # As one pastes it.
+    assert "--set train.seed=1 'a=b c' --out" in capsys.readouterr().out
+
+
+def test_several_settings_behind_one_set():
+    parser = cli.script_parser("")
+    cli.add_config_arguments(parser)
+    arguments = ["--set", "a=1", "b=2", "--cfg", "x", "--set", "c=3"]
+    assert parser.parse_args(arguments).set == ["a=1", "b=2", "c=3"]
+    # The next parse begins anew.
+    assert parser.parse_args(["--cfg", "x"]).set == []
