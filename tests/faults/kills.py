@@ -9,8 +9,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from script_server import ScriptServer
 from tiny import SETTINGS, make_images
-from victims import Moment, Outcome, Victims
+from victims import Moment, Outcome, run_victim
 
 STAGES = ("conversion", "training", "checkpoint", "export")
 ITERATIONS = 8
@@ -49,8 +50,8 @@ class Kill:
 class Line:
     """Conversion, training and export of a tiny data set, in a folder of its own."""
 
-    def __init__(self, victims: Victims, folder: Path, images: Path):
-        self.victims = victims
+    def __init__(self, scripts: ScriptServer, folder: Path, images: Path):
+        self.scripts = scripts
         self.folder = folder
         self.images = images
         self.records = folder / "records"
@@ -71,7 +72,7 @@ class Line:
         else:
             resume = ["--resume"] if (self.run / "config.json").is_file() else []
             words = ["train", *self._configured(), "--out", str(self.run), *resume]
-        return self.victims.run(*words, **options)
+        return run_victim(self.scripts, *words, **options)
 
     def finish(self, stage: str) -> None:
         """Does a stage to its end."""
@@ -91,18 +92,18 @@ def watched(stage: str) -> str:
 
 
 def kill_at_random(
-    victims: Victims, folder: Path, stages: list[str], seed: int
+    scripts: ScriptServer, folder: Path, stages: list[str], seed: int
 ) -> Iterator[Kill]:
     """Kills one stage after the other, resumes, and compares with a whole run.
 
     Args:
-        victims: runs the scripts.
+        scripts: runs the scripts.
         folder: for everything that is written.
         stages: of `STAGES`, one for each kill.
         seed: decides the moments.
     """
     images = make_images(folder / "images")
-    whole = Line(victims, folder / "whole", images)
+    whole = Line(scripts, folder / "whole", images)
     num_events = {}
     for stage in ("conversion", "training", "export"):
         outcome = whole.do(stage, watched=watched(stage))
@@ -112,7 +113,7 @@ def kill_at_random(
     num_events["checkpoint"] = 20 * ITERATIONS
     rng = random.Random(seed)
     for index, stage in enumerate(stages):
-        line = Line(victims, folder / f"kill{index}", images)
+        line = Line(scripts, folder / f"kill{index}", images)
         yield _kill(line, whole, stage, rng, num_events)
 
 
