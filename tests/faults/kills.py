@@ -56,7 +56,7 @@ class Line:
         self.images = images
         self.records = folder / "records"
         self.run = folder / "run"
-        self.export = folder / "export"
+        self.exports = folder / "exports"
 
     def _configured(self) -> list[str]:
         folders = (f"data.root={self.images}", f"data.records={self.records}")
@@ -68,11 +68,17 @@ class Line:
         if stage == "conversion":
             words = ["make_tfrecords", *self._configured()]
         elif stage == "export":
-            words = ["export", "--model", str(self.run), "--out", str(self.export)]
+            kind = ["--format", "saved_model", "--precision", "fp32", "--samples", "0"]
+            words = ["export", "--model", self.run, "--out", self.exports, *kind]
         else:
             resume = ["--resume"] if (self.run / "config.json").is_file() else []
             words = ["train", *self._configured(), "--out", str(self.run), *resume]
         return run_victim(self.scripts, *words, **options)
+
+    @property
+    def exported(self) -> Path:
+        """Names what the export makes."""
+        return self.exports / "saved_model_fp32"
 
     def finish(self, stage: str) -> None:
         """Does a stage to its end."""
@@ -86,7 +92,7 @@ def watched(stage: str) -> str:
         "conversion": "records/train",
         "training": "metrics.jsonl",
         "checkpoint": "run/checkpoints",
-        "export": "export",
+        "export": "exports",
     }
     return names[stage]
 
@@ -140,7 +146,7 @@ def _kill(
         difference = difference or compare_records(line.records, whole.records)
         line.finish("training")
     if stage == "export":
-        difference = difference or compare_exports(line.export, whole.export)
+        difference = difference or compare_exports(line.exported, whole.exported)
     else:
         difference = difference or compare_runs(line.run, whole.run)
     shutil.rmtree(line.folder)
@@ -152,8 +158,8 @@ def _state_of_killed(line: Line, stage: str) -> str:
     for checkpoint in (line.run / "checkpoints").glob("[0-9]*"):
         if len(list(checkpoint.iterdir())) != 3:
             return f"{checkpoint.name} is not complete"
-    if stage == "export" and line.export.exists():
-        if not (line.export / "manifest.json").is_file():
+    if stage == "export" and line.exported.exists():
+        if not (line.exported / "manifest.json").is_file():
             return "the export is not complete"
     return ""
 
