@@ -4,6 +4,7 @@ import os
 import sys
 
 import pytest
+from script_server import ScriptServer
 
 from gcnet_tf.processor import num_cores
 
@@ -39,6 +40,13 @@ def pytest_collection_finish(session):
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
         tf.config.list_logical_devices()  # starts TensorFlow: two it stays
+
+
+@pytest.fixture(scope="session")
+def scripts(tmp_path_factory):
+    """Runs scripts; what imports TensorFlow for all of them starts at the first use."""
+    with ScriptServer(tmp_path_factory.mktemp("scripts")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,15 @@
-"""Small makers of data sets on disk, for all tests."""
+"""Small makers of data sets on disk, and scripts in this process, for all tests."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from scipy.io import savemat
+
+from gcnet_tf import cli
 
 CLASSES = ("ground", "tree", "house")
 
@@ -139,3 +143,25 @@ def make_folder_config(path: Path, num_train: int = 3) -> Path:
     }
     path.write_text(json.dumps({"data": data}))
     return path
+
+
+def call_script(name: str, *arguments: object) -> None:
+    """Runs a script in this process, which saves starting TensorFlow.
+
+    Its errors are raised here; any exit code but 0 is one as well.
+    """
+    main = cli.load_script(cli.scripts()[name]).main
+    assert main([str(each) for each in arguments]) in (0, None)
+
+
+def exit_code(name: str, *arguments: object) -> int:
+    """Runs a script in this process to its exit, with errors as its user sees them.
+
+    For what ends before TensorFlow does anything; `script_server` is for all else.
+    """
+    main = cli.load_script(cli.scripts()[name]).main
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(warnings, "formatwarning", warnings.formatwarning)
+        cli.run(lambda: main([str(each) for each in arguments]))
+    assert isinstance(end.value.code, int)
+    return end.value.code

@@ -1,10 +1,7 @@
 """The table of what replaces tensorflow-addons, and the configuration that uses it."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -96,21 +93,15 @@ def test_modules_and_names_of_addons_are_known(module, name, expected, tiny_conf
 
 
 @pytest.fixture(scope="module")
-def trained(tiny_config, tmp_path_factory):
+def trained(tiny_config, scripts, tmp_path_factory):
     """The shipped configuration, smaller, trained as a user does; what it printed."""
     folder = tmp_path_factory.mktemp("addons")
     settings = ["train.iterations=12", "train.evaluate_every=4"]
     config = tiny_config(*settings, name="shapes_r18_addons")
     (folder / "config.json").write_text(format_json(config_to_dict(config)))
-    script = ROOT / "scripts" / "train.py"
-    command = [sys.executable, script, "--cfg", "config.json", "--out", "run"]
-    hide = ("PYTHONWARNINGS", "TF_CPP_MIN_LOG_LEVEL")
-    environment = {k: v for k, v in os.environ.items() if k not in hide}
-    environment["PYTHONPATH"] = str(ROOT)
-    result = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
+    hidden = {"PYTHONWARNINGS": None, "TF_CPP_MIN_LOG_LEVEL": None}
+    arguments = ["--cfg", "config.json", "--out", "run"]
+    result = scripts.run("train", *arguments, cwd=folder, environment=hidden)
     return config, folder / "run", result
 
 

@@ -1,13 +1,9 @@
 """Attention maps: their values, their picture, and the script on wrong input."""
 
-import runpy
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import random_image, save_image
+from helpers import call_script, random_image, save_image
 
 from gcnet_tf.attention import (
     AttentionMap,
@@ -21,7 +17,6 @@ from gcnet_tf.models import build_model
 from gcnet_tf.training.run_folder import open_run
 from gcnet_tf.weights import BEST_WEIGHTS, save_weights
 
-SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "show_attention.py"
 SIZE = (24, 32)  # 3x4 positions of 8x8 pixels
 
 
@@ -41,12 +36,6 @@ def image(tmp_path_factory):
     return save_image(
         tmp_path_factory.mktemp("image") / "a.png", random_image(0, *SIZE)
     )
-
-
-def show(monkeypatch, *arguments):
-    """Runs the script in this process, which saves starting TensorFlow."""
-    monkeypatch.setattr(sys, "argv", [str(word) for word in (SCRIPT, *arguments)])
-    return runpy.run_path(str(SCRIPT))["main"]()
 
 
 def test_one_map_of_gc_and_a_map_of_nl_for_each_point(tiny_config):
@@ -115,10 +104,10 @@ def test_the_picture_shows_the_map(tmp_path):
     assert first[2] > first[0] + 60 and last[0] > last[2] + 60
 
 
-def test_the_script(runs, image, tmp_path, monkeypatch, capsys):
+def test_the_script(runs, image, tmp_path, capsys):
     models = ["--model", runs / "gc", "--other", runs / "nl"]
     arguments = [*models, "--image", image, "--out", tmp_path / "out"]
-    assert show(monkeypatch, *arguments, "--points", "3,4", "30,20") == 0
+    call_script("show_attention", *arguments, "--points", "3,4", "30,20")
     path = tmp_path / "out" / "a_attention.png"
     assert f"Wrote {path}" in capsys.readouterr().out
     assert path.read_bytes()[1:4] == b"PNG"
@@ -135,8 +124,9 @@ def test_the_script(runs, image, tmp_path, monkeypatch, capsys):
         (("--model", "{}/gc", "--out", "{}/gc/config.json"), "cannot make the folder"),
     ],
 )
-def test_wrong_input(arguments, message, runs, image, tmp_path, monkeypatch):
+def test_wrong_input(arguments, message, runs, image, tmp_path):
     words = [text.format(runs) for text in arguments]
     with pytest.raises(UserError, match=message):
-        show(monkeypatch, "--image", image, "--out", tmp_path / "out", *words)
+        out = ["--out", tmp_path / "out"]
+        call_script("show_attention", "--image", image, *out, *words)
     assert not list(tmp_path.glob("**/*.png"))

@@ -1,11 +1,10 @@
 """The family's runs, what is skipped, and what is written; training is not tested."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
+from helpers import call_script
 
 from gcnet_tf import cli
 from gcnet_tf.benchmark import family, family_costs, family_report
@@ -17,7 +16,6 @@ from gcnet_tf.models import build_model
 from gcnet_tf.training.run_folder import open_run
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPT = REPOSITORY / "scripts" / "compare_blocks.py"
 
 
 @pytest.fixture
@@ -166,10 +164,9 @@ def test_the_script_trains_what_is_missing(files, tmp_path, monkeypatch, capsys)
 
     monkeypatch.setattr(cli, "run_training", train)
     monkeypatch.setattr(family_costs, "measure", measure)
-    command = [SCRIPT, "--cfg", *files, "--iterations", 4, "--size", "64x96"]
-    command += ["--runs", folder, "--out", tmp_path / "out"]
-    monkeypatch.setattr(sys, "argv", [str(word) for word in command])
-    assert runpy.run_path(str(SCRIPT))["main"]() == 0
+    arguments = ["--cfg", *files, "--iterations", 4, "--size", "64x96"]
+    arguments += ["--runs", folder, "--out", tmp_path / "out"]
+    call_script("compare_blocks", *arguments)
     assert trained == [("nl", folder / "nl" / "seed0", True)]
     rows = json.loads((tmp_path / "out" / "family.json").read_text())["rows"]
     assert [(row["name"], row["miou"]) for row in rows] == [("gc", 0.5), ("nl", 0.25)]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from script_server import ScriptServer
 from tiny import SETTINGS, make_images
-from victims import Moment, Outcome, Victims
+from victims import Moment, Outcome, run_victim
 
 STAGES = ("conversion", "training", "checkpoint", "export")
 ITERATIONS = 8
@@ -49,13 +50,13 @@ class Kill:
 class Line:
     """Conversion, training and export of a tiny data set, in a folder of its own."""
 
-    def __init__(self, victims: Victims, folder: Path, images: Path):
-        self.victims = victims
+    def __init__(self, scripts: ScriptServer, folder: Path, images: Path):
+        self.scripts = scripts
         self.folder = folder
         self.images = images
         self.records = folder / "records"
         self.run = folder / "run"
-        self.export = folder / "export"
+        self.exports = folder / "exports"
 
     def _configured(self) -> list[str]:
         folders = (f"data.root={self.images}", f"data.records={self.records}")
@@ -67,11 +68,17 @@ class Line:
         if stage == "conversion":
             words = ["make_tfrecords", *self._configured()]
         elif stage == "export":
-            words = ["export", "--model", str(self.run), "--out", str(self.export)]
+            kind = ["--format", "saved_model", "--precision", "fp32", "--samples", "0"]
+            words = ["export", "--model", self.run, "--out", self.exports, *kind]
         else:
             resume = ["--resume"] if (self.run / "config.json").is_file() else []
             words = ["train", *self._configured(), "--out", str(self.run), *resume]
-        return self.victims.run(*words, **options)
+        return run_victim(self.scripts, *words, **options)
+
+    @property
+    def exported(self) -> Path:
+        """Names what the export makes."""
+        return self.exports / "saved_model_fp32"
 
     def finish(self, stage: str) -> None:
         """Does a stage to its end."""
@@ -85,24 +92,24 @@ def watched(stage: str) -> str:
         "conversion": "records/train",
         "training": "metrics.jsonl",
         "checkpoint": "run/checkpoints",
-        "export": "export",
+        "export": "exports",
     }
     return names[stage]
 
 
 def kill_at_random(
-    victims: Victims, folder: Path, stages: list[str], seed: int
+    scripts: ScriptServer, folder: Path, stages: list[str], seed: int
 ) -> Iterator[Kill]:
     """Kills one stage after the other, resumes, and compares with a whole run.
 
     Args:
-        victims: runs the scripts.
+        scripts: runs the scripts.
         folder: for everything that is written.
         stages: of `STAGES`, one for each kill.
         seed: decides the moments.
     """
     images = make_images(folder / "images")
-    whole = Line(victims, folder / "whole", images)
+    whole = Line(scripts, folder / "whole", images)
     num_events = {}
     for stage in ("conversion", "training", "export"):
         outcome = whole.do(stage, watched=watched(stage))
@@ -112,7 +119,7 @@ def kill_at_random(
     num_events["checkpoint"] = 20 * ITERATIONS
     rng = random.Random(seed)
     for index, stage in enumerate(stages):
-        line = Line(victims, folder / f"kill{index}", images)
+        line = Line(scripts, folder / f"kill{index}", images)
         yield _kill(line, whole, stage, rng, num_events)
 
 
@@ -139,7 +146,7 @@ def _kill(
         difference = difference or compare_records(line.records, whole.records)
         line.finish("training")
     if stage == "export":
-        difference = difference or compare_exports(line.export, whole.export)
+        difference = difference or compare_exports(line.exported, whole.exported)
     else:
         difference = difference or compare_runs(line.run, whole.run)
     shutil.rmtree(line.folder)
@@ -151,8 +158,8 @@ def _state_of_killed(line: Line, stage: str) -> str:
     for checkpoint in (line.run / "checkpoints").glob("[0-9]*"):
         if len(list(checkpoint.iterdir())) != 3:
             return f"{checkpoint.name} is not complete"
-    if stage == "export" and line.export.exists():
-        if not (line.export / "manifest.json").is_file():
+    if stage == "export" and line.exported.exists():
+        if not (line.exported / "manifest.json").is_file():
             return "the export is not complete"
     return ""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+# Where pytest finds what all tests share.
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 SEED = 2026
 KILLS = 20
 PLACES = 50
@@ -38,12 +40,12 @@ class Row:
 
 def kills(folder: Path) -> list[Row]:
     from kills import STAGES, kill_at_random
-    from victims import Victims
+    from script_server import ScriptServer
 
     stages = [STAGES[index % len(STAGES)] for index in range(KILLS)]
-    with Victims(folder) as victims:
+    with ScriptServer(folder) as scripts:
         found = []
-        for kill in kill_at_random(victims, folder, stages, SEED):
+        for kill in kill_at_random(scripts, folder, stages, SEED):
             found.append(kill)
             end = "killed" if kill.killed else "ended before"
             result = kill.difference or "the same after resuming"

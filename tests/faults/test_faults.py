@@ -6,29 +6,28 @@ from fuzz import fuzz
 from kills import Line, compare_runs, logged
 from memory import growth_after, measured
 from tiny import make_images, tiny_run
-from victims import Moment, Victims
+from victims import Moment
 
 
-def test_a_stopped_and_a_killed_run_ends_as_an_uninterrupted_one(tmp_path):
+def test_a_stopped_and_a_killed_run_ends_as_an_uninterrupted_one(scripts, tmp_path):
     """SIGTERM first, then kill -9 while a checkpoint is written."""
-    with Victims(tmp_path) as victims:
-        whole = Line(victims, tmp_path / "whole", make_images(tmp_path / "images"))
-        whole.finish("conversion")
-        whole.finish("training")
-        other = Line(victims, tmp_path / "other", whole.images)
-        other.records = whole.records
+    whole = Line(scripts, tmp_path / "whole", make_images(tmp_path / "images"))
+    whole.finish("conversion")
+    whole.finish("training")
+    other = Line(scripts, tmp_path / "other", whole.images)
+    other.records = whole.records
 
-        stopped = other.do("training", kill=Moment("metrics.jsonl", 2), number=15)
-        assert stopped.code == 143, stopped.output
-        assert "a checkpoint is saved. To go on:" in stopped.output
-        assert 0 < len(logged(other.run)) < len(logged(whole.run))
+    stopped = other.do("training", kill=Moment("metrics.jsonl", 2), number=15)
+    assert stopped.code == 143, stopped.output
+    assert "a checkpoint is saved. To go on:" in stopped.output
+    assert 0 < len(logged(other.run)) < len(logged(whole.run))
 
-        writing = Moment("checkpoints/partial-00000006/", 3)
-        assert other.do("training", kill=writing).code == -9
-        assert (other.run / "checkpoints" / "partial-00000006").is_dir()
-        other.finish("training")
-        assert compare_runs(other.run, whole.run) == ""
-        assert not list(other.run.glob("**/partial-*"))
+    writing = Moment("checkpoints/partial-00000006/", 3)
+    assert other.do("training", kill=writing).code == -9
+    assert (other.run / "checkpoints" / "partial-00000006").is_dir()
+    other.finish("training")
+    assert compare_runs(other.run, whole.run) == ""
+    assert not list(other.run.glob("**/partial-*"))
 
 
 def test_a_flipped_bit_is_noticed_or_harmless(tmp_path):

@@ -253,17 +253,18 @@ def test_threads_of_tensorflow_that_has_started(files):
         Predictor(files["saved_model"], threads=77)
 
 
-def test_threads_of_tensorflow_that_has_not_started(files):
+def test_threads_of_tensorflow_that_has_not_started(files, scripts, tmp_path):
     """Each operation takes them all; so there is one operation at a time."""
-    script = (
+    program = tmp_path / "program.py"
+    program.write_text(
         "import sys; from gcnet_tf.runtime import Predictor;"
         "Predictor(sys.argv[1], threads=2);"
         "from tensorflow.config import threading as t;"
         "print(t.get_intra_op_parallelism_threads(),"
         " t.get_inter_op_parallelism_threads())"
     )
-    command = [sys.executable, "-c", script, str(files["saved_model"])]
-    assert subprocess.check_output(command, text=True).split() == ["2", "1"]
+    found = scripts.run(program, files["saved_model"])
+    assert found.stdout.split() == ["2", "1"]
 
 
 def test_an_environment_of_numpy_and_one_interpreter(files, tmp_path):

@@ -1,12 +1,8 @@
 """The benchmark's command line, on wrong input; measuring itself is not tested."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-REPOSITORY = Path(__file__).parents[2]
+from helpers import exit_code
+from script_server import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -30,8 +26,7 @@ REPOSITORY = Path(__file__).parents[2]
         ("mobile --cfg voc_r18_20k nowhere", "nowhere"),
     ],
 )
-def test_wrong_arguments(arguments, message):
-    command = [sys.executable, "scripts/benchmark.py", *arguments.split()]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert result.returncode == 2
-    assert message in result.stderr
+def test_wrong_arguments(arguments, message, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    assert exit_code("benchmark", *arguments.split()) == 2
+    assert message in capsys.readouterr().err

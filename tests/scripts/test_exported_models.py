@@ -1,7 +1,6 @@
 """scripts/predict.py and scripts/evaluate.py with exported files."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from exported_files import SIZE, logits, write_onnx, write_tflite
-from helpers import random_image, save_image
+from helpers import call_script, random_image, save_image
 from PIL import Image
 
 from gcnet_tf.data.samples import read_image
@@ -24,29 +23,19 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 HEIGHT, WIDTH = 48, 64
 
 
-def run(monkeypatch, name, *arguments):
-    """Runs a script in this process, which saves starting TensorFlow."""
-    command = [str(word) for word in (SCRIPTS / f"{name}.py", *arguments)]
-    monkeypatch.setattr(sys, "argv", command)
-    assert runpy.run_path(command[0])["main"]() == 0
-
-
 @pytest.fixture(scope="module")
 def onnx(tmp_path_factory):
     return write_onnx(tmp_path_factory.mktemp("onnx"))
 
 
 @pytest.fixture
-def predict(monkeypatch, onnx, tmp_path):
+def predict(onnx, tmp_path):
     """Segments a file of the folder `images`; returns what it wrote."""
 
     def predicted(image, *arguments):
         out = tmp_path / "out"
-        run(
-            monkeypatch,
-            "predict",
-            *("--model", onnx, "--image", image, "--out", out, *arguments),
-        )
+        model = ["--model", onnx]
+        call_script("predict", *model, "--image", image, "--out", out, *arguments)
         return np.asarray(Image.open(out / f"{image.stem}.png"))
 
     return predicted
@@ -143,7 +132,7 @@ def test_arguments_that_do_not_go_with_an_exported_file(predict, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_video(monkeypatch, onnx, tmp_path, capsys):
+def test_a_video(onnx, tmp_path, capsys):
     source = tmp_path / "drive.avi"
     codec = cv2.VideoWriter.fourcc(*"XVID")
     writer = cv2.VideoWriter(str(source), codec, 10.0, (WIDTH, HEIGHT))
@@ -151,15 +140,15 @@ def test_a_video(monkeypatch, onnx, tmp_path, capsys):
         writer.write(RGB[..., ::-1])
     writer.release()
     arguments = ["--model", onnx, "--video", source, "--out", tmp_path / "out"]
-    run(monkeypatch, "predict", *arguments)
+    call_script("predict", *arguments)
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "drive_overlay.mp4"
     assert capsys.readouterr().out == f"Wrote 3 frame(s) to {path}\n"
     with pytest.raises(UserError, match="leave out --format and --zip"):
-        run(monkeypatch, "predict", *arguments, "--zip", tmp_path / "x.zip")
+        call_script("predict", *arguments, "--zip", tmp_path / "x.zip")
 
 
-def test_evaluate(monkeypatch, tiny_config, tmp_path, capsys):
+def test_evaluate(tiny_config, tmp_path, capsys):
     """On the records that --set names; the classes are the file's."""
     tiny = tiny_config()
     settings = ["--set", f"data.records={tiny.data.records}"]
@@ -167,7 +156,7 @@ def test_evaluate(monkeypatch, tiny_config, tmp_path, capsys):
     scores = tmp_path / "scores.json"
     path = write_tflite(tmp_path, size=(32, 32))
     arguments = ["--model", path, *settings, "--json", scores]
-    run(monkeypatch, "evaluate", *arguments)
+    call_script("evaluate", *arguments)
     assert "background" in capsys.readouterr().out
 
     matrix = ConfusionMatrix(6)
@@ -179,11 +168,9 @@ def test_evaluate(monkeypatch, tiny_config, tmp_path, capsys):
     assert expected > 0
 
 
-def test_evaluate_with_labels_that_would_have_to_be_resized(
-    monkeypatch, tiny_config, tmp_path
-):
+def test_evaluate_with_labels_that_would_have_to_be_resized(tiny_config, tmp_path):
     tiny = tiny_config()
     settings = ["--set", f"data.records={tiny.data.records}"]
     path = write_tflite(tmp_path, LABELS, SIZE)
     with pytest.raises(UserError, match="labels only"):
-        run(monkeypatch, "evaluate", "--model", path, *settings)
+        call_script("evaluate", "--model", path, *settings)

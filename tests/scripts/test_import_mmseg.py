@@ -6,10 +6,7 @@ files here; what a checkpoint may hold is tested in tests/convert.
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +14,13 @@ import pytest
 from convert.mmseg_states import drawn_state
 from convert.torch_files import call, write_torch_file
 from file_server import FileServer
+from script_server import REPOSITORY
 
 from gcnet_tf.config import load_config
 from gcnet_tf.convert.mmseg_names import reference_key, to_ours
 from gcnet_tf.models import build_model
 from gcnet_tf.weights import load_weights, weight_shapes, weights_by_path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = {
     "model": {
         "backbone": {"base_channels": 4, "pretrained": None},
@@ -54,20 +51,6 @@ def content(state, **meta):
     }
 
 
-def run(name, *arguments, code=0, cache=None):
-    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
-    result = subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **({"GCNET_TF_CACHE": str(cache)} if cache else {})},
-    )
-    assert result.returncode == code, result.stderr[-3000:]
-    assert "Traceback" not in result.stderr
-    return result
-
-
 def assert_is(config, weights, state):
     model = build_model(load_config(config))
     load_weights(model, weights)
@@ -76,7 +59,7 @@ def assert_is(config, weights, state):
         np.testing.assert_array_equal(weight.numpy(), expected, err_msg=path)
 
 
-def test_there_and_back(tmp_path, state):
+def test_there_and_back(scripts, tmp_path, state):
     """A local file, with a name that promises another hash and another class name."""
     config = write_config(tmp_path / "config.json")
     names = [*load_config(config).data.classes]
@@ -86,7 +69,7 @@ def test_there_and_back(tmp_path, state):
         "legacy",
     )
     out = tmp_path / "new" / "folder" / "model.weights.h5"
-    found = run(
+    found = scripts.run(
         *("import_mmseg", "--cfg", config, "--checkpoint", checkpoint, "--out", out)
     )
     counters = sum(key.endswith("tracked") for key in state)
@@ -99,7 +82,7 @@ def test_there_and_back(tmp_path, state):
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
     model = ["--cfg", config, "--weights", out]
-    found = run("export_mmseg", *model, "--out", tmp_path / "back.npz")
+    found = scripts.run("export_mmseg", *model, "--out", tmp_path / "back.npz")
     assert f"Wrote {len(state) - counters} tensors" in found.stdout
     with np.load(tmp_path / "back.npz") as back:
         assert set(back.files) == {key for key in state if not key.endswith("tracked")}
@@ -108,20 +91,24 @@ def test_there_and_back(tmp_path, state):
             assert back[key].dtype == state[key].dtype
 
 
-def test_download(tmp_path, state):
+def test_download(scripts, tmp_path, state):
     """Refused for its hash, cut and resumed, taken from the cache."""
     file = write_torch_file(tmp_path / "file", content(state)).read_bytes()
     digest = hashlib.sha256(file).hexdigest()[:8]
     good, bad = f"/gcnet-{digest}.pth", "/gcnet-01234567.pth"
-    config = tmp_path / "config.json"
-    cache, out = tmp_path / "cache", tmp_path / "model.weights.h5"
-    arguments = ("import_mmseg", "--cfg", config, "--download", "--out", out)
+    config, out = tmp_path / "config.json", tmp_path / "model.weights.h5"
+
+    def download(*more, code=0):
+        arguments = ["--cfg", config, "--download", "--out", out, *more]
+        cache = {"GCNET_TF_CACHE": str(tmp_path / "cache")}
+        return scripts.run("import_mmseg", *arguments, code=code, environment=cache)
+
     with FileServer({good: file, bad: file}) as server:
         write_config(config, server.url(bad))
-        text = run(*arguments, code=2, cache=cache).stderr
+        text = download(code=2).stderr
         assert "expected" in text and "01234567" in text and digest in text
         assert not out.exists()
-        found = run(*arguments, "--allow-hash-mismatch", cache=cache)
+        found = download("--allow-hash-mismatch")
         assert "Warning: " in found.stderr and "01234567" in found.stderr
         assert_is(config, out, state)
         out.unlink()
@@ -129,7 +116,7 @@ def test_download(tmp_path, state):
         write_config(config, server.url(good))
         server.cut_after, server.cuts = len(file) // 2, 1
         before = len(server.requests)
-        run(*arguments, cache=cache)
+        download()
         assert [asked for _, asked in server.requests[before:]] == [
             None,
             f"bytes={len(file) // 2}-",
@@ -137,7 +124,7 @@ def test_download(tmp_path, state):
         assert_is(config, out, state)
     # The server is gone; the cache is not.
     out.unlink()
-    run(*arguments, cache=cache)
+    download()
     assert_is(config, out, state)
 
 
@@ -160,12 +147,12 @@ def test_download(tmp_path, state):
         (lambda path: write_torch_file(path, {"a": np.ones(3)}), "not a segmentation"),
     ],
 )
-def test_broken_and_hostile_files(make, words, tmp_path):
+def test_broken_and_hostile_files(make, words, scripts, tmp_path):
     path = tmp_path / "FILE.pth"
     make(path)
     config = write_config(tmp_path / "config.json")
     out = tmp_path / "out.weights.h5"
-    text = run(
+    text = scripts.run(
         *("import_mmseg", "--cfg", config, "--checkpoint", path, "--out", out), code=2
     ).stderr
     assert text.startswith("Error: ") and text.count("\n") == 1
@@ -185,8 +172,8 @@ def cut(path):
         (["--checkpoint", "x.pth", "--out", "{}/config.json/a.weights.h5"], "folder"),
     ],
 )
-def test_bad_arguments(arguments, words, tmp_path):
+def test_bad_arguments(arguments, words, scripts, tmp_path):
     config = write_config(tmp_path / "config.json")
     arguments = [each.format(tmp_path) for each in arguments]
-    text = run("import_mmseg", "--cfg", config, *arguments, code=2).stderr
+    text = scripts.run("import_mmseg", "--cfg", config, *arguments, code=2).stderr
     assert words in text

@@ -1,13 +1,10 @@
 """scripts/predict.py for the test servers, with a tiny model of Cityscapes' classes."""
 
-import runpy
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import random_image, save_image
+from helpers import call_script, random_image, save_image
 from PIL import Image
 
 from gcnet_tf.config import load_config
@@ -16,7 +13,6 @@ from gcnet_tf.models import build_model
 from gcnet_tf.submission import SERVER_IDS
 from gcnet_tf.weights import save_weights
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "predict.py"
 SETTINGS = [
     "model.backbone.depth=18",
     "model.backbone.base_channels=4",
@@ -39,24 +35,21 @@ def folder(tmp_path_factory):
     return folder
 
 
-def predict(monkeypatch, folder, *arguments, cfg=CITYSCAPES):
-    """Runs the script in this process, which saves starting TensorFlow."""
+def predict(folder, *arguments, cfg=CITYSCAPES):
     model = ["--cfg", cfg, "--weights", folder / "city.weights.h5"]
-    settings = [part for text in SETTINGS for part in ("--set", text)]
-    command = [SCRIPT, *model, *settings, "--image", folder / "test", *arguments]
-    monkeypatch.setattr(sys, "argv", [str(word) for word in command])
-    assert runpy.run_path(str(SCRIPT))["main"]() == 0
+    images = ["--image", folder / "test"]
+    call_script("predict", *model, "--set", *SETTINGS, *images, *arguments)
 
 
-def test_cityscapes_ids_in_a_zip(folder, tmp_path, monkeypatch):
-    predict(monkeypatch, folder, "--out", tmp_path / "ids")
+def test_cityscapes_ids_in_a_zip(folder, tmp_path):
+    predict(folder, "--out", tmp_path / "ids")
     names = [f"{c}_000000_000019_leftImg8bit" for c in ("berlin", "munich")]
     both = [f"{name}{end}" for name in names for end in (".png", "_overlay.png")]
     assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == both
 
     archive = tmp_path / "test.zip"
     server = ["--format", "cityscapes", "--zip", archive]
-    predict(monkeypatch, folder, "--out", tmp_path / "server", *server)
+    predict(folder, "--out", tmp_path / "server", *server)
     files = sorted((tmp_path / "server").iterdir())
     assert [path.stem for path in files] == names
     for path in files:
@@ -69,7 +62,7 @@ def test_cityscapes_ids_in_a_zip(folder, tmp_path, monkeypatch):
         assert content.namelist() == [path.name for path in files]
 
 
-def test_a_format_of_another_data_set_is_refused(folder, tmp_path, monkeypatch):
+def test_a_format_of_another_data_set_is_refused(folder, tmp_path):
     with pytest.raises(UserError, match="ade20k: received a model of the data set 'ci"):
-        predict(monkeypatch, folder, "--out", tmp_path / "out", "--format", "ade20k")
+        predict(folder, "--out", tmp_path / "out", "--format", "ade20k")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,8 @@
-"""The scripts as a user runs them, one after the other, on a VOC-layout tree."""
+"""The scripts as a user runs them, one after the other, on a VOC-layout tree.
+
+One training and one prediction are started as a user starts them; `script_server` runs
+all others.
+"""
 
 import json
 import re
@@ -6,14 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import make_voc_tree
 from PIL import Image
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from script_server import REPOSITORY
 
 SMALL = {
     "_base_": str(REPOSITORY / "configs" / "voc_r50_20k.json"),
@@ -34,29 +36,16 @@ SMALL = {
 }
 
 
-def run(name, *arguments, code=0):
-    """Runs a script to its end and returns what it printed."""
-    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert result.returncode == code, result.stderr[-3000:]
-    assert "Traceback" not in result.stderr
-    return result.stdout if code == 0 else result.stderr
+def command(name, *arguments):
+    """Returns what a user types."""
+    return [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
 
 
-def start_training(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "scripts/train.py", *map(str, arguments)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def wait_for(condition, process, seconds=300):
+def wait_for(condition, process, said, seconds=300):
+    """Waits; when the process has ended, `said` returns what it printed."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.communicate()[0][-3000:]
+        assert process.poll() is None, said()[-3000:]
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.05)
 
@@ -82,26 +71,43 @@ def line(tmp_path_factory):
     return folder
 
 
-def test_convert_train_kill_resume_interrupt(line):
+def test_convert_train_kill_resume_interrupt(scripts, line):
     """kill -9, then --resume, then Ctrl-C, with what the user is told."""
     config, run_folder = line / "config.json", line / "run"
-    assert "train: 5 images" in run("make_tfrecords", "--cfg", config)
+    assert "train: 5 images" in scripts.run("make_tfrecords", "--cfg", config).stdout
 
     arguments = ["--cfg", config, "--out", run_folder]
-    process = start_training(*arguments)
     checkpoints = run_folder / "checkpoints"
-    wait_for(lambda: checkpoints.is_dir() and 3 in iterations(run_folder), process)
-    process.kill()
-    process.wait()
+    with scripts.start("train", *arguments, combined=True) as process:
+        wait_for(
+            lambda: checkpoints.is_dir() and 3 in iterations(run_folder),
+            process,
+            said=lambda: process.stdout,
+        )
+        process.kill()
+        assert process.wait().code == -signal.SIGKILL
 
-    text = run("train", *arguments, code=2)
+    text = scripts.run("train", *arguments, code=2).stderr
     assert "already exists" in text and "--resume" in text
 
     before = max(int(path.name) for path in checkpoints.glob("*[0-9]"))
-    process = start_training(*arguments, "--resume")
-    wait_for(lambda: before + 3 in iterations(run_folder), process)
-    process.send_signal(signal.SIGINT)
-    text, _ = process.communicate(timeout=120)
+    with subprocess.Popen(
+        command("train", *arguments, "--resume"),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            wait_for(
+                lambda: before + 3 in iterations(run_folder),
+                process,
+                said=lambda: process.communicate()[0],
+            )
+            process.send_signal(signal.SIGINT)
+            text, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert f"Resuming {run_folder} at iteration {before} of" in text
     assert f"--out {run_folder} --resume" in text and "Traceback" not in text
@@ -110,14 +116,14 @@ def test_convert_train_kill_resume_interrupt(line):
     assert max(int(path.name) for path in checkpoints.iterdir()) == done[-1]
 
 
-def test_evaluate_export_predict(line):
+def test_evaluate_export_predict(scripts, line):
     model = ["--model", line / "run"]
-    table = run("evaluate", *model, "--json", line / "scores.json")
+    table = scripts.run("evaluate", *model, "--json", line / "scores.json").stdout
     assert "aeroplane" in table and "mIoU" in table
     scores = json.loads((line / "scores.json").read_text())
 
     for mode in ("slide", "ms_flip"):
-        run("evaluate", *model, "--mode", mode, "--json", line / f"{mode}.json")
+        scripts.run("evaluate", *model, "--mode", mode, "--json", line / f"{mode}.json")
     # The images are smaller than a window: one window is the whole image.
     slide, ms_flip = (
         json.loads((line / f"{mode}.json").read_text()) for mode in ("slide", "ms_flip")
@@ -125,17 +131,22 @@ def test_evaluate_export_predict(line):
     assert slide == scores and ms_flip["mIoU"] != scores["mIoU"]
 
     form = ["--format", "saved_model", "--precision", "fp32"]
-    text = run("export", *model, *form, "--out", line / "export")
+    text = scripts.run("export", *model, *form, "--out", line / "export").stdout
     assert re.search(r"^saved_model_fp32 +\d+\.\d +100\.000%", text, re.MULTILINE)
     exported = ["--model", line / "export" / "saved_model_fp32"]
-    run("evaluate", *exported, "--json", line / "exported.json")
+    scripts.run("evaluate", *exported, "--json", line / "exported.json")
     again = json.loads((line / "exported.json").read_text())
     assert again["mIoU"] == pytest.approx(scores["mIoU"], abs=1e-3)
 
     weights = ["--cfg", line / "config.json", "--weights", line / "run/best.weights.h5"]
     images = line / "VOC2012" / "JPEGImages"
-    run("predict", *weights, "--image", images, "--out", line / "from_weights")
-    run("predict", *exported, "--image", images, "--out", line / "from_export")
+    words = [*weights, "--image", images, "--out", line / "from_weights"]
+    result = subprocess.run(
+        command("predict", *words), cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "Traceback" not in result.stderr
+    scripts.run("predict", *exported, "--image", images, "--out", line / "from_export")
     names = sorted(path.name for path in (line / "from_export").iterdir())
     assert len(names) == 2 * len(list(images.iterdir()))
     for path in images.iterdir():
@@ -161,7 +172,7 @@ def test_evaluate_export_predict(line):
         ("export", ["--model", "{}", "--out", "{}/export"], "neither a run folder"),
     ],
 )
-def test_bad_input_is_one_message(name, arguments, words, tmp_path):
+def test_bad_input_is_one_message(name, arguments, words, scripts, tmp_path):
     data = [
         "--set",
         f"data.root={tmp_path}/gone",
@@ -170,17 +181,18 @@ def test_bad_input_is_one_message(name, arguments, words, tmp_path):
     ]
     needs_data = name == "train" and "--resume" not in arguments
     arguments = [text.format(tmp_path / "run") for text in arguments]
-    text = run(name, *arguments, *(data if needs_data else []), code=2)
+    words_of_data = data if needs_data else []
+    text = scripts.run(name, *arguments, *words_of_data, code=2).stderr
     assert text.startswith("Error: ") and words in text
 
 
-def test_weights_of_other_classes_are_refused(line, tmp_path):
-    text = run(
+def test_weights_of_other_classes_are_refused(scripts, line, tmp_path):
+    text = scripts.run(
         "predict",
         *["--cfg", line / "config.json", "--set", "model.head.channels=16"],
         *["--weights", line / "run/best.weights.h5"],
         *["--image", line / "VOC2012" / "JPEGImages", "--out", tmp_path / "out"],
         code=2,
-    )
+    ).stderr
     assert "do not fit" in text
     assert not (tmp_path / "out").exists()
