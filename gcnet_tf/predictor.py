@@ -30,7 +30,9 @@ def predictor_from_model(
     logits = inference_function(model)
 
     # It is traced, and takes memory, only where it is used.
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    any_images = tf.TensorSpec([None, None, None, 3], tf.uint8)
+
+    @tf.function(input_signature=[any_images], autograph=False)
     def labels(images):
         found = tf.argmax(logits(images), axis=-1, output_type=tf.int32)
         return tf.cast(found, tf.uint8)

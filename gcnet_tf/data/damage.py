@@ -282,7 +282,7 @@ def _decoded(record: tuple[bytes, str]) -> tuple[bytes, str]:
 
 @cache
 def _decoder():
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def sizes(serialized):
         sample = decode_sample(parse_example(serialized))
         return tf.shape(sample["image"])[:2], tf.shape(sample["label"])

@@ -261,6 +261,6 @@ def _fixed_point(number: tf.Tensor) -> tf.Tensor:
 
 # As one XLA kernel each, a step reads and writes every pixel once.
 _compiled = {
-    step: tf.function(step, jit_compile=True, reduce_retracing=True)
+    step: tf.function(step, jit_compile=True, reduce_retracing=True, autograph=False)
     for step in (_brightness, _contrast, _saturation, _hue)
 }

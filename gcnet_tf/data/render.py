@@ -145,6 +145,6 @@ def finish(
 
 
 _compiled_pack, _compiled_mix, _compiled_finish = (
-    tf.function(function, jit_compile=True, reduce_retracing=True)
+    tf.function(function, jit_compile=True, reduce_retracing=True, autograph=False)
     for function in (packed.pack, resample.mix, finish)
 )

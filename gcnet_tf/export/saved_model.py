@@ -84,11 +84,13 @@ def export_saved_model(
 def _module(graph, spec: tf.TensorSpec, outputs: list[str]) -> tf.Module:
     """The graph with a signature for arrays and one for files."""
 
-    @tf.function(input_signature=[spec])
+    @tf.function(input_signature=[spec], autograph=False)
     def serve(images):
         return dict(zip(outputs, graph(images)))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, ENCODED_INPUT)])
+    encoded = tf.TensorSpec([None], tf.string, ENCODED_INPUT)
+
+    @tf.function(input_signature=[encoded], autograph=False)
     def serve_encoded(image_bytes):
         image = tf.TensorSpec([*spec.shape[1:]], tf.uint8)
         images = tf.map_fn(_decode, image_bytes, fn_output_signature=image)
