@@ -24,8 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.run_script("make_tfrecords", "--cfg", CONFIG)
     cli.run_training(CONFIG, RUN)
     cli.run_script("evaluate", "--model", RUN, "--json", SCORES)
-    cli.run_script("export", "--model", RUN, "--out", EXPORT)
-    images = Path(load_config(CONFIG).data.root) / "val" / "images"
+    config = load_config(CONFIG)
+    width, height = config.evaluation.scale
+    size = f"{height}x{width}"  # of the images; training crops are smaller
+    cli.run_script("export", "--model", RUN, "--size", size, "--out", EXPORT)
+    images = Path(config.data.root) / "val" / "images"
     image = sorted(images.iterdir())[0]
     phone = EXPORT / "model_int8.tflite"
     cli.run_script("predict", "--model", phone, "--image", image, "--out", PREDICTIONS)

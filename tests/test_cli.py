@@ -53,6 +53,7 @@ def test_warnings_are_one_line():
         )
 
 
+@pytest.mark.slow
 def test_tensorflow_starts_without_a_word_but_errors_are_shown():
     code = (
         "from gcnet_tf import cli; import os; cli.start_tensorflow(); "

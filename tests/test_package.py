@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gcnet_tf
 
 PACKAGE = Path(gcnet_tf.__file__).parent
@@ -13,7 +15,7 @@ REPOSITORY = PACKAGE.parent
 # Imports point from later entries to earlier ones only (or stay inside one).
 ORDER = [
     "errors",
-    "cores",
+    "processor",
     "launch",
     "manifest",
     "interpolation",
@@ -42,8 +44,8 @@ ORDER = [
     "evaluate",
     "training",
     "export",
-    "benchmark",
     "cli",
+    "benchmark",
     "__main__",
 ]
 
@@ -86,6 +88,7 @@ def test_importing_the_package_loads_no_tensorflow():
     assert result.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_a_wheel_installed_elsewhere_works(tmp_path):
     """Configurations and label lists are inside it."""
     # A copy, because building leaves files in the source folder.

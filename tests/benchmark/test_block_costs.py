@@ -70,6 +70,7 @@ print(peak_bytes(lambda: result(images)))
 """
 
 
+@pytest.mark.slow
 def test_memory_that_is_known():
     """A product of 360,000 bytes lies between; what is returned does not count."""
     found = subprocess.run(
@@ -91,6 +92,7 @@ def counts():
     return {block: blocks.count(block, (97, 97), 16) for block in ("gc", "nl")}
 
 
+@pytest.mark.slow
 def test_memory_of_gc_and_nl(counts):
     gc, nl = counts["gc"], counts["nl"]
     assert nl["peak_bytes"][FORWARD] >= 50 * gc["peak_bytes"][FORWARD] > 0
@@ -101,6 +103,7 @@ def test_memory_of_gc_and_nl(counts):
     assert nl["peak_bytes"][TRAINING] > 0
 
 
+@pytest.mark.slow
 def test_parameters(counts):
     # gc: mask 16+1, 16*4+4, norm 2*4, 4*16+16; nl: 3 * (16*8+8), 8*16, norm 2*16.
     assert counts["gc"]["parameters"] == 17 + 68 + 8 + 80
@@ -114,6 +117,7 @@ def test_a_failing_count_says_so(monkeypatch):
         blocks.count("gc", (8, 8), 8)
 
 
+@pytest.mark.slow
 def test_a_block_is_timed():
     candidate = blocks._candidate("gc", TRAINING, (8, 8), 8, 1)
     (row,) = infer.measure([candidate], rounds=1, seconds=0.01, threads=1)

@@ -1,3 +1,5 @@
+import pytest
+
 from gcnet_tf.benchmark import convolutions
 from gcnet_tf.benchmark.convolutions import Layer
 
@@ -13,6 +15,7 @@ def test_all_ways_give_the_same():
         assert each.ratio > 0
 
 
+@pytest.mark.slow
 def test_all_leads_give_the_same():
     for each in convolutions.compare_leads(rounds=1):
         assert each.difference <= 1e-4, each

@@ -41,6 +41,7 @@ def test_both_sides_get_the_same_images_and_weights(prepared):
         assert state["decode_head.conv_seg.weight"].shape[0] == 6
 
 
+@pytest.mark.slow
 def test_ours_is_measured_and_the_result_is_written(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")

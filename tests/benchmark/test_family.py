@@ -97,6 +97,7 @@ def test_another_run_in_the_folder(files, tmp_path):
         family_costs.check_runs([longer])
 
 
+@pytest.mark.slow
 def test_networks_are_counted_and_timed(files):
     networks = {Path(path).stem: load_config(path) for path in files}
     for config, block in zip(networks.values(), networks):

@@ -44,6 +44,7 @@ def test_every_interpreter_is_a_candidate(candidates, exports):
     assert candidates[1].gives == "labels, probabilities"
 
 
+@pytest.mark.slow
 def test_all_are_measured_and_the_result_is_written(candidates, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "1")

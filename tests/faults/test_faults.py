@@ -8,6 +8,8 @@ from memory import growth_after, measured
 from tiny import make_images, tiny_run
 from victims import Moment
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_stopped_and_a_killed_run_ends_as_an_uninterrupted_one(scripts, tmp_path):
     """SIGTERM first, then kill -9 while a checkpoint is written."""

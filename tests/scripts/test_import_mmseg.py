@@ -91,6 +91,7 @@ def test_there_and_back(scripts, tmp_path, state):
             assert back[key].dtype == state[key].dtype
 
 
+@pytest.mark.slow
 def test_download(scripts, tmp_path, state):
     """Refused for its hash, cut and resumed, taken from the cache."""
     file = write_torch_file(tmp_path / "file", content(state)).read_bytes()

@@ -71,6 +71,7 @@ def line(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_convert_train_kill_resume_interrupt(scripts, line):
     """kill -9, then --resume, then Ctrl-C, with what the user is told."""
     config, run_folder = line / "config.json", line / "run"

@@ -21,11 +21,14 @@ from gcnet_tf.weights import (
 )
 
 OTHER = os.environ.get("GCNET_TF_OTHER_PYTHON")
-pytestmark = pytest.mark.skipif(
-    OTHER is None,
-    reason="needs both stacks: make test-addons names the other one's Python in "
-    "GCNET_TF_OTHER_PYTHON",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        OTHER is None,
+        reason="needs both stacks: make test-addons names the other one's Python in "
+        "GCNET_TF_OTHER_PYTHON",
+    ),
+]
 # What a ResNet has, back at its defaults: MobileNets have no such settings.
 MOBILE = ("model.backbone.depth=50", "model.backbone.base_channels=64")
 MODELS = [
