@@ -21,6 +21,8 @@ from gcnet_tf.models import build_model
 from gcnet_tf.training.run_folder import open_run
 from gcnet_tf.weights import BEST_WEIGHTS, save_weights
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "show_attention.py"
 SIZE = (24, 32)  # 3x4 positions of 8x8 pixels
 
