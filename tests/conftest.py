@@ -79,3 +79,17 @@ def tiny_config(tmp_path_factory):
     ]
     ensure_records(load_config("shapes_r18", tiny))
     return lambda *overrides, name="shapes_r18": load_config(name, [*tiny, *overrides])
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """Gives ResNets few blocks: half the time to build and to trace.
+
+    That is what a tiny training spends its time on. Only inside this process, and only
+    for modules whose subject is not the depth; goldens keep the real ones.
+    """
+    from shallow import DEPTHS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gcnet_tf.models.resnet.DEPTHS", DEPTHS)
+        yield

@@ -17,6 +17,8 @@ from gcnet_tf.models import build_model
 from gcnet_tf.training.run_folder import open_run
 from gcnet_tf.weights import BEST_WEIGHTS, save_weights
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 SIZE = (24, 32)  # 3x4 positions of 8x8 pixels
 
 

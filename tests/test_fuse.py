@@ -8,6 +8,8 @@ from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models import Segmentor
 from gcnet_tf.weights import weights_by_path
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (2, 33, 41, 3), np.uint8)
 

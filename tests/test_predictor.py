@@ -10,6 +10,8 @@ from gcnet_tf.metrics import ConfusionMatrix
 from gcnet_tf.models import build_model
 from gcnet_tf.predictor import load_model, predictor_from_model
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 44, 3), np.uint8)
 
 

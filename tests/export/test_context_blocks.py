@@ -6,11 +6,13 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from export.worker_here import run_worker
 from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.saved_model import export_saved_model
@@ -19,6 +21,8 @@ from gcnet_tf.export.tflite_graph import operations
 from gcnet_tf.layers import make_context, non_local
 from gcnet_tf.models import build_model
 from gcnet_tf.weights import weights_by_path
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 SIZE = (65, 97)  # 9 x 13 features
 HEAD = "model.head.context."
@@ -107,8 +111,9 @@ def test_onnx(models, name, size, tmp_path):
         close(found, model, inputs)
 
 
-def test_int8(models, tmp_path):
+def test_int8(models, tmp_path, monkeypatch):
     """Of an image such as those that the ranges for 8 bits are taken from."""
+    monkeypatch.setattr(tflite, "_run_worker", run_worker)
     model, config = models("concatenation, half")
     size = (33, 47)
     path, _ = export_tflite(model, config, tmp_path, precision="int8", size=size)

@@ -7,11 +7,13 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from export.worker_here import run_worker
 from tensorflow.lite.tools import flatbuffer_utils
 
 from gcnet_tf.benchmark import mobile_command
 from gcnet_tf.benchmark.workers import Worker
 from gcnet_tf.config import config_to_dict, format_json
+from gcnet_tf.export import tflite
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.tflite_graph import operations
 from gcnet_tf.fuse import fold
@@ -79,7 +81,9 @@ def int8_file(config, tmp_path_factory):
     (folder / "tiny.json").write_text(format_json(config_to_dict(config)))
     out = folder / "work" / "exports"
     out.parent.mkdir()
-    mobile_command._export([str(folder / "tiny.json")], [out], SIZE, lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite, "_run_worker", run_worker)
+        mobile_command._export([str(folder / "tiny.json")], [out], SIZE, lambda: None)
     return out / "model_int8_labels.tflite"
 
 

@@ -13,6 +13,8 @@ from gcnet_tf.manifest import read_manifest
 from gcnet_tf.metrics import ConfusionMatrix
 from gcnet_tf.models import build_model
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 ROW = Accuracy(
     images=3,
     size=(32, 32),

@@ -13,6 +13,8 @@ from gcnet_tf.manifest import manifest_path, read_manifest
 from gcnet_tf.models import build_model
 from gcnet_tf.weights import weights_hash
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 RNG = np.random.default_rng(0)
 
 

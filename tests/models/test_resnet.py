@@ -16,17 +16,6 @@ def randomise(model):
             weight.assign(RNG.normal(0, 0.1, weight.shape))
 
 
-# Spec, section 2.3.
-@pytest.mark.parametrize(
-    "depth, parameters",
-    [(18, 11_195_744), (34, 21_303_904), (50, 23_527_264), (101, 42_519_392)],
-)
-def test_number_of_parameters(depth, parameters):
-    model = ResNet(depth)
-    model.build((None, None, None, 3))
-    assert sum(int(np.prod(w.shape)) for w in model.trainable_weights) == parameters
-
-
 @pytest.mark.parametrize("size, expected", [((65, 97), (9, 13)), ((64, 96), (8, 12))])
 def test_features_have_the_strides_of_the_reference(size, expected):
     model = ResNet(50, base_channels=4)
@@ -128,26 +117,6 @@ def test_nothing_is_frozen_by_default():
 def test_frozen_stages_survive_saving():
     model = ResNet(18, base_channels=4, frozen_stages=1)
     assert ResNet.from_config(model.get_config()).frozen_stages == 1
-
-
-@pytest.mark.parametrize(
-    "depth, ratio, parameters",
-    [
-        (50, 1 / 16, 2_521_741),
-        (50, 1 / 4, 10_000_909),
-        (101, 1 / 16, 4_788_062),
-        (101, 1 / 4, 18_961_694),
-    ],
-)
-def test_parameters_of_context_blocks_at_full_width(depth, ratio, parameters):
-    """The paper's additions, exactly."""
-    context = {"block": "gc", "stages": (2, 3, 4), "ratio": ratio}
-    units = [unit for stage in ResNet(depth, context=context).stages for unit in stage]
-    assert [unit.context is None for unit in units[:4]] == [True, True, True, False]
-    blocks = [(unit.context, unit.filters) for unit in units if unit.context]
-    for block, channels in blocks:
-        block.build((None, None, None, channels))
-    assert sum(block.count_params() for block, _ in blocks) == parameters
 
 
 def test_context_blocks_come_before_the_shortcut():

@@ -71,6 +71,14 @@ def line(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def trained(scripts, line):
+    """Run folder of four iterations; makes the records first, as training does."""
+    end = ["--set", "train.iterations=4", "--out", line / "trained"]
+    scripts.run("train", "--cfg", line / "config.json", *end)
+    return line / "trained"
+
+
 @pytest.mark.slow
 def test_convert_train_kill_resume_interrupt(scripts, line):
     """kill -9, then --resume, then Ctrl-C, with what the user is told."""
@@ -117,8 +125,8 @@ def test_convert_train_kill_resume_interrupt(scripts, line):
     assert max(int(path.name) for path in checkpoints.iterdir()) == done[-1]
 
 
-def test_evaluate_export_predict(scripts, line):
-    model = ["--model", line / "run"]
+def test_evaluate_export_predict(scripts, line, trained):
+    model = ["--model", trained]
     table = scripts.run("evaluate", *model, "--json", line / "scores.json").stdout
     assert "aeroplane" in table and "mIoU" in table
     scores = json.loads((line / "scores.json").read_text())
@@ -139,7 +147,7 @@ def test_evaluate_export_predict(scripts, line):
     again = json.loads((line / "exported.json").read_text())
     assert again["mIoU"] == pytest.approx(scores["mIoU"], abs=1e-3)
 
-    weights = ["--cfg", line / "config.json", "--weights", line / "run/best.weights.h5"]
+    weights = ["--cfg", line / "config.json", "--weights", trained / "best.weights.h5"]
     images = line / "VOC2012" / "JPEGImages"
     words = [*weights, "--image", images, "--out", line / "from_weights"]
     result = subprocess.run(
@@ -187,11 +195,11 @@ def test_bad_input_is_one_message(name, arguments, words, scripts, tmp_path):
     assert text.startswith("Error: ") and words in text
 
 
-def test_weights_of_other_classes_are_refused(scripts, line, tmp_path):
+def test_weights_of_other_classes_are_refused(scripts, line, trained, tmp_path):
     text = scripts.run(
         "predict",
         *["--cfg", line / "config.json", "--set", "model.head.channels=16"],
-        *["--weights", line / "run/best.weights.h5"],
+        *["--weights", trained / "best.weights.h5"],
         *["--image", line / "VOC2012" / "JPEGImages", "--out", tmp_path / "out"],
         code=2,
     ).stderr

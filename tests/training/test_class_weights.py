@@ -2,10 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from training.runs import records
 
 from gcnet_tf.config import config_from_dict
-from gcnet_tf.data.record_manifest import Manifest
+from gcnet_tf.data.record_manifest import Manifest, read_manifest
 from gcnet_tf.errors import UserError
+from gcnet_tf.training import train
 from gcnet_tf.training.class_weights import (
     check_class_weights,
     class_weights,
@@ -58,3 +60,27 @@ def test_a_list_has_one_weight_per_class():
         check_class_weights(config_with(right))
     with pytest.raises(UserError, match="received 3 numbers for the 4 classes a, b"):
         check_class_weights(config_with([1, 1, 1]))
+
+
+def test_weights_hold_for_both_losses_and_automatic_ones_are_logged(
+    tiny_config, toy_network, tmp_path
+):
+    first, logs = {}, {}
+    for name, setting in {
+        "plain": "null",
+        "doubled": "[2,2,2,2,2,2]",
+        "automatic": "auto",
+    }.items():
+        config = tiny_config(f"train.class_weights={setting}", "train.iterations=1")
+        run = train(config, tmp_path / name)
+        first[name] = records(run, "train")[0]
+        logs[name] = (run / "train.log").read_text()
+    for loss in ("decode_loss", "auxiliary_loss"):
+        assert first["doubled"][loss] == pytest.approx(
+            2 * first["plain"][loss], rel=1e-5
+        )
+    assert first["automatic"]["loss"] != pytest.approx(first["plain"]["loss"], rel=0.01)
+    manifest = read_manifest(config.data.records, "train")
+    weights = inverse_square_root(manifest.class_histogram)
+    found = logs["automatic"]
+    assert f"Class weights: background {weights[0]:.3g}, circle " in found

@@ -1,16 +1,12 @@
 """Colours changed in the training step give the same training."""
 
-import json
-
 import numpy as np
+import pytest
+from training.runs import records
 
 from gcnet_tf.training import train
 
-
-def losses(run):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    rows = map(json.loads, lines)
-    return [row["loss"] for row in rows if row["kind"] == "train"]
+pytestmark = pytest.mark.usefixtures("toy_network")
 
 
 def test_the_device_changes_colours_as_the_pipeline_does(tiny_config, tmp_path):
@@ -23,7 +19,7 @@ def test_the_device_changes_colours_as_the_pipeline_does(tiny_config, tmp_path):
         "none": (),
     }.items():
         train(tiny_config("train.iterations=2", *settings), tmp_path / name)
-        runs[name] = losses(tmp_path / name)
+        runs[name] = [r["loss"] for r in records(tmp_path / name, "train")]
     # Sums over two replicas are rounded in another order.
     np.testing.assert_allclose(runs["device"], runs["pipeline"], rtol=1e-5)
     assert not np.allclose(runs["none"], runs["pipeline"], rtol=1e-3)

@@ -1,14 +1,13 @@
 """Training that is stopped, runs out of disk, or meets damaged records."""
 
-import json
 import os
 import resource
 import shutil
 import signal
 from pathlib import Path
 
-import keras
 import pytest
+from training.runs import Do, records
 
 from gcnet_tf.data.damage import DamagedData
 from gcnet_tf.data.record_manifest import read_manifest
@@ -18,25 +17,8 @@ from gcnet_tf.training import Interrupted, train
 from gcnet_tf.weights import checkpoint_state, newest_checkpoint
 
 
-def logged(run, kind):
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line for line in lines if line["kind"] == kind]
-
-
-class After(keras.callbacks.Callback):
-    """Does something after an iteration."""
-
-    def __init__(self, iteration, action):
-        super().__init__()
-        self.iteration, self.action = iteration, action
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.iteration:
-            self.action()
-
-
 def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(
-    tiny_config, tmp_path, monkeypatch
+    tiny_config, tmp_path, monkeypatch, toy_network
 ):
     run = tmp_path / "run"
     config = tiny_config("train.iterations=2")
@@ -58,28 +40,28 @@ def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(
     assert seen == [0]  # of three images
     state = checkpoint_state(newest_checkpoint(run))
     assert state["iteration"] == 2 and state["evaluation_due"]
-    assert not logged(run, "val") and not (run / "best.weights.h5").exists()
+    assert not records(run, "val") and not (run / "best.weights.h5").exists()
 
     train(config, run, resume=True)
-    assert [line["iteration"] for line in logged(run, "val")] == [2]
-    assert [line["iteration"] for line in logged(run, "train")] == [1, 2]
+    assert [line["iteration"] for line in records(run, "val")] == [2]
+    assert [line["iteration"] for line in records(run, "train")] == [1, 2]
     assert not checkpoint_state(newest_checkpoint(run))["evaluation_due"]
     assert (run / "best.weights.h5").exists()
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_the_last_checkpoint(
-    tiny_config, tmp_path
+    tiny_config, tmp_path, shallow
 ):
     run = tmp_path / "run"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill():
+    def fill(model):
         # As a full disk: what is written beyond so many bytes of a file fails.
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
 
     try:
         with pytest.raises(UserError, match="disk is full.*intact.*--resume"):
-            train(tiny_config(), run, callbacks=[After(3, fill)])
+            train(tiny_config(), run, callbacks=[Do(3, fill)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert newest_checkpoint(run).name == "00000002"
@@ -98,14 +80,16 @@ def damaged_copy(tiny_config, folder, *overrides):
     return config
 
 
-def test_damaged_records_stop_the_training_or_are_counted(tiny_config, tmp_path):
+def test_damaged_records_stop_the_training_or_are_counted(
+    tiny_config, tmp_path, toy_network
+):
     run = tmp_path / "run"
     config = damaged_copy(tiny_config, tmp_path / "records")
     name = read_manifest(config.data.records, "train").shards[0].file
     # Six images, two each: the damaged one comes in one of the first three batches.
     with pytest.raises(DamagedData, match=f"1 damaged sample: {name}, record 0"):
         train(config, run)
-    (line,) = logged(run, "damaged")
+    (line,) = records(run, "damaged")
     assert line["iteration"] == checkpoint_state(newest_checkpoint(run))["iteration"]
     (sample,) = line["samples"]
     images = Path(config.data.root) / "train" / "images"
@@ -113,7 +97,7 @@ def test_damaged_records_stop_the_training_or_are_counted(tiny_config, tmp_path)
 
     skipping = tiny_config(f"data.records={config.data.records}", "data.on_error=skip")
     train(skipping, run, resume=True)
-    assert [line["iteration"] for line in logged(run, "train")] == [1, 2, 3, 4]
-    counts = {(line["split"], line["count"]) for line in logged(run, "damaged")}
+    assert [line["iteration"] for line in records(run, "train")] == [1, 2, 3, 4]
+    counts = {(line["split"], line["count"]) for line in records(run, "damaged")}
     assert counts == {("train", 1), ("val", 1)}
     assert "val: 1 damaged sample" in (run / "train.log").read_text()

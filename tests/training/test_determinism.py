@@ -1,23 +1,12 @@
 """One device and two replicas: the same course, to the last digits of float64."""
 
-import json
-
 import numpy as np
 import pytest
+from training.runs import final_weights, records
 
-from gcnet_tf.models import build_model
 from gcnet_tf.training import train
-from gcnet_tf.weights import (
-    WEIGHTS_FILE,
-    list_checkpoints,
-    load_weights,
-    weights_by_path,
-)
 
-
-def records(run, kind):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [r for r in map(json.loads, lines) if r["kind"] == kind]
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +42,7 @@ def test_the_evaluations_are_equal(runs):
 
 def test_weights_and_running_statistics_agree(runs):
     config, *folders = runs
-    weights = []
-    for run in folders:
-        model = build_model(config)
-        load_weights(model, list_checkpoints(run)[-1] / WEIGHTS_FILE)
-        weights.append({p: w.numpy() for p, w in weights_by_path(model).items()})
+    weights = [final_weights(config, run) for run in folders]
     for path, value in weights[0].items():
         assert value.dtype == np.float64
         np.testing.assert_allclose(weights[1][path], value, rtol=1e-8, atol=1e-10)

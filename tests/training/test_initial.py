@@ -14,6 +14,8 @@ from gcnet_tf.models import build_model
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.weights import save_weights, weight_shapes, weights_by_path
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 SMALL = [
     "model.backbone.base_channels=4",
     "model.head.channels=8",

@@ -37,6 +37,14 @@ def test_all_ignored_is_zero():
     assert cross_entropy(tf.constant(LOGITS), np.full_like(LABELS, 255)).numpy() == 0
 
 
+def test_logits_that_are_not_finite_show_in_the_loss():
+    """By that a training notices, and stops."""
+    for value in (np.nan, np.inf):
+        logits = LOGITS.copy()
+        logits[1, 2, 3, LABELS[1, 2, 3]] = value
+        assert not np.isfinite(cross_entropy(tf.constant(logits), LABELS))
+
+
 def test_class_weights_multiply_and_leave_the_divisor():
     weights = (0.5, 2.0, 0.0, 1.0, 7.0)
     probabilities = oracles.softmax(LOGITS)

@@ -5,16 +5,22 @@ one: with bfloat16, with float16, and in float64, where the second worker gets k
 """
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from training.runs import records
 
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.training import train
 from gcnet_tf.weights import list_checkpoints
+
+pytestmark = pytest.mark.usefixtures("shallow")
+
+TESTS = Path(__file__).parents[1]
 
 # Two samples for each worker; the 3 validation images do not divide.
 SETTINGS = (
@@ -31,11 +37,6 @@ CASES = {
         "train.evaluate_every=5",
     ),
 }
-
-
-def records(run, kind):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [r for r in map(json.loads, lines) if r["kind"] == kind]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +57,10 @@ def launched(configs, tmp_path_factory):
         "import sys; from gcnet_tf.launch import launch; "
         f"sys.exit(launch({[*command, str(folder)]!r}, 2))"
     )
+    paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
     return folder, result
 

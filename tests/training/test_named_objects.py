@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from training.runs import records, values_of
 
 from gcnet_tf import compat, custom
 from gcnet_tf.errors import UserError
@@ -18,6 +19,8 @@ from gcnet_tf.training import train
 from gcnet_tf.training.keras_objects import colour_layer
 from gcnet_tf.training.losses import cross_entropy, keras_loss
 from gcnet_tf.weights import list_checkpoints, load_weights, weights_by_path
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 MODULE = '''
 import keras
@@ -105,11 +108,6 @@ def my_package(tmp_path_factory):
     sys.modules.pop("my_module", None)
 
 
-def records(run, kind):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [r for r in map(json.loads, lines) if r["kind"] == kind]
-
-
 def test_all_of_them_train(my_package, tiny_config, tmp_path):
     settings = [
         my_package,
@@ -139,7 +137,7 @@ def test_all_of_them_train(my_package, tiny_config, tmp_path):
     load_weights(best, run / "best.weights.h5")
     load_weights(last, list_checkpoints(run)[-1] / "model.weights.h5")
     path = "decode_head/context/dense/kernel"
-    values = [weights_by_path(model)[path].numpy() for model in (best, last)]
+    values = [values_of(model)[path] for model in (best, last)]
     assert not np.array_equal(*values)
 
     # It resumes, averages included, and is the same for inference.
@@ -152,9 +150,11 @@ def test_all_of_them_train(my_package, tiny_config, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_layers_of_keras_change_colours_on_two_replicas(tiny_config, tmp_path):
+def test_layers_of_keras_change_colours_on_two_replicas(
+    tiny_config, toy_network, tmp_path
+):
     settings = [f"augment.layer={named('GaussianDropout', rate=0.02)}"]
-    config = tiny_config(*settings, "train.logical_cpus=2")
+    config = tiny_config(*settings, "train.logical_cpus=2", "train.iterations=1")
     images = tf.constant(np.full((2, 16, 16, 3), 128, np.uint8))
     changed = colour_layer(config)(images, None)
     assert changed.dtype == tf.uint8

@@ -1,50 +1,39 @@
 """Training with Winograd's convolutions learns what training with direct ones does."""
 
-import json
-
 import numpy as np
 import pytest
+from training.runs import records
 
 from gcnet_tf.layers import conv
 from gcnet_tf.training import train
 
-ITERATIONS = 200
+pytestmark = pytest.mark.usefixtures("shallow", "plain_predictor")
+
+ITERATIONS = 48
 
 
-def losses(config, run):
-    train(config, run)
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    records = [record for record in map(json.loads, lines) if record["kind"] == "train"]
-    return np.array([record["loss"] for record in records])
+def test_losses_are_those_of_direct_convolutions(tiny_config, tmp_path, monkeypatch):
+    """With all images in each batch a course is smooth, and so is easily compared.
 
-
-@pytest.fixture(scope="module")
-def curves(tiny_config, tmp_path_factory):
-    """Mean losses of ten iterations: direct, Winograd, and direct with another seed."""
-    found = {}
-    for name, seed, winograd in (
-        ("direct", 0, False),
-        ("winograd", 0, True),
-        ("seed", 1, False),
-    ):
-        config = tiny_config(
-            f"train.seed={seed}",
-            f"train.iterations={ITERATIONS}",
-            f"train.evaluate_every={ITERATIONS}",
-            f"train.checkpoint_every={ITERATIONS}",
-            "train.log_every=10",
-        )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(conv, "pays", lambda channels, filters: winograd)
-            found[name] = losses(config, tmp_path_factory.mktemp(name) / "run")
-    return found
-
-
-def test_losses_differ_less_than_those_of_two_seeds(curves):
-    assert len(curves["direct"]) == ITERATIONS // 10
-    assert curves["direct"][-5:].mean() < 0.8 * curves["direct"][:5].mean()
-    difference = np.abs(curves["winograd"] - curves["direct"])
-    spread = np.abs(curves["seed"] - curves["direct"])
-    assert 0 < difference.mean() < spread.mean()
-    # At first there is only rounding between them.
-    assert difference[0] < 1e-3
+    Up to rounding, 2e-7 here, they are one for a while: until a ReLU somewhere falls on
+    the other side. A kernel's or an input's gradient that is a tenth, or a hundredth,
+    too small shows by 0.002 to 0.06 within ten iterations. In the end courses of two
+    seeds are 0.08 to 0.10 apart.
+    """
+    config = tiny_config(
+        "train.batch_size=6",
+        f"train.iterations={ITERATIONS}",
+        f"train.evaluate_every={ITERATIONS}",
+        f"train.checkpoint_every={ITERATIONS}",
+    )
+    losses = {}
+    for winograd in (False, True):
+        monkeypatch.setattr(conv, "pays", lambda channels, filters: winograd)
+        run = train(config, tmp_path / str(winograd))
+        losses[winograd] = np.array([r["loss"] for r in records(run, "train")])
+    direct = losses[False]
+    assert len(direct) == ITERATIONS
+    assert direct[-6:].mean() < 0.8 * direct[:6].mean()
+    difference = np.abs(losses[True] - direct)
+    assert 0 < difference.mean() < 0.05
+    assert difference[:10].max() < 1e-3

@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 
 import keras
+from shallow import DEPTHS
 
 from gcnet_tf.config import load_config
+from gcnet_tf.models import resnet
 from gcnet_tf.training import WorkerLost, train
 
 DIES_AT = 7
@@ -38,6 +40,7 @@ class Losses(keras.callbacks.Callback):
 
 def main() -> None:
     folder = Path(sys.argv[1])
+    resnet.DEPTHS = DEPTHS
     for name in ("mixed_bfloat16", "mixed_float16", "float64"):
         config = load_config(str(folder / f"{name}.json"))
         losses, error = Losses(), None

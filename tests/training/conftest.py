@@ -1,0 +1,62 @@
+"""Stand-ins for what takes the time in a training, where it is not the subject."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.exported import Predictor
+from gcnet_tf.segmenter import Network
+
+
+class Toy(keras.Model):
+    """Each pixel by its own colour: a layer for each output that the network has."""
+
+    def __init__(self, num_classes: int):
+        super().__init__(name="gcnet")
+        self.decode_head = keras.layers.Dense(num_classes, name="decode_head")
+        self.auxiliary_head = keras.layers.Dense(num_classes, name="auxiliary_head")
+
+    def build(self, input_shape):
+        self.decode_head.build(input_shape)
+        self.auxiliary_head.build(input_shape)
+        self.built = True
+
+    def call(self, images, valid_size=None, dropout_seeds=None, training=False):
+        colours = tf.cast(images, tf.float32) / 255
+        logits = {"logits": self.decode_head(colours)}
+        if training:
+            logits["aux_logits"] = self.auxiliary_head(colours)
+        return logits
+
+
+@pytest.fixture
+def plain_predictor(monkeypatch):
+    """Evaluates with the network that is trained, neither folded nor frozen.
+
+    All else of an evaluation is real: records, protocol, scores, panels.
+    """
+
+    def make_predictor(model, config):
+        def scores(images):
+            return model(images)["logits"].numpy()
+
+        return Predictor(Network(scores, pixels=2**19), config, facts_of(config.data))
+
+    monkeypatch.setattr("gcnet_tf.training.loop.predictor_from_model", make_predictor)
+
+
+@pytest.fixture
+def toy_network(monkeypatch, plain_predictor):
+    """Trains a network of four weights, which is built and traced in no time.
+
+    Steps, checkpoints and all around them are real. Not for what depends on a layer of
+    the network: gradients, precision, replicas.
+    """
+
+    def build(config):
+        model = Toy(facts_of(config.data).num_classes)
+        model.build((None, None, None, 3))
+        return model
+
+    monkeypatch.setattr("gcnet_tf.training.loop.build_model", build)

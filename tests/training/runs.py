@@ -1,0 +1,51 @@
+"""What tests read from run folders, and the callback with which they intervene."""
+
+import json
+from pathlib import Path
+
+import keras
+
+from gcnet_tf.models import build_model
+from gcnet_tf.weights import (
+    WEIGHTS_FILE,
+    list_checkpoints,
+    load_weights,
+    weights_by_path,
+)
+
+
+def records(run: Path, kind: str) -> list[dict]:
+    """The lines of metrics.jsonl of a kind, as in "train", "val" and "damaged"."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == kind]
+
+
+def values_of(model) -> dict:
+    return {path: weight.numpy() for path, weight in weights_by_path(model).items()}
+
+
+def final_weights(config, run: Path) -> dict:
+    """The weights in the newest checkpoint, by path."""
+    model = build_model(config)
+    load_weights(model, list_checkpoints(run)[-1] / WEIGHTS_FILE)
+    return values_of(model)
+
+
+class Do(keras.callbacks.Callback):
+    """Does something with the model after an iteration; keeps what it was told."""
+
+    def __init__(self, iteration, action):
+        super().__init__()
+        self.iteration, self.action = iteration, action
+        self.epochs = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.iteration:
+            self.action(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, logs))
+
+
+def stop(model):
+    model.stop_training = True

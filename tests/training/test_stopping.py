@@ -1,0 +1,129 @@
+"""Trainings that end before their time: signals, errors, early stopping.
+
+The network is not the subject: a toy stands in for it.
+"""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from training.runs import Do, records, stop
+
+from gcnet_tf.data.pipeline import training_dataset
+from gcnet_tf.errors import UserError
+from gcnet_tf.metrics import Scores
+from gcnet_tf.training import Interrupted, train
+from gcnet_tf.weights import checkpoint_state, list_checkpoints
+
+pytestmark = pytest.mark.usefixtures("toy_network")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_where(number, tiny_config, tmp_path):
+    callback = Do(1, lambda model: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="iteration 1") as error:
+        train(tiny_config(), tmp_path / "run", callbacks=[callback])
+    assert error.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert list_checkpoints(tmp_path / "run")[-1].name == "00000001"
+    assert signal.getsignal(number) == before
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_samples(tiny_config, tmp_path):
+    config = tiny_config("train.learning_rate=1e30", "train.iterations=9")
+    with pytest.raises(UserError) as error:
+        train(config, tmp_path / "run")
+    text = str(error.value)
+    assert "not finite at iteration" in text and "decode_loss nan" in text
+    names = text.split("samples: ")[1].split(".")[0].split(", ")
+    images = Path(config.data.root) / "train" / "images"
+    assert len(names) == 2
+    assert all((images / f"{name}.png").is_file() for name in names)
+    iteration = int(re.search("at iteration ([0-9]+)", text)[1])
+    batch = next(iter(training_dataset(config, iteration)))
+    assert names == [name.decode() for name in batch["name"].numpy()]
+
+
+def test_out_of_memory_names_the_settings_to_lower(tiny_config, tmp_path, monkeypatch):
+    def exhausted(*arguments):
+        def step(batch):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+        return step
+
+    monkeypatch.setattr("gcnet_tf.training.loop.make_train_step", exhausted)
+    with pytest.raises(UserError, match="Lower train.batch_size or augment.crop_size"):
+        train(tiny_config(), tmp_path / "run")
+
+
+def test_a_resumed_run_does_not_need_its_start(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    train(tiny_config("train.iterations=2"), run)
+    gone = f"model.backbone.pretrained={tmp_path}/gone.pth"
+    train(tiny_config("train.iterations=2", gone), run, resume=True)
+    assert f"Loaded {run}" in (run / "train.log").read_text()
+
+
+def scripted_scores(monkeypatch, mious):
+    """Lets the evaluations give these mIoU, one after the other."""
+    remaining = iter(mious)
+
+    def evaluate(predictor, split, **options):
+        miou = next(remaining)
+        return Scores(np.zeros(6), np.zeros(6), miou, miou, miou)
+
+    monkeypatch.setattr("gcnet_tf.training.loop.evaluate", evaluate)
+
+
+def test_early_stopping_is_at_the_same_place_after_a_resume(
+    tiny_config, tmp_path, monkeypatch
+):
+    scripted_scores(monkeypatch, [0.5, 0.4, 0.6, 0.6, 0.1, 0.7])
+    config = tiny_config(
+        "train.early_stopping=2", "train.evaluate_every=1", "train.iterations=6"
+    )
+    run = tmp_path / "run"
+
+    def last_state():
+        return checkpoint_state(list_checkpoints(run)[-1])
+
+    # One evaluation at 4 has not improved on that at 3; equal is not better.
+    train(config, run, callbacks=[Do(4, stop)])
+    assert "Stopped early" not in (run / "train.log").read_text()
+    assert last_state()["evaluations_since_best"] == 1
+    train(config, run, resume=True)
+    assert [r["iteration"] for r in records(run, "val")] == [1, 2, 3, 4, 5]
+    text = (run / "train.log").read_text()
+    assert "Stopped early at iteration 5: no better mIoU in 2 evaluations." in text
+    assert last_state()["iteration"] == 5
+    assert json.loads((run / "best.json").read_text())["iteration"] == 3
+
+    train(config, run, resume=True)  # it has stopped, and stays so
+    assert last_state()["iteration"] == 5
+    more = tiny_config("train.evaluate_every=1", "train.iterations=6")
+    train(more, run, resume=True)  # as the message says
+    state = last_state()
+    assert (state["iteration"], state["best_miou"]) == (6, 0.7)
+    assert state["evaluations_since_best"] == 0
+
+
+def test_a_run_that_ends_has_not_stopped_early(tiny_config, tmp_path, monkeypatch):
+    scripted_scores(monkeypatch, [0.5, 0.4])
+    train(tiny_config("train.early_stopping=1"), tmp_path / "run")
+    assert "Stopped early" not in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_state_of_an_older_version_can_be_resumed(tiny_config, tmp_path, monkeypatch):
+    scripted_scores(monkeypatch, [0.5])
+    config = tiny_config("train.early_stopping=1", "train.iterations=1")
+    run = tmp_path / "run"
+    train(config, run)
+    path = list_checkpoints(run)[-1] / "state.json"
+    path.write_text(json.dumps({"iteration": 1, "best_miou": 0.5}))
+    train(config, run, resume=True)
+    assert "Resuming" in (run / "train.log").read_text()
