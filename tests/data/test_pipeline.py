@@ -13,6 +13,7 @@ from gcnet_tf.data import lanes, photometric, pipeline, records
 from gcnet_tf.data.catalog import dataset_facts
 from gcnet_tf.data.folders import Pair
 from gcnet_tf.errors import UserError
+from gcnet_tf.training.strategy import make_strategy
 
 CLASSES = ("ground", "tree", "house")
 NUM_SAMPLES = 10
@@ -228,7 +229,7 @@ def test_padding_lies_outside_of_the_valid_size(records_folder):
 def test_replicas_see_the_same_global_batches(records_folder):
     config = make_config(records_folder)
     expected = batches(config, 3)
-    strategy = tf.distribute.MirroredStrategy(tf.config.list_logical_devices("CPU"))
+    strategy = make_strategy("mirrored", 2)
     distributed = strategy.experimental_distribute_dataset(
         pipeline.training_dataset(config)
     )

@@ -154,6 +154,7 @@ def summary(key, value):
     return [value.sum(), np.sqrt(np.sum(value**2)), np.sum(value * projection)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case, settings",
     [

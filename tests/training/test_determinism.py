@@ -6,7 +6,7 @@ from training.runs import final_weights, records
 
 from gcnet_tf.training import train
 
-pytestmark = pytest.mark.usefixtures("shallow")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow")]
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def test_leaves_everything_in_the_run_folder(straight):
 def test_logs_the_reference_learning_rates_and_both_losses(straight):
     found = records(straight[0], "train")
     assert [record["iteration"] for record in found] == [1, 2, 3, 4]
-    rates = [(0.2 - 1e-4) * (1 - t / 4) ** 0.9 + 1e-4 for t in range(4)]
+    rates = [(0.1 - 1e-4) * (1 - t / 4) ** 0.9 + 1e-4 for t in range(4)]
     np.testing.assert_allclose([r["learning_rate"] for r in found], rates)
     for record in found:
         parts = record["decode_loss"] + record["auxiliary_loss"]
@@ -122,6 +122,7 @@ def test_two_replicas_train_as_one(straight, tiny_config, plain_predictor, tmp_p
         np.testing.assert_allclose(value, expected[path], atol=2e-3, err_msg=path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_on_two_replicas(
     precision, tiny_config, straight, plain_predictor, tmp_path

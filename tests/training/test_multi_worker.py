@@ -18,7 +18,7 @@ from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.training import train
 from gcnet_tf.weights import list_checkpoints
 
-pytestmark = pytest.mark.usefixtures("shallow")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow")]
 
 TESTS = Path(__file__).parents[1]
 

@@ -108,6 +108,7 @@ def my_package(tmp_path_factory):
     sys.modules.pop("my_module", None)
 
 
+@pytest.mark.slow
 def test_all_of_them_train(my_package, tiny_config, tmp_path):
     settings = [
         my_package,

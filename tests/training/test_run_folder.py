@@ -40,7 +40,7 @@ def test_resumes_with_the_same_settings_only(tmp_path):
     check_run(tmp_path, CONFIG, resume=True)
     open_run(tmp_path, CONFIG)
     other = load_config("shapes_r18", ["train.learning_rate=0.02"])
-    with pytest.raises(UserError, match="train.learning_rate was 0.2 and is 0.02"):
+    with pytest.raises(UserError, match="train.learning_rate was 0.1 and is 0.02"):
         check_run(tmp_path, other, resume=True)
     # What only changes the output, or where things lie, may change.
     free = load_config("shapes_r18", ["train.log_every=7", "data.root=elsewhere"])

@@ -7,7 +7,7 @@ from training.runs import records
 from gcnet_tf.layers import conv
 from gcnet_tf.training import train
 
-pytestmark = pytest.mark.usefixtures("shallow", "plain_predictor")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow", "plain_predictor")]
 
 ITERATIONS = 48
 
