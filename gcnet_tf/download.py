@@ -266,6 +266,7 @@ def _request(
     """Returns None when the server does not have the range asked for."""
     # Some servers refuse the user agent of urllib.
     request = urllib.request.Request(url, headers={"User-Agent": "gcnet_tf"} | headers)
+    response: http.client.HTTPResponse | None = None
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
         status = response.status
@@ -277,6 +278,8 @@ def _request(
     if "Range" in headers and status == 416:
         return None
     if status != 200 and not ("Range" in headers and status == 206):
+        if response is not None:
+            response.close()
         raise UserError(_refusal(url, path, status))
     return response
 

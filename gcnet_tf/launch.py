@@ -80,9 +80,10 @@ def _start(command: Sequence[str], config: str) -> subprocess.Popen:
 
 
 def _copy(stream: IO[str], out: IO[str], prefix: str) -> None:
-    for line in stream:
-        out.write(prefix + line)
-        out.flush()
+    with stream:
+        for line in stream:
+            out.write(prefix + line)
+            out.flush()
 
 
 def _wait(workers: Sequence[subprocess.Popen], received: list[int]) -> int:

@@ -149,5 +149,6 @@ def test_the_trees_are_what_the_tools_write(tmp_path):
     colours = {tuple(c) for c in np.asarray(Image.open(cvat)).reshape(-1, 3).tolist()}
     assert colours == set(COLOURS)
     labelme = make_labelme(tmp_path / "l") / "SegmentationClass" / "image_0.png"
-    assert Image.open(labelme).mode == "P"
-    assert np.array_equal(np.asarray(Image.open(labelme)), random_label(0))
+    with Image.open(labelme) as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.asarray(image), random_label(0))
