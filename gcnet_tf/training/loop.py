@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def train(
         try:
             training.loop([*callbacks, *named_callbacks(config)])
         finally:
-            training.monitor.close()
+            training.close()
     return run
 
 
@@ -152,6 +152,7 @@ class _Training:
             )
         # The same with records that were repaired, once any were found damaged.
         self.data_config = config
+        self.repaired = ExitStack()
         self.damaged: list[Damage] = []
         self.monitor.say(origin)
         if weights is not None:
@@ -186,6 +187,11 @@ class _Training:
             )
         open_run(self.run, self.config)
         return origin, self.state
+
+    def close(self) -> None:
+        """Ends what the run shows, and removes what it needed meanwhile."""
+        with self.repaired:
+            self.monitor.close()
 
     def loop(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         settings = self.config.train
@@ -293,8 +299,8 @@ class _Training:
         if self.config.data.on_error == "stop":
             self._save()
             raise DamagedData(damaged)
-        self.repaired = tempfile.TemporaryDirectory()  # lives as long as the run
-        folder = Path(self.repaired.name)
+        # Until the end of the run: input that is under way still reads the one before.
+        folder = Path(self.repaired.enter_context(tempfile.TemporaryDirectory()))
         self.data_config = repaired(self.config, "train", damaged, folder)
 
     def _step(self, batch: dict, waited: float) -> dict[str, float]:

@@ -58,7 +58,7 @@ def expected(block, x):
 
 
 @pytest.mark.parametrize(
-    "pooling, kind, fusions", itertools.product(POOLINGS, TRANSFORMS, FUSIONS)
+    "pooling, kind, fusions", [*itertools.product(POOLINGS, TRANSFORMS, FUSIONS)]
 )
 @pytest.mark.parametrize("folded", [False, True])
 def test_equals_the_definition(pooling, kind, fusions, folded):
