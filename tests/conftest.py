@@ -17,6 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """One worker a core; each takes a gigabyte, so no more than eight."""
     return min(num_cores(), 8)
@@ -25,16 +26,6 @@ def pytest_xdist_auto_num_workers(config):
 def pytest_collection_modifyitems(items):
     """Puts the files that take longest first, so that no process ends long after."""
     items.sort(key=lambda item: not _LONG & set(item.path.parts))
-
-
-def pytest_configure(config):
-    """On TensorFlow 2.15, whose time is over, only warnings in our code are errors.
-
-    setup.cfg lists what is left to pass on the other stack, where all are.
-    """
-    if version("keras").startswith("2."):
-        for line in ("default", "error:::gcnet_tf"):
-            config.addinivalue_line("filterwarnings", line)
 
 
 def pytest_configure(config):
