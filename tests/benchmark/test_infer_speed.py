@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from gcnet_tf.benchmark import infer, infer_exports, infer_report, machine
+from gcnet_tf.benchmark import infer, infer_exports, infer_report
 from gcnet_tf.benchmark.infer import Row
 from gcnet_tf.benchmark.workers import Measurement
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.manifest import read_manifest
+from gcnet_tf.processor import processor
 from gcnet_tf.weights import weights_by_path
 
 SIZE = (32, 48)
@@ -58,7 +59,7 @@ def test_all_are_measured_and_the_result_is_written(candidates, tmp_path, monkey
     infer_report.write(tmp_path, content, rows)
     found = json.loads((tmp_path / "benchmark_infer.json").read_text())
     assert found["rows"][1]["name"] == rows[1].name
-    assert found["processor"] == machine.processor()
+    assert found["processor"] == processor()
     text = (tmp_path / "benchmark_infer.md").read_text()
     assert "the command" in text and "torch 1" in text
     assert (tmp_path / "benchmark_infer.png").read_bytes()[1:4] == b"PNG"

@@ -43,7 +43,8 @@ def test_errors_end_with_2_and_all_is_in_the_files(config, tmp_path):
     assert f"  {label}: 9 (768 pixels)" in text and "Found 1 error," in text
     assert "train.py" not in text
     assert json.loads(json_file.read_text())["num_errors"] == 1
-    assert Image.open(sheet).width == 4 * 246  # four good pairs beside each other
+    with Image.open(sheet) as image:
+        assert image.width == 4 * 246  # four good pairs beside each other
     assert not (tmp_path / "records").exists()
 
 
