@@ -73,7 +73,7 @@ test: venv
 # Where TensorFlow computes in other ways on other processors: without oneDNN, which is
 # what it would do by itself with AVX2 alone, and with oneDNN as if AVX2 were all. There
 # bfloat16 is left out: TensorFlow asks the processor itself, and takes kernels for it.
-LESSER = tests/layers tests/models tests/test_fuse.py tests/training/test_loop.py \
+LESSER = tests/layers tests/test_fuse.py tests/training/test_loop.py \
 	tests/benchmark/test_convolutions.py
 test-lesser: venv
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python $(PARALLEL) $(LESSER)
@@ -97,14 +97,16 @@ $(ADDONS_VENV)/installed: setup.cfg constraints-addons.txt
 # The tests there, and what one stack has written read by the other. The few that are
 # skipped are listed at the end, each with its reason (-rs). Left out is what does not
 # see Keras, and what takes long and is the same on both: speed, kills, flipped bits.
+BOTH = tests/stacks tests/training/test_multi_worker.py
 NOT_KERAS = $(addprefix --ignore tests/,benchmark faults config runtime data/test_extract.py \
 	data/test_folders.py data/test_official.py data/test_sources.py data/test_voc.py \
 	data/test_check.py data/test_shapes.py convert/test_torch_file.py test_atomic.py \
 	test_download.py test_launch.py test_package.py test_processor.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/pip check
-	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs $(NOT_KERAS)
-	GCNET_TF_OTHER_PYTHON=$(abspath $(ADDONS_VENV)/bin)/python $(BIN)/python -m pytest tests/stacks
+	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs -m "not slow" $(NOT_KERAS)
+	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs $(BOTH)
+	GCNET_TF_OTHER_PYTHON=$(abspath $(ADDONS_VENV)/bin)/python $(BIN)/python $(PARALLEL) tests/stacks
 
 check: venv
 	$(BIN)/black --quiet --check --diff $(SOURCES)

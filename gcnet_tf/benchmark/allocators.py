@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gcnet_tf.benchmark import infer
 from gcnet_tf.config import config_to_dict, load_config
-from gcnet_tf.processor import ALLOCATOR
+from gcnet_tf.processor import ALLOCATOR, ONEDNN
 
 _LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 # glibc with its thresholds raised: no mappings, and nothing is ever given back.
@@ -47,7 +47,7 @@ ALLOCATORS = (
     Allocator("tcmalloc", (), _LIBRARIES / "libtcmalloc_minimal.so.4"),
     # With oneDNN's kernels TensorFlow takes an allocator of its own, which keeps its
     # pages. It does so unasked where there are instructions for neural networks.
-    Allocator("oneDNN on", ("TF_ENABLE_ONEDNN_OPTS=1",)),
+    Allocator("oneDNN on", (f"{ONEDNN}=1",)),
 )
 
 
@@ -177,8 +177,8 @@ def measure(
 
 
 def _candidate(workload: Workload, allocator: Allocator) -> infer.Candidate:
-    # Set to false, else the package itself chooses.
-    words = ["env", f"{ALLOCATOR}=false", *allocator.environment]
+    # Said in each row, or else the package itself would choose for it.
+    words = ["env", f"{ONEDNN}=0", f"{ALLOCATOR}=false", *allocator.environment]
     if allocator.library:
         words.append(f"LD_PRELOAD={allocator.library}")
     command: list[object] = [*words, *workload.command]
