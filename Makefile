@@ -70,14 +70,12 @@ PARALLEL = -m pytest -n auto --dist loadfile --no-loadscope-reorder
 test: venv
 	$(BIN)/python $(PARALLEL) -m "not slow"
 
-# Where TensorFlow computes in other ways on other processors: without oneDNN, which is
-# what it would do by itself with AVX2 alone, and with oneDNN as if AVX2 were all. There
-# bfloat16 is left out: TensorFlow asks the processor itself, and takes kernels for it.
+# Where TensorFlow computes in other ways on other processors: without oneDNN's kernels,
+# as it does by itself with AVX2 alone.
 LESSER = tests/layers tests/test_fuse.py tests/training/test_loop.py \
 	tests/benchmark/test_convolutions.py
 test-lesser: venv
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python $(PARALLEL) $(LESSER)
-	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python $(PARALLEL) $(LESSER) -k "not bfloat16"
 
 # Which lines the tests run, also in processes that they start.
 coverage: venv

@@ -51,20 +51,16 @@ def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
     """Sets the variables that make TensorFlow fast on a processor.
 
     glibc gives every large tensor back to the system and takes it again: a hundred
-    thousand page faults a second, a third of a training's processor time. oneDNN's
-    kernels come with an allocator that keeps its memory. TensorFlow takes them unasked
-    only where there are instructions for neural networks (AVX-512 VNNI, bf16, AMX),
-    though they pay with AVX2 alone, too. Without them its "BFC" allocator does as well.
-    All is measured in docs/speed.md.
+    thousand page faults a second, a third of a training's processor time. TensorFlow's
+    own allocator ("BFC") keeps its memory (measured in docs/speed.md). Where there are
+    instructions for neural networks, TensorFlow takes oneDNN's kernels, whose allocator
+    does so anyway. They are not asked for elsewhere: with AVX2 alone they write beyond
+    their memory in a training of 4 channels (`malloc_consolidate(): invalid chunk`).
 
     TensorFlow reads the variables when it starts. What the user has set stays, and
     where a GPU may compute nothing is set.
     """
-    if _may_have_gpu(environment):
-        return
-    if platform.machine() == "x86_64":
-        environment.setdefault(ONEDNN, "1")
-    if ALLOCATOR in environment:
+    if ALLOCATOR in environment or _may_have_gpu(environment):
         return
     environment[ALLOCATOR] = "true"
     if memory := _megabytes():

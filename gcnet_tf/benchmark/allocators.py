@@ -46,7 +46,8 @@ ALLOCATORS = (
     ),
     Allocator("tcmalloc", (), _LIBRARIES / "libtcmalloc_minimal.so.4"),
     # With oneDNN's kernels TensorFlow takes an allocator of its own, which keeps its
-    # pages. It does so unasked where there are instructions for neural networks.
+    # pages: unasked, where there are instructions for neural networks. Elsewhere they
+    # are not safe, see `set_defaults`.
     Allocator("oneDNN on", (f"{ONEDNN}=1",)),
 )
 
