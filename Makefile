@@ -96,10 +96,10 @@ $(ADDONS_VENV)/installed: setup.cfg constraints-addons.txt
 # skipped are listed at the end, each with its reason (-rs). Left out is what does not
 # see Keras, and what takes long and is the same on both: speed, kills, flipped bits.
 BOTH = tests/stacks tests/training/test_multi_worker.py
-NOT_KERAS = $(addprefix --ignore tests/,benchmark faults config runtime data/test_extract.py \
+NOT_KERAS = $(addprefix --ignore tests/,benchmark faults config runtime files/test_extract.py \
 	data/test_folders.py data/test_official.py data/test_sources.py data/test_voc.py \
-	data/test_check.py data/test_shapes.py convert/test_torch_file.py test_atomic.py \
-	test_download.py test_launch.py test_package.py test_processor.py)
+	data/test_check.py data/test_shapes.py convert/test_torch_file.py files/test_atomic.py \
+	files/test_download.py test_launch.py test_package.py test_processor.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/pip check
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs -m "not slow" $(NOT_KERAS)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gcnet_tf.atomic import new_file
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import new_file
 from gcnet_tf.inference import keep_ratio_size
 from gcnet_tf.interpolation import resize_image, resize_scores
 

@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gcnet_tf.atomic import new_file
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.folders import IMAGE_SUFFIXES, list_images
 from gcnet_tf.data.samples import read_image
 from gcnet_tf.errors import UserError
 from gcnet_tf.exported import Predictor
+from gcnet_tf.files.atomic import new_file
 from gcnet_tf.visualize import overlay, with_legend
 
 # By data set: the id that the server expects for each class, in the order of ours.

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gcnet_tf.atomic import (
+from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.atomic import (
     append_checksum,
     check_file,
     new_file,
     require_space,
     unsealed,
 )
-from gcnet_tf.download import file_sha256
-from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.download import file_sha256
 
 # TensorFlow, and `compat` with it, where it is needed: a run is listed without it.
 if TYPE_CHECKING:

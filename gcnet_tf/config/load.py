@@ -15,7 +15,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gcnet_tf.atomic import unsealed
 from gcnet_tf.config.json_text import parse_json, read_json
 from gcnet_tf.config.parse import (
     build_section,
@@ -27,6 +26,7 @@ from gcnet_tf.config.parse import (
 from gcnet_tf.config.schema import Config
 from gcnet_tf.config.validate import validate
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import unsealed
 
 MAX_BASE_LEVELS = 2
 SCHEMA_FILE = "schema.json"

@@ -25,8 +25,8 @@ from gcnet_tf.data.record_manifest import (
     write_manifest,
 )
 from gcnet_tf.data.records import decode_sample, parse_example
-from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.download import file_sha256
 from gcnet_tf.processor import num_cores
 
 # What tf.data raises for records that it cannot read or decode.

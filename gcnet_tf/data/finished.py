@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gcnet_tf.atomic import sealed, unsealed, write_text
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.pairs import Pair
 from gcnet_tf.data.record_manifest import Shard
-from gcnet_tf.download import file_sha256
+from gcnet_tf.files.atomic import sealed, unsealed, write_text
+from gcnet_tf.files.download import file_sha256
 
 NOTE = ".note.json"
 

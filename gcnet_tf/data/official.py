@@ -4,10 +4,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from gcnet_tf.data.extract import extract_folder
 from gcnet_tf.data.instructions import INSTRUCTIONS
-from gcnet_tf.download import download
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.download import download
+from gcnet_tf.files.extract import extract_folder
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gcnet_tf.atomic import sealed, unsealed, write_text
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import sealed, unsealed, write_text
 
 MANIFEST_FILE = "manifest.json"
 

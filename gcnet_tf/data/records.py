@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gcnet_tf.atomic import PARTIAL, new_file
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
 from gcnet_tf.data.finished import NOTE, fingerprint, read_note, write_note
 from gcnet_tf.data.pairs import Pair
@@ -23,8 +22,9 @@ from gcnet_tf.data.record_manifest import (
     write_manifest,
 )
 from gcnet_tf.data.samples import EncodedSample, encode_pair
-from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import PARTIAL, new_file
+from gcnet_tf.files.download import file_sha256
 from gcnet_tf.processor import num_cores
 
 __all__ = [

@@ -13,9 +13,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from gcnet_tf.atomic import PARTIAL, new_folder, remove_folder, sealed, write_text
-from gcnet_tf.download import file_sha256
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.atomic import PARTIAL, new_folder, remove_folder, sealed, write_text
+from gcnet_tf.files.download import file_sha256
 from gcnet_tf.training.optim import optimizer_state
 from gcnet_tf.weights import (
     BEST_WEIGHTS,

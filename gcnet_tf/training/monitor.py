@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gcnet_tf.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.data.damage import Damage, damage_text
+from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.metrics import Scores
 from gcnet_tf.training.pace import Pace
 from gcnet_tf.visualize import panel

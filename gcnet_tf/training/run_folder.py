@@ -4,9 +4,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gcnet_tf.atomic import PARTIAL, sealed, write_text
 from gcnet_tf.config import Config, config_to_dict, format_json, load_config
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import PARTIAL, sealed, write_text
 
 CONFIG_FILE = "config.json"
 PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from gcnet_tf.atomic import is_disk_full
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.atomic import is_disk_full
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

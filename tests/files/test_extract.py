@@ -6,9 +6,9 @@ import tarfile
 import pytest
 from archives import tar_bytes, zip_bytes
 
-from gcnet_tf.data import extract
-from gcnet_tf.data.extract import extract_folder
 from gcnet_tf.errors import UserError
+from gcnet_tf.files import extract
+from gcnet_tf.files.extract import extract_folder
 
 FILES = [
     ("kit/set/a.txt", b"a"),

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gcnet_tf.download import file_sha256
+from gcnet_tf.files.download import file_sha256
 
 # In front of the name, because the ending often decides how a file is written.
 PARTIAL = "partial-"

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gcnet_tf import atomic
+from gcnet_tf.files import atomic
 
 
 def names(folder):

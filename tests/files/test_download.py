@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from file_server import FileServer
 
-from gcnet_tf import download as module
-from gcnet_tf.download import cache_folder, download, file_sha256, hash_in_name
 from gcnet_tf.errors import UserError
+from gcnet_tf.files import download as module
+from gcnet_tf.files.download import cache_folder, download, file_sha256, hash_in_name
 
 CONTENT = np.random.default_rng(0).bytes(1_000_003)
 OTHER = np.random.default_rng(1).bytes(1_000_003)

@@ -1,0 +1,1 @@
+"""Bytes on the disk and from the network: written whole, checked, downloaded."""
