@@ -14,8 +14,8 @@ import numpy as np
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import new_file
-from gcnet_tf.inference import keep_ratio_size
-from gcnet_tf.interpolation import resize_image, resize_scores
+from gcnet_tf.runtime.resize import resize_image, resize_scores
+from gcnet_tf.runtime.windows import keep_ratio_size
 
 if TYPE_CHECKING:  # for the annotations alone: wrong input is found without TensorFlow
     from gcnet_tf.models import Segmentor

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.exported import Predictor, load_exported, needs_tensorflow
-from gcnet_tf.segmenter import MODES
+from gcnet_tf.runtime.protocol import MODES
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130

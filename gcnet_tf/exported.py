@@ -14,10 +14,10 @@ import numpy as np
 from gcnet_tf.config import Config, config_from_dict, config_to_dict
 from gcnet_tf.data.catalog import DatasetFacts, facts_of
 from gcnet_tf.errors import UserError
-from gcnet_tf.manifest import ExportManifest
 from gcnet_tf.runtime import open_network
 from gcnet_tf.runtime.backends import SAVED_MODEL, SUFFIXES, format_of
-from gcnet_tf.segmenter import Network, Protocol, Segmenter
+from gcnet_tf.runtime.manifest import ExportManifest
+from gcnet_tf.runtime.protocol import Network, Protocol, Segmenter
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Predictor:
         network: what computes scores or labels.
         config: the configuration; `evaluation` says how images are scaled and cut.
         facts: classes and colours.
-        mode: one of `gcnet_tf.segmenter.MODES`; None for the configuration's.
+        mode: one of `gcnet_tf.runtime.protocol.MODES`; None for the configuration's.
     """
 
     network: Network

@@ -6,7 +6,7 @@ import numpy as np
 
 from gcnet_tf.config import config_to_dict, load_config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.manifest import (
+from gcnet_tf.runtime.manifest import (
     LABELS,
     LOGITS,
     PROBABILITIES,

@@ -21,8 +21,8 @@ from tqdm import tqdm
 from gcnet_tf.benchmark.workers import Measurement, Worker
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import PORTABLE, PRECISIONS
-from gcnet_tf.manifest import ExportManifest, megabytes, read_manifest
 from gcnet_tf.processor import instruction_sets
+from gcnet_tf.runtime.manifest import ExportManifest, megabytes, read_manifest
 
 PEER = Path(__file__).parents[2] / "tests" / "parity" / "reference_infer.py"
 WORKER = [sys.executable, "-m", "gcnet_tf.benchmark.infer_worker"]

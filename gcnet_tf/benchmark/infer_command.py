@@ -11,7 +11,7 @@ from gcnet_tf.benchmark import infer, infer_report
 from gcnet_tf.benchmark.arguments import check_threads, make_folder
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import parse_size
-from gcnet_tf.manifest import read_manifest
+from gcnet_tf.runtime.manifest import read_manifest
 
 
 def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 
 from gcnet_tf.benchmark.infer import IMPORT, RUN
 from gcnet_tf.benchmark.workers import serve
-from gcnet_tf.manifest import read_manifest
 from gcnet_tf.runtime.backends import format_of, open_backend
+from gcnet_tf.runtime.manifest import read_manifest
 
 _INTERPRETERS = {
     "saved_model": "tensorflow",

@@ -10,7 +10,7 @@ from gcnet_tf.benchmark.arguments import check_threads, make_folder
 from gcnet_tf.benchmark.infer_command import apart
 from gcnet_tf.config import load_config
 from gcnet_tf.export.plan import parse_size
-from gcnet_tf.manifest import LABELS, megabytes
+from gcnet_tf.runtime.manifest import LABELS, megabytes
 
 REPORT = infer_report.Report(
     "benchmark_mobile", "Networks beside each other as int8 TFLite files"

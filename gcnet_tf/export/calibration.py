@@ -10,7 +10,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.data import records
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.exported import protocol_settings
-from gcnet_tf.segmenter import Network, Protocol, Segmenter
+from gcnet_tf.runtime.protocol import Network, Protocol, Segmenter
 
 
 def calibration_inputs(

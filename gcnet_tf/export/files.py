@@ -13,14 +13,14 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.export.plan import PORTABLE
 from gcnet_tf.exported import protocol_settings
 from gcnet_tf.files.atomic import new_file, new_folder
-from gcnet_tf.manifest import (
+from gcnet_tf.models import Segmentor
+from gcnet_tf.runtime.manifest import (
     ExportManifest,
     TensorInfo,
     content_hash,
     manifest_path,
     write_manifest,
 )
-from gcnet_tf.models import Segmentor
 from gcnet_tf.weights import weights_hash
 
 

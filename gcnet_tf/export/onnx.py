@@ -13,8 +13,8 @@ from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.files import describe, placed
 from gcnet_tf.fuse import INPUT, inference_graph
-from gcnet_tf.manifest import LABELS, PROBABILITIES, TensorInfo
 from gcnet_tf.models import Segmentor
+from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, TensorInfo
 
 # The last one in which reductions have their axes as an attribute. From 18 on the axes
 # are an input, which tf2onnx 1.17 leaves as it is where it turns a tensor: the context

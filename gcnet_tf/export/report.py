@@ -17,13 +17,13 @@ from gcnet_tf.data.pipeline import evaluation_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.records import read_manifest as read_record_manifest
 from gcnet_tf.fuse import inference_function
-from gcnet_tf.inference import keep_ratio_size
-from gcnet_tf.interpolation import resize_image
-from gcnet_tf.manifest import megabytes, read_manifest, write_manifest
 from gcnet_tf.metrics import ConfusionMatrix
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime import open_network
-from gcnet_tf.segmenter import padded
+from gcnet_tf.runtime.manifest import megabytes, read_manifest, write_manifest
+from gcnet_tf.runtime.protocol import padded
+from gcnet_tf.runtime.resize import resize_image
+from gcnet_tf.runtime.windows import keep_ratio_size
 
 SPLIT = "val"
 # Of these many images the logits are compared, of all others the labels alone.

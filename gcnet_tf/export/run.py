@@ -12,8 +12,8 @@ from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.plan import PORTABLE, Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.export.tflite import export_tflite
-from gcnet_tf.manifest import LOGITS, PROBABILITIES
 from gcnet_tf.models import Segmentor
+from gcnet_tf.runtime.manifest import LOGITS, PROBABILITIES
 
 
 def export(

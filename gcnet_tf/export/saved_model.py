@@ -8,8 +8,8 @@ from gcnet_tf.config import Config
 from gcnet_tf.export.files import describe, placed
 from gcnet_tf.export.plan import CPU_FP32, PORTABLE
 from gcnet_tf.fuse import INPUT, inference_graph
-from gcnet_tf.manifest import LABELS, PROBABILITIES, TensorInfo
 from gcnet_tf.models import Segmentor
+from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, TensorInfo
 
 ENCODED_SIGNATURE = "serving_encoded"
 # TensorFlow Serving's REST interface asks for this ending to take base64.

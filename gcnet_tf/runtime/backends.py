@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.manifest import ExportManifest
 from gcnet_tf.processor import num_cores
+from gcnet_tf.runtime.manifest import ExportManifest
 from gcnet_tf.runtime.tensors import Tensor, check_tensors
 
 # By suffix: the format, as manifests call it. A SavedModel is a folder.

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.manifest import (
+from gcnet_tf.runtime.backends import Backend, format_of, open_backend
+from gcnet_tf.runtime.manifest import (
     LABELS,
     PROBABILITIES,
     SCORES,
     ExportManifest,
     read_manifest,
 )
-from gcnet_tf.runtime.backends import Backend, format_of, open_backend
+from gcnet_tf.runtime.protocol import Network, Protocol, Segmenter
 from gcnet_tf.runtime.tensors import output_shape
-from gcnet_tf.segmenter import Network, Protocol, Segmenter
 
 
 class Predictor:
@@ -42,7 +42,7 @@ class Predictor:
             model: a .tflite or .onnx file, or the folder of a SavedModel.
             threads: how many to use; None for all cores.
             mode: "whole", "slide", "ms_flip" or "tiled", see
-                `gcnet_tf.segmenter.Protocol`; None for the manifest's.
+                `gcnet_tf.runtime.protocol.Protocol`; None for the manifest's.
 
         Raises:
             UserError: when the model cannot be opened, or is not what its manifest

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.manifest import LABELS, ExportManifest
+from gcnet_tf.runtime.manifest import LABELS, ExportManifest
 
 # None: known only when it runs.
 Shape = tuple[int | None, ...]

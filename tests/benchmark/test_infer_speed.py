@@ -11,8 +11,8 @@ from gcnet_tf.benchmark.workers import Measurement
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.onnx import export_onnx
-from gcnet_tf.manifest import read_manifest
 from gcnet_tf.processor import processor
+from gcnet_tf.runtime.manifest import read_manifest
 from gcnet_tf.weights import weights_by_path
 
 SIZE = (32, 48)

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.onnx import OPSET, export_onnx
-from gcnet_tf.manifest import read_manifest
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime.backends import open_backend
+from gcnet_tf.runtime.manifest import read_manifest
 from gcnet_tf.weights import weights_by_path
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ from PIL import Image
 from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.saved_model import export_saved_model
-from gcnet_tf.manifest import manifest_path, read_manifest
 from gcnet_tf.models import build_model
+from gcnet_tf.runtime.manifest import manifest_path, read_manifest
 from gcnet_tf.weights import weights_hash
 
 pytestmark = pytest.mark.usefixtures("shallow")

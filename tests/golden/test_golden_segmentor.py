@@ -10,12 +10,12 @@ import tensorflow as tf
 from drawn import draw_image
 from golden import check_drawn, drawn_weights, load
 
-from gcnet_tf import inference
 from gcnet_tf.config import EvaluationConfig, load_config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.models import Segmentor
 from gcnet_tf.predictor import Predictor, predictor_from_model
-from gcnet_tf.segmenter import Network
+from gcnet_tf.runtime import windows
+from gcnet_tf.runtime.protocol import Network
 from gcnet_tf.weights import assign_weights, weight_shapes
 
 CLASSES = 'data.classes=["a", "b", "c", "d", "e"]'
@@ -135,12 +135,12 @@ def test_images_are_scaled_as_in_the_reference(golden):
     """Sizes, and every byte."""
     picture = other_image(golden)
     ratios = EvaluationConfig().ratios
-    scales = inference.scales_of(SCALE, ratios)
+    scales = windows.scales_of(SCALE, ratios)
     np.testing.assert_array_equal(scales, golden["ms_flip/scales"])
     for scale, size, crc in zip(
         scales, golden["ms_flip/resized_sizes"], golden["ms_flip/resized_crc32"]
     ):
-        found = inference.keep_ratio_size(*picture.shape[:2], scale)
+        found = windows.keep_ratio_size(*picture.shape[:2], scale)
         assert found == tuple(size)
         resized = cv2.resize(picture, found[::-1], interpolation=cv2.INTER_LINEAR)
         assert zlib.crc32(resized.tobytes()) == crc

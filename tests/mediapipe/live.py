@@ -83,7 +83,7 @@ def essentials(text: str) -> dict:
 
 def compare(folder: Path, image: np.ndarray, expected: np.ndarray, classes) -> bool:
     """Prints a row for each file; whether all of them are right."""
-    from gcnet_tf.inference import softmax
+    from gcnet_tf.runtime.windows import softmax
 
     fine = True
     print("file                      MediaPipe=LiteRT  confidences  MediaPipe=Keras")

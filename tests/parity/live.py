@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gcnet_tf import cli, inference
+from gcnet_tf import cli
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.convert.mmseg_checkpoint import match_segmentor
 from gcnet_tf.convert.official import published_checkpoint, published_rows
@@ -30,6 +30,7 @@ from gcnet_tf.convert.torch_file import read_torch_file
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.samples import read_image, read_label
 from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.runtime import windows
 from gcnet_tf.weights import assign_weights, weight_shapes, weights_by_path
 
 cli.start_tensorflow()
@@ -127,7 +128,7 @@ def windows_differ(config: Config, reference: dict[str, np.ndarray]) -> bool:
     evaluation = config.evaluation
     found = [
         (rows.start, rows.stop, columns.start, columns.stop)
-        for rows, columns in inference.windows(
+        for rows, columns in windows.windows(
             1025, 2049, evaluation.window, evaluation.stride
         )
     ]

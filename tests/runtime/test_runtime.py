@@ -16,10 +16,10 @@ from helpers import random_image
 
 import gcnet_tf
 from gcnet_tf.errors import UserError
-from gcnet_tf.inference import softmax
-from gcnet_tf.manifest import LABELS, LOGITS, content_hash, read_manifest
 from gcnet_tf.runtime import Predictor, backends
-from gcnet_tf.segmenter import Network, Segmenter
+from gcnet_tf.runtime.manifest import LABELS, LOGITS, content_hash, read_manifest
+from gcnet_tf.runtime.protocol import Network, Segmenter
+from gcnet_tf.runtime.windows import softmax
 
 IMAGE = random_image(0, 48, 64)  # what the protocol's scale leaves as it is
 SMALL = random_image(1, *SIZE)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.exported import Predictor
-from gcnet_tf.segmenter import Network
+from gcnet_tf.runtime.protocol import Network
 
 
 class Toy(keras.Model):

@@ -8,8 +8,8 @@ import numpy as np
 import oracles
 import pytest
 
-from gcnet_tf import interpolation
 from gcnet_tf.layers import resize_bilinear
+from gcnet_tf.runtime import resize as module
 
 RNG = np.random.default_rng(0)
 
@@ -25,31 +25,31 @@ def test_images_equal_opencv_to_the_bit():
     for old, new in sizes(150):
         image = RNG.integers(0, 256, (*old, 3), np.uint8)
         expected = cv2.resize(image, new[::-1], interpolation=cv2.INTER_LINEAR)
-        found = interpolation.resize_image_without_opencv(image, new)
+        found = module.resize_image_without_opencv(image, new)
         np.testing.assert_array_equal(found, expected, err_msg=f"{old} to {new}")
-        np.testing.assert_array_equal(interpolation.resize_image(image, new), expected)
+        np.testing.assert_array_equal(module.resize_image(image, new), expected)
 
 
 def test_a_batch_of_images_is_resized_one_by_one():
     images = RNG.integers(0, 256, (3, 20, 30, 3), np.uint8)
     expected = [cv2.resize(image, (41, 17)) for image in images]
     for resize in (
-        interpolation.resize_image,
-        interpolation.resize_image_without_opencv,
+        module.resize_image,
+        module.resize_image_without_opencv,
     ):
         np.testing.assert_array_equal(resize(images, (17, 41)), expected)
 
 
 def test_without_opencv_the_other_way_is_taken(monkeypatch):
-    monkeypatch.setattr(interpolation, "_opencv", lambda: None)
+    monkeypatch.setattr(module, "_opencv", lambda: None)
     image = RNG.integers(0, 256, (20, 30, 3), np.uint8)
-    found = interpolation.resize_image(image, (33, 44))
+    found = module.resize_image(image, (33, 44))
     np.testing.assert_array_equal(found, cv2.resize(image, (44, 33)))
 
 
 def test_opencv_is_loaded_at_the_first_need():
     code = (
-        "import sys, numpy as np; from gcnet_tf.interpolation import resize_image; "
+        "import sys, numpy as np; from gcnet_tf.runtime.resize import resize_image; "
         "print('cv2' in sys.modules); resize_image(np.zeros((2, 2, 3), 'u1'), (3, 3)); "
         "print('cv2' in sys.modules)"
     )
@@ -63,7 +63,7 @@ def test_scores_follow_the_formula(align_corners):
     for old, new in sizes(40):
         scores = RNG.normal(size=(2, *old, 5))
         expected = oracles.resize_bilinear(scores, new, align_corners)
-        found = interpolation.resize_scores(scores, new, align_corners)
+        found = module.resize_scores(scores, new, align_corners)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
@@ -71,7 +71,7 @@ def test_scores_follow_the_formula(align_corners):
 @pytest.mark.parametrize("new", [(65, 97), (9, 13), (4, 5), (1, 1)])
 def test_scores_in_float32_are_those_of_the_layer(new, align_corners):
     scores = RNG.normal(size=(2, 9, 13, 150)).astype(np.float32)
-    found = interpolation.resize_scores(scores, new, align_corners)
+    found = module.resize_scores(scores, new, align_corners)
     expected = resize_bilinear(scores, new, align_corners).numpy()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
@@ -80,7 +80,7 @@ def test_scores_in_float32_are_those_of_the_layer(new, align_corners):
 def test_scores_in_strips_are_the_same_numbers():
     scores = RNG.normal(size=(2, 19, 13, 4)).astype(np.float32)
     for align_corners in (False, True):
-        whole = interpolation.resize_scores(scores, (50, 33), align_corners)
+        whole = module.resize_scores(scores, (50, 33), align_corners)
         for rows in (slice(0, 1), slice(7, 31), slice(49, 50)):
-            strip = interpolation.resize_scores(scores, (50, 33), align_corners, rows)
+            strip = module.resize_scores(scores, (50, 33), align_corners, rows)
             np.testing.assert_array_equal(strip, whole[:, rows])

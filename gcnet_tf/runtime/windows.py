@@ -2,7 +2,7 @@
 
 The functions take `predict`, from RGB images `(batch, height, width, 3)` to scores
 `(batch, height, width, num_classes)`; what computes it is not their business.
-`gcnet_tf.segmenter` puts them together.
+`gcnet_tf.runtime.protocol` puts them together.
 """
 
 from collections.abc import Callable, Iterable, Iterator

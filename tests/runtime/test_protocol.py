@@ -7,11 +7,11 @@ import numpy as np
 import oracles
 import pytest
 
-from gcnet_tf import segmenter
 from gcnet_tf.errors import UserError
-from gcnet_tf.inference import slide
-from gcnet_tf.interpolation import resize_image
-from gcnet_tf.segmenter import PADDING_COLOUR, Network, Protocol, Segmenter
+from gcnet_tf.runtime import protocol as module
+from gcnet_tf.runtime.protocol import PADDING_COLOUR, Network, Protocol, Segmenter
+from gcnet_tf.runtime.resize import resize_image
+from gcnet_tf.runtime.windows import slide
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.normal(size=(3, 5)) / 16
@@ -97,7 +97,7 @@ def test_labels_in_strips_are_those_of_the_scores(protocol, scale, monkeypatch):
     run = Segmenter(ANY, dataclasses.replace(protocol, scale=scale))
     expected = run.scores(IMAGE).argmax(-1)
     for strip in (1, 1000, 2**19):
-        monkeypatch.setattr(segmenter, "_STRIP", strip)
+        monkeypatch.setattr(module, "_STRIP", strip)
         np.testing.assert_array_equal(run.labels(IMAGE), expected)
 
 
@@ -110,9 +110,9 @@ def test_large_images_are_never_held_as_scores(monkeypatch):
         made.append(found.shape[1])
         return found
 
-    resize = segmenter.resize_scores
-    monkeypatch.setattr(segmenter, "resize_scores", remember)
-    monkeypatch.setattr(segmenter, "_STRIP", 5 * 2000 * 8)
+    resize = module.resize_scores
+    monkeypatch.setattr(module, "resize_scores", remember)
+    monkeypatch.setattr(module, "_STRIP", 5 * 2000 * 8)
     image = np.zeros((300, 2000, 3), np.uint8)
     for protocol in (WHOLE, SLIDE, MS_FLIP):
         Segmenter(ANY, protocol).labels(image)
@@ -120,7 +120,7 @@ def test_large_images_are_never_held_as_scores(monkeypatch):
 
 
 def test_scores_that_are_too_large_are_refused(monkeypatch):
-    monkeypatch.setattr(segmenter, "_MAX_BYTES", 50_000)
+    monkeypatch.setattr(module, "_MAX_BYTES", 50_000)
     run = Segmenter(ANY, WHOLE)
     with pytest.raises(UserError, match=r'0.0 GiB.*labels.*"tiled"'):
         run.scores(IMAGE)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.inference import (
+from gcnet_tf.runtime.resize import resize_image, resize_scores
+from gcnet_tf.runtime.windows import (
     Predict,
     keep_ratio_size,
     scales_of,
@@ -20,7 +21,6 @@ from gcnet_tf.inference import (
     softmax,
     tiled,
 )
-from gcnet_tf.interpolation import resize_image, resize_scores
 
 MODES = ("whole", "slide", "ms_flip", "tiled")
 
