@@ -18,7 +18,7 @@ from gcnet_tf.data.samples import read_image
 from gcnet_tf.errors import UserError
 from gcnet_tf.exported import Predictor
 from gcnet_tf.files.atomic import new_file
-from gcnet_tf.visualize import overlay, with_legend
+from gcnet_tf.visualize.pictures import overlay, with_legend
 
 # By data set: the id that the server expects for each class, in the order of ours.
 SERVER_IDS = {

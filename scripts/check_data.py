@@ -19,7 +19,7 @@ from gcnet_tf.data.check import check_data
 from gcnet_tf.data.prepare import SPLITS, ensure_source
 from gcnet_tf.data.samples import read_image, read_label
 from gcnet_tf.errors import UserError
-from gcnet_tf.visualize import contact_sheet, small_overlay
+from gcnet_tf.visualize.pictures import contact_sheet, small_overlay
 
 
 def draw_sheet(report: check_report.Report, path: Path) -> None:

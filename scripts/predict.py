@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gcnet_tf import cli, submission
 from gcnet_tf.errors import UserError
-from gcnet_tf.runtime.video import segment_video
+from gcnet_tf.visualize.video import segment_video
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,10 +11,11 @@ each position that asks. Both models see the image at once, resized as for evalu
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcnet_tf import attention, cli
+from gcnet_tf import cli
 from gcnet_tf.benchmark.arguments import make_folder
 from gcnet_tf.data.samples import read_image
 from gcnet_tf.errors import UserError
+from gcnet_tf.visualize.pictures import attention
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from gcnet_tf.data.damage import Damage, damage_text
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.metrics import Scores
 from gcnet_tf.training.pace import Pace
-from gcnet_tf.visualize import panel
+from gcnet_tf.visualize.pictures import panel
 
 METRICS_FILE = "metrics.jsonl"
 

@@ -5,16 +5,16 @@ import pytest
 import tensorflow as tf
 from helpers import call_script, random_image, save_image
 
-from gcnet_tf.attention import (
+from gcnet_tf.errors import UserError
+from gcnet_tf.models import build_model
+from gcnet_tf.training.run_folder import open_run
+from gcnet_tf.visualize.attention import (
     AttentionMap,
     attention_maps,
     draw,
     parse_points,
     spread_points,
 )
-from gcnet_tf.errors import UserError
-from gcnet_tf.models import build_model
-from gcnet_tf.training.run_folder import open_run
 from gcnet_tf.weights import BEST_WEIGHTS, save_weights
 
 pytestmark = pytest.mark.usefixtures("shallow")

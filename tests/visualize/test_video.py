@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.runtime import video
-from gcnet_tf.runtime.video import overlay_path, segment_video
+from gcnet_tf.visualize.pictures import video
+from gcnet_tf.visualize.video import overlay_path, segment_video
 
 PALETTE = ((255, 0, 0), (0, 0, 255))
 NUM_FRAMES = 6
@@ -102,7 +102,7 @@ def test_opencv_says_nothing_of_its_own(tmp_path):
     (tmp_path / "damaged.mp4").write_bytes(bytes(range(256)) * 40)
     code = (
         "import sys; from pathlib import Path; from gcnet_tf import cli; "
-        "from gcnet_tf.runtime.video import segment_video; "
+        "from gcnet_tf.visualize.video import segment_video; "
         "cli.run(lambda: segment_video(sys.argv[1], Path('out'), None, None))"
     )
     for source, what in (("damaged.mp4", "video"), ("987", "camera")):

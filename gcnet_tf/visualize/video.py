@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.visualize import Palette, overlay
+from gcnet_tf.visualize.pictures import Palette, overlay
 
 # RGB uint8 (height, width, 3) to a picture of the same size.
 Paint = Callable[[np.ndarray], np.ndarray]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from gcnet_tf.visualize import (
+from gcnet_tf.visualize.pictures import (
     colour,
     contact_sheet,
     overlay,
