@@ -14,7 +14,7 @@ from gcnet_tf.exported import Predictor, is_exported, load_exported
 from gcnet_tf.fuse import inference_function
 from gcnet_tf.models import Segmentor, build_model
 from gcnet_tf.runtime.protocol import Network
-from gcnet_tf.weights import load_weights, weights_of_run
+from gcnet_tf.weights.files import load_weights, weights_of_run
 
 # A batch shares what Winograd's method does to kernels, and gives small images and
 # windows more to divide between the cores. Memory is that of one image of 1024x512.

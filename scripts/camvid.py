@@ -14,7 +14,7 @@ import numpy as np
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
-from gcnet_tf.weights import WEIGHTS_FILE, newest_checkpoint
+from gcnet_tf.weights.files import WEIGHTS_FILE, newest_checkpoint
 
 CONFIG = "configs/camvid_r18.json"
 RUN = Path("runs/camvid_r18")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
-from gcnet_tf.convert.official import fetch, warn_of_hash
-from gcnet_tf.convert.torch_file import read_torch_file
 from gcnet_tf.errors import UserError
-from gcnet_tf.weights import check_weights_path
+from gcnet_tf.weights.files import check_weights_path
+from gcnet_tf.weights.official import fetch, warn_of_hash
+from gcnet_tf.weights.torch_file import read_torch_file
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     file = read_torch_file(path)
 
     cli.start_tensorflow()
-    from gcnet_tf.convert.import_weights import import_weights
+    from gcnet_tf.weights.import_mmseg import import_weights
 
     account = import_weights(file, config, out, str(path))
     print(f"{path}\n{account}\nWrote {out}")

@@ -14,7 +14,7 @@ from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training import train
-from gcnet_tf.weights import (
+from gcnet_tf.weights.files import (
     WEIGHTS_FILE,
     list_checkpoints,
     load_weights,

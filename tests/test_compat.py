@@ -12,7 +12,7 @@ import tensorflow as tf
 import gcnet_tf
 from gcnet_tf import compat
 from gcnet_tf.models import Segmentor
-from gcnet_tf.weights import save_weights, weights_by_path
+from gcnet_tf.weights.files import save_weights, weights_by_path
 
 PACKAGE = Path(gcnet_tf.__file__).parent
 ASKS_FOR_A_VERSION = re.compile(

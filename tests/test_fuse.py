@@ -6,7 +6,7 @@ import tensorflow as tf
 from gcnet_tf.fuse import fold, inference_function, inference_graph
 from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models import Segmentor
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

@@ -28,7 +28,7 @@ def main() -> None:
     from gcnet_tf.data.pipeline import evaluation_dataset
     from gcnet_tf.evaluate import evaluate
     from gcnet_tf.predictor import Predictor, load_predictor
-    from gcnet_tf.weights import WEIGHTS_FILE
+    from gcnet_tf.weights.files import WEIGHTS_FILE
 
     @cache
     def predictor(mode: str) -> Predictor:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.errors import UserError
-from gcnet_tf.weights import list_checkpoints
+from gcnet_tf.weights.files import list_checkpoints
 
 # What a run has written down (`training.monitor`).
 _METRICS_FILE = "metrics.jsonl"

@@ -16,7 +16,7 @@ from gcnet_tf.export.plan import ALL, CPU_FP32, PORTABLE, Checks, plan
 from gcnet_tf.export.run import export
 from gcnet_tf.models import Segmentor, build_model
 from gcnet_tf.predictor import load_model
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 # For the calibration of the int8 file, which speed does not depend on.
 NUM_IMAGES = 8

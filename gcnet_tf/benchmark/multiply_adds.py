@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from gcnet_tf.fuse import fold
 from gcnet_tf.models import Segmentor
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 
 def of_block(layer, input_shape: tuple[int, int, int, int]) -> int:

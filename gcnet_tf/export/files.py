@@ -21,7 +21,7 @@ from gcnet_tf.runtime.manifest import (
     manifest_path,
     write_manifest,
 )
-from gcnet_tf.weights import weights_hash
+from gcnet_tf.weights.files import weights_hash
 
 
 def describe(

@@ -26,7 +26,7 @@ from gcnet_tf.export.tflite_worker import ALL, CALIBRATED
 from gcnet_tf.fuse import INPUT, inference_graph
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, ExportManifest, TensorInfo
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 # From 2 to 32 images the labels hardly change, and each image takes seconds.
 NUM_CALIBRATION_IMAGES = 16

@@ -6,19 +6,9 @@ import h5py
 import numpy as np
 
 from gcnet_tf.config import Config
-from gcnet_tf.convert.keras_mobilenet import keras_weights
-from gcnet_tf.convert.mmseg_checkpoint import match_backbone, match_segmentor
-from gcnet_tf.convert.mmseg_names import is_classifier
-from gcnet_tf.convert.official import (
-    fetch,
-    imagenet_backbone,
-    published_checkpoint,
-    published_rows,
-)
-from gcnet_tf.convert.torch_file import read_torch_file
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import MobileNet, Segmentor
-from gcnet_tf.weights import (
+from gcnet_tf.weights.files import (
     SUFFIX,
     assign_weights,
     load_weights,
@@ -26,6 +16,16 @@ from gcnet_tf.weights import (
     weights_by_path,
     weights_of_run,
 )
+from gcnet_tf.weights.keras_mobilenet import keras_weights
+from gcnet_tf.weights.mmseg_checkpoint import match_backbone, match_segmentor
+from gcnet_tf.weights.mmseg_names import is_classifier
+from gcnet_tf.weights.official import (
+    fetch,
+    imagenet_backbone,
+    published_checkpoint,
+    published_rows,
+)
+from gcnet_tf.weights.torch_file import read_torch_file
 
 
 def initialise(model: Segmentor, config: Config) -> str:

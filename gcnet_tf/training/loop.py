@@ -49,7 +49,7 @@ from gcnet_tf.training.step import make_train_step
 from gcnet_tf.training.stopping import Interrupted, explaining, stop_signals
 from gcnet_tf.training.strategy import make_strategy
 from gcnet_tf.training.workers import Workers
-from gcnet_tf.weights import newest_checkpoint
+from gcnet_tf.weights.files import newest_checkpoint
 
 
 def train(

@@ -13,7 +13,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.processor import processor
 from gcnet_tf.runtime.manifest import read_manifest
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 SIZE = (32, 48)
 

@@ -20,7 +20,7 @@ from gcnet_tf.export.tflite import export_tflite
 from gcnet_tf.export.tflite_graph import operations
 from gcnet_tf.layers import make_context, non_local
 from gcnet_tf.models import build_model
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

@@ -19,7 +19,7 @@ from gcnet_tf.export.tflite_graph import operations
 from gcnet_tf.fuse import fold
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime import open_network
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 SIZE = (32, 48)

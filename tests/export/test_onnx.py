@@ -17,7 +17,7 @@ from gcnet_tf.export.onnx import OPSET, export_onnx
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime.backends import open_backend
 from gcnet_tf.runtime.manifest import read_manifest
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 # 97 is no multiple of its 13 features in float32.

@@ -11,7 +11,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime.manifest import manifest_path, read_manifest
-from gcnet_tf.weights import weights_hash
+from gcnet_tf.weights.files import weights_hash
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

@@ -20,7 +20,7 @@ from gcnet_tf.fuse import inference_function
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime.manifest import read_manifest
 from gcnet_tf.runtime.protocol import PADDING_COLOUR
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 SIZE = (33, 47)
 IMAGE = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), np.uint8)

@@ -17,7 +17,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training.checkpoints import restore_checkpoint
 from gcnet_tf.training.optim import make_optimizer
-from gcnet_tf.weights import list_checkpoints, load_weights, newest_checkpoint
+from gcnet_tf.weights.files import list_checkpoints, load_weights, newest_checkpoint
 
 # A look at files: what they say, in a form that `_same` compares.
 Look = Callable[[], object]

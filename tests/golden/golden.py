@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from drawn import checksum, draw_tensor
 
-from gcnet_tf.convert.mmseg_names import reference_key, to_ours, to_reference
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
+from gcnet_tf.weights.mmseg_names import reference_key, to_ours, to_reference
 
 FOLDER = Path(__file__).parent
 

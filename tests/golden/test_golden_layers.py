@@ -6,11 +6,11 @@ import tensorflow as tf
 from drawn import draw_normal
 from golden import check_drawn, load, set_drawn_weights
 
-from gcnet_tf.convert.mmseg_names import reference_key, to_reference
 from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models.heads import FCNHead, GCHead
 from gcnet_tf.models.resnet import ResNet
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
+from gcnet_tf.weights.mmseg_names import reference_key, to_reference
 
 CONTEXT = "decode_head/context"
 VARIANTS = {

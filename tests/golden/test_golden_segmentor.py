@@ -16,7 +16,7 @@ from gcnet_tf.models import Segmentor
 from gcnet_tf.predictor import Predictor, predictor_from_model
 from gcnet_tf.runtime import windows
 from gcnet_tf.runtime.protocol import Network
-from gcnet_tf.weights import assign_weights, weight_shapes
+from gcnet_tf.weights.files import assign_weights, weight_shapes
 
 CLASSES = 'data.classes=["a", "b", "c", "d", "e"]'
 CONFIG = load_config("shapes_r18", ["data.dataset=folder", CLASSES])

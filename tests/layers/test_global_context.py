@@ -16,7 +16,7 @@ from gcnet_tf.layers import (
     SqueezeExcitation,
 )
 from gcnet_tf.layers.global_context import POOLINGS, TRANSFORMS, multiple_of_8
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 FUSIONS = [("channel_add",), ("channel_mul",), ("channel_mul", "channel_add")]

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.layers import NonLocalBlock, non_local
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 CHANNELS = 8

@@ -8,7 +8,7 @@ import tensorflow as tf
 from gcnet_tf.layers import ConvNorm, SeparableConvNorm
 from gcnet_tf.layers.conv_norm import hard_swish
 from gcnet_tf.layers.same_conv import DepthwiseConv2D, SameConv2D
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 CHANNELS = 6

@@ -4,7 +4,7 @@ import pytest
 from gcnet_tf.config.schema import MOBILE
 from gcnet_tf.models import MobileNet
 from gcnet_tf.models.mobilenet import ARCHITECTURES
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gcnet_tf.models.resnet import ResidualUnit, ResNet
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 

@@ -24,14 +24,14 @@ import numpy as np
 
 from gcnet_tf import cli
 from gcnet_tf.config import Config, load_config
-from gcnet_tf.convert.mmseg_checkpoint import match_segmentor
-from gcnet_tf.convert.official import published_checkpoint, published_rows
-from gcnet_tf.convert.torch_file import read_torch_file
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.samples import read_image, read_label
 from gcnet_tf.metrics import ConfusionMatrix
 from gcnet_tf.runtime import windows
-from gcnet_tf.weights import assign_weights, weight_shapes, weights_by_path
+from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path
+from gcnet_tf.weights.mmseg_checkpoint import match_segmentor
+from gcnet_tf.weights.official import published_checkpoint, published_rows
+from gcnet_tf.weights.torch_file import read_torch_file
 
 cli.start_tensorflow()
 

@@ -17,9 +17,9 @@ from file_server import FileServer
 from script_server import REPOSITORY
 
 from gcnet_tf.config import load_config
-from gcnet_tf.convert.mmseg_names import reference_key, to_ours
 from gcnet_tf.models import build_model
-from gcnet_tf.weights import load_weights, weight_shapes, weights_by_path
+from gcnet_tf.weights.files import load_weights, weight_shapes, weights_by_path
+from gcnet_tf.weights.mmseg_names import reference_key, to_ours
 
 SMALL = {
     "model": {

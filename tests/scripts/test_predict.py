@@ -11,7 +11,7 @@ from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.submission import SERVER_IDS
-from gcnet_tf.weights import save_weights
+from gcnet_tf.weights.files import save_weights
 
 SETTINGS = [
     "model.backbone.depth=18",

@@ -12,7 +12,7 @@ from worker import IMAGES, randomised
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.models import build_model
 from gcnet_tf.training import train
-from gcnet_tf.weights import (
+from gcnet_tf.weights.files import (
     WEIGHTS_FILE,
     list_checkpoints,
     load_weights,

@@ -14,7 +14,7 @@ import numpy as np
 
 from gcnet_tf.config import load_config
 from gcnet_tf.models import build_model
-from gcnet_tf.weights import load_weights, save_weights, weights_by_path
+from gcnet_tf.weights.files import load_weights, save_weights, weights_by_path
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 33, 49, 3), np.uint8)
 

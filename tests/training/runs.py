@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from gcnet_tf.models import build_model
-from gcnet_tf.weights import (
+from gcnet_tf.weights.files import (
     WEIGHTS_FILE,
     list_checkpoints,
     load_weights,

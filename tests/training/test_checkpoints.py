@@ -12,7 +12,7 @@ from gcnet_tf.training.checkpoints import (
     save_checkpoint,
 )
 from gcnet_tf.training.optim import CoupledSGD, optimizer_state
-from gcnet_tf.weights import (
+from gcnet_tf.weights.files import (
     WEIGHTS_FILE,
     list_checkpoints,
     load_weights,

@@ -14,7 +14,7 @@ from gcnet_tf.data.record_manifest import read_manifest
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluate import evaluate
 from gcnet_tf.training import Interrupted, train
-from gcnet_tf.weights import checkpoint_state, newest_checkpoint
+from gcnet_tf.weights.files import checkpoint_state, newest_checkpoint
 
 
 def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(

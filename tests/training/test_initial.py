@@ -7,12 +7,16 @@ from convert.torch_files import write_torch_file
 from file_server import FileServer
 
 from gcnet_tf.config import config_to_dict, format_json, load_config
-from gcnet_tf.convert import official
-from gcnet_tf.convert.mmseg_names import reference_key, to_ours
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training.initial import initialise
-from gcnet_tf.weights import save_weights, weight_shapes, weights_by_path
+from gcnet_tf.weights.files import (
+    official,
+    save_weights,
+    weight_shapes,
+    weights_by_path,
+)
+from gcnet_tf.weights.mmseg_names import reference_key, to_ours
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

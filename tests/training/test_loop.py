@@ -9,7 +9,7 @@ from training.runs import Do, final_weights, records, stop, values_of
 
 from gcnet_tf.models import build_model
 from gcnet_tf.training import train
-from gcnet_tf.weights import list_checkpoints, load_weights
+from gcnet_tf.weights.files import list_checkpoints, load_weights
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

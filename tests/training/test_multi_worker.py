@@ -16,7 +16,7 @@ from training.runs import records
 
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.training import train
-from gcnet_tf.weights import list_checkpoints
+from gcnet_tf.weights.files import list_checkpoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow")]
 

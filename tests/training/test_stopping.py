@@ -18,7 +18,7 @@ from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.errors import UserError
 from gcnet_tf.metrics import Scores
 from gcnet_tf.training import Interrupted, train
-from gcnet_tf.weights import checkpoint_state, list_checkpoints
+from gcnet_tf.weights.files import checkpoint_state, list_checkpoints
 
 pytestmark = pytest.mark.usefixtures("toy_network")
 

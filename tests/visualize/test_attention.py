@@ -15,7 +15,7 @@ from gcnet_tf.visualize.attention import (
     parse_points,
     spread_points,
 )
-from gcnet_tf.weights import BEST_WEIGHTS, save_weights
+from gcnet_tf.weights.files import BEST_WEIGHTS, save_weights
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

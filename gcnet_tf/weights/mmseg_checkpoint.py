@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gcnet_tf.convert.mmseg_names import (
+from gcnet_tf.errors import UserError
+from gcnet_tf.weights.mmseg_names import (
     is_classifier,
     paths_without_reference,
     reason_to_drop,
@@ -16,7 +17,6 @@ from gcnet_tf.convert.mmseg_names import (
     to_ours,
     usual_key,
 )
-from gcnet_tf.errors import UserError
 
 State = Mapping[str, np.ndarray]  # the reference's names
 Shapes = Mapping[str, tuple[int, ...]]  # our paths

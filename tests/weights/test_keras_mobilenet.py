@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from gcnet_tf.config import load_config
-from gcnet_tf.convert.keras_mobilenet import keras_name, keras_weights
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import MobileNet, Segmentor, build_model
 from gcnet_tf.training.initial import initialise
-from gcnet_tf.weights import assign_weights, weights_by_path
+from gcnet_tf.weights.files import assign_weights, weights_by_path
+from gcnet_tf.weights.keras_mobilenet import keras_name, keras_weights
 
 WIDTH = 0.35
 # Ours ends before the convolution that is there for classification alone.

@@ -3,7 +3,7 @@
 import numpy as np
 from drawn import draw_tensor
 
-from gcnet_tf.convert.mmseg_names import reference_key, to_reference
+from gcnet_tf.weights.mmseg_names import reference_key, to_reference
 
 
 def drawn_state(shapes, seed: int = 3) -> dict[str, np.ndarray]:

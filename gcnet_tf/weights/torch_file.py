@@ -16,7 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from gcnet_tf.convert.torch_pickle import (
+from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.weights.torch_pickle import (
     AGAIN,
     DTYPES,
     Storage,
@@ -25,7 +26,6 @@ from gcnet_tf.convert.torch_pickle import (
     element_size,
     unpickle,
 )
-from gcnet_tf.errors import UserError, first_line
 
 _ZIP_START = b"PK\x03\x04"
 # The pickle of the number that torch.save puts first in a legacy file.

@@ -10,7 +10,7 @@ import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.models import MobileNet
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
 
 IMAGENET = "imagenet"
 SUFFIX = ".h5"

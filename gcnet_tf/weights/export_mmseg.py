@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from gcnet_tf.convert.mmseg_checkpoint import require_reference
-from gcnet_tf.convert.mmseg_names import reference_key, to_reference
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import new_file
 from gcnet_tf.models import Segmentor
-from gcnet_tf.weights import weights_by_path
+from gcnet_tf.weights.files import weights_by_path
+from gcnet_tf.weights.mmseg_checkpoint import require_reference
+from gcnet_tf.weights.mmseg_names import reference_key, to_reference
 
 
 def export_mmseg(model: Segmentor, out: Path) -> int:

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from mmseg_states import backbone_state, drawn_state
 
-from gcnet_tf.convert.mmseg_checkpoint import (
+from gcnet_tf.errors import UserError
+from gcnet_tf.models import Segmentor
+from gcnet_tf.weights.files import weight_shapes
+from gcnet_tf.weights.mmseg_checkpoint import (
     difference_of_classes,
     match_backbone,
     match_segmentor,
 )
-from gcnet_tf.convert.mmseg_names import reference_key, to_ours
-from gcnet_tf.errors import UserError
-from gcnet_tf.models import Segmentor
-from gcnet_tf.weights import weight_shapes
+from gcnet_tf.weights.mmseg_names import reference_key, to_ours
 
 
 def shapes_of(depth=18, num_classes=3, blocks=None, **head):

@@ -4,11 +4,11 @@ import warnings
 from pathlib import Path
 
 from gcnet_tf.config import Config
-from gcnet_tf.convert.mmseg_checkpoint import difference_of_classes, match_segmentor
-from gcnet_tf.convert.torch_file import TorchFile
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.models import build_model
-from gcnet_tf.weights import assign_weights, save_weights, weight_shapes
+from gcnet_tf.weights.files import assign_weights, save_weights, weight_shapes
+from gcnet_tf.weights.mmseg_checkpoint import difference_of_classes, match_segmentor
+from gcnet_tf.weights.torch_file import TorchFile
 
 
 def import_weights(file: TorchFile, config: Config, out: Path, source: str) -> str:
