@@ -11,8 +11,8 @@ from gcnet_tf.custom import import_modules
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.exported import Predictor, is_exported, load_exported
-from gcnet_tf.fuse import inference_function
 from gcnet_tf.models import Segmentor, build_model
+from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime.protocol import Network
 from gcnet_tf.weights.files import load_weights, weights_of_run
 

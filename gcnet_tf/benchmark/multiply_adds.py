@@ -8,8 +8,8 @@ import math
 
 import tensorflow as tf
 
-from gcnet_tf.fuse import fold
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models.inference_graph import fold
 from gcnet_tf.weights.files import weights_by_path
 
 

@@ -25,7 +25,7 @@ def network(cfg: str, size: tuple[int, int], threads: int) -> Callable[[], objec
 
     from gcnet_tf.benchmark.infer_exports import drawn_model
     from gcnet_tf.config import load_config
-    from gcnet_tf.fuse import inference_function
+    from gcnet_tf.models.inference_graph import inference_function
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     infer = inference_function(drawn_model(load_config(cfg)), size)

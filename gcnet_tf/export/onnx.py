@@ -12,8 +12,8 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.files import describe, placed
-from gcnet_tf.fuse import INPUT, inference_graph
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models.inference_graph import INPUT, inference_graph
 from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, TensorInfo
 
 # The last one in which reductions have their axes as an attribute. From 18 on the axes

@@ -7,8 +7,8 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.export.files import describe, placed
 from gcnet_tf.export.plan import CPU_FP32, PORTABLE
-from gcnet_tf.fuse import INPUT, inference_graph
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models.inference_graph import INPUT, inference_graph
 from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, TensorInfo
 
 ENCODED_SIGNATURE = "serving_encoded"
@@ -43,7 +43,7 @@ def export_saved_model(
         precision: "fp32", or "bf16": weights and arithmetic in bfloat16, for
             processors that have it.
         target: "portable", or "cpu-fp32": in fp32 with Winograd convolutions, which
-            take half the time on processors. See `gcnet_tf.fuse.fold`.
+            take half the time on processors. See `gcnet_tf.models.inference_graph.fold`.
         size: (height, width) of the images; None for any.
         scores: "probabilities" or "logits".
 

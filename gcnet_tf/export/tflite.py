@@ -23,8 +23,8 @@ from gcnet_tf.export.plan import PRECISIONS
 from gcnet_tf.export.tflite_graph import check_graph, name_tensors
 from gcnet_tf.export.tflite_metadata import metadata, with_metadata
 from gcnet_tf.export.tflite_worker import ALL, CALIBRATED
-from gcnet_tf.fuse import INPUT, inference_graph
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models.inference_graph import INPUT, inference_graph
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, ExportManifest, TensorInfo
 from gcnet_tf.weights.files import weights_by_path
 

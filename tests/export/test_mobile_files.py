@@ -16,8 +16,8 @@ from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.export import tflite
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.tflite_graph import operations
-from gcnet_tf.fuse import fold
 from gcnet_tf.models import build_model
+from gcnet_tf.models.inference_graph import fold
 from gcnet_tf.runtime import open_network
 from gcnet_tf.weights.files import weights_by_path
 

@@ -16,8 +16,8 @@ from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
 from gcnet_tf.export.tflite import export_tflite
 from gcnet_tf.export.tflite_graph import check_graph, operations
-from gcnet_tf.fuse import inference_function
 from gcnet_tf.models import build_model
+from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime.manifest import read_manifest
 from gcnet_tf.runtime.protocol import PADDING_COLOUR
 from gcnet_tf.weights.files import weights_by_path

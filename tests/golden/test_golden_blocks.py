@@ -9,9 +9,9 @@ import tensorflow as tf
 from drawn import draw_image, draw_normal, draw_tensor
 from golden import check_drawn, drawn_weights, load, set_drawn_weights
 
-from gcnet_tf.fuse import inference_function
 from gcnet_tf.layers import NonLocalBlock, SqueezeExcitation, non_local
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.weights.export_mmseg import export_mmseg
 from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.mmseg_names import reference_key, to_ours, to_reference

@@ -119,7 +119,7 @@ def check(folder: Path, args: argparse.Namespace) -> int:
     from gcnet_tf.data.catalog import facts_of
     from gcnet_tf.export.plan import PRECISIONS
     from gcnet_tf.export.tflite import export_tflite
-    from gcnet_tf.fuse import inference_function
+    from gcnet_tf.models.inference_graph import inference_function
     from gcnet_tf.predictor import load_model
 
     if args.model:

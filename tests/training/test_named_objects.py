@@ -13,8 +13,8 @@ from training.runs import records, values_of
 
 from gcnet_tf import compat, custom
 from gcnet_tf.errors import UserError
-from gcnet_tf.fuse import fold, inference_function
 from gcnet_tf.models import build_model
+from gcnet_tf.models.inference_graph import fold, inference_function
 from gcnet_tf.training import train
 from gcnet_tf.training.keras_objects import colour_layer
 from gcnet_tf.training.losses import cross_entropy, keras_loss

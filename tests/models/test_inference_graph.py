@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.fuse import fold, inference_function, inference_graph
 from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models.inference_graph import fold, inference_function, inference_graph
 from gcnet_tf.weights.files import weights_by_path
 
 pytestmark = pytest.mark.usefixtures("shallow")
