@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.exported import Predictor, load_exported, needs_tensorflow
+from gcnet_tf.evaluation.exported import Predictor, load_exported, needs_tensorflow
 from gcnet_tf.runtime.protocol import MODES
 
 EXIT_BAD_INPUT = 2
@@ -95,7 +95,7 @@ def load_predictor(args: argparse.Namespace) -> Predictor:
     """
     if needs_tensorflow(args.model):
         start_tensorflow()
-        from gcnet_tf.predictor import load_predictor as load
+        from gcnet_tf.evaluation.load import load_predictor as load
 
         return load(args.cfg, args.weights, args.model, args.set, args.mode)
     return load_exported(args.model, args.set, args.mode, args.cfg, args.weights)

@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     cli.start_tensorflow()
     from gcnet_tf.data.prepare import ensure_records
-    from gcnet_tf.evaluate import evaluate
-    from gcnet_tf.metrics import format_table
+    from gcnet_tf.evaluation.evaluate import evaluate
+    from gcnet_tf.evaluation.metrics import format_table
 
     predictor = cli.load_predictor(args)
     ensure_records(predictor.config, [args.split])

@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     checks = Checks(args.samples, args.allow_drop)
 
     cli.start_tensorflow()
+    from gcnet_tf.evaluation.load import load_model
     from gcnet_tf.export.run import export
-    from gcnet_tf.predictor import load_model
 
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
     jobs = plan(args.format, args.precision, args.size, config)

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     cli.start_tensorflow()
-    from gcnet_tf.predictor import load_model
+    from gcnet_tf.evaluation.load import load_model
     from gcnet_tf.weights.export_mmseg import export_mmseg
 
     model, _ = load_model(args.cfg, args.weights, args.model, args.set)

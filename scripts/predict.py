@@ -9,8 +9,9 @@ python scripts/predict.py --model model_int8.tflite --video drive.mp4 --out pred
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcnet_tf import cli, submission
+from gcnet_tf import cli
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation import submission
 from gcnet_tf.visualize.video import segment_video
 
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_folder(Path(args.out))
 
     cli.start_tensorflow()
-    from gcnet_tf.predictor import load_model
+    from gcnet_tf.evaluation.load import load_model
 
     maps = []
     for run in runs.values():

@@ -23,7 +23,7 @@ from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.lanes import ALL, split_records
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.records import parse_example
-from gcnet_tf.predictor import load_model
+from gcnet_tf.evaluation.load import load_model
 from gcnet_tf.runtime.windows import scales_of
 from gcnet_tf.weights.export_mmseg import export_mmseg
 from gcnet_tf.weights.files import WEIGHTS_FILE, save_weights

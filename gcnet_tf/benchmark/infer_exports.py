@@ -12,10 +12,10 @@ from gcnet_tf.config import Config, config_from_dict, config_to_dict, load_confi
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.load import load_model
 from gcnet_tf.export.plan import ALL, CPU_FP32, PORTABLE, Checks, plan
 from gcnet_tf.export.run import export
 from gcnet_tf.models import Segmentor, build_model
-from gcnet_tf.predictor import load_model
 from gcnet_tf.weights.files import weights_by_path
 
 # For the calibration of the int8 file, which speed does not depend on.

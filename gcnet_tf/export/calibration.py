@@ -9,7 +9,7 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data import records
 from gcnet_tf.data.prepare import matching_manifest
-from gcnet_tf.exported import protocol_settings
+from gcnet_tf.evaluation.exported import protocol_settings
 from gcnet_tf.runtime.protocol import Network, Protocol, Segmenter
 
 

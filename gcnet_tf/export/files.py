@@ -10,8 +10,8 @@ import gcnet_tf
 from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.exported import protocol_settings
 from gcnet_tf.export.plan import PORTABLE
-from gcnet_tf.exported import protocol_settings
 from gcnet_tf.files.atomic import new_file, new_folder
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.manifest import (

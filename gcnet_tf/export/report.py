@@ -16,7 +16,7 @@ from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.data.pipeline import evaluation_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.records import read_manifest as read_record_manifest
-from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime import open_network

@@ -30,11 +30,11 @@ from gcnet_tf.data.lanes import Share
 from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluate import evaluate
+from gcnet_tf.evaluation.evaluate import evaluate
+from gcnet_tf.evaluation.load import predictor_from_model
+from gcnet_tf.evaluation.metrics import Scores
 from gcnet_tf.layers.kernels import lacking
-from gcnet_tf.metrics import Scores
 from gcnet_tf.models import build_model
-from gcnet_tf.predictor import predictor_from_model
 from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.averages import averaged, restart_averages

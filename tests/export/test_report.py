@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.data.pipeline import evaluation_dataset
+from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.export import report
 from gcnet_tf.export.report import LIMITS, Accuracy, excesses, measure, table
 from gcnet_tf.export.saved_model import export_saved_model
-from gcnet_tf.metrics import ConfusionMatrix
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime.manifest import read_manifest
 

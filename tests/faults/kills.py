@@ -201,7 +201,7 @@ def compare_runs(one: Path, other: Path) -> str:
 
 def compare_exports(one: Path, other: Path) -> str:
     """What differs between the predictions of two exports; "" for nothing."""
-    from gcnet_tf.predictor import load_predictor
+    from gcnet_tf.evaluation.load import load_predictor
 
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     scores = [

@@ -62,9 +62,9 @@ def evaluation_peak(height: int, width: int, num_classes: int) -> dict:
     Scores at full size are height * width * num_classes * 4 bytes.
     """
     from gcnet_tf.config.load import config_from_dict
-    from gcnet_tf.metrics import ConfusionMatrix
+    from gcnet_tf.evaluation.load import predictor_from_model
+    from gcnet_tf.evaluation.metrics import ConfusionMatrix
     from gcnet_tf.models import build_model
-    from gcnet_tf.predictor import predictor_from_model
 
     raw = {
         "data": {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from golden import load
 
-from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.evaluation.metrics import ConfusionMatrix
 
 GOLDEN = load("metrics")
 CASES = sorted(key.split("/")[0] for key in GOLDEN if key.endswith("/label"))

@@ -12,8 +12,8 @@ from golden import check_drawn, drawn_weights, load
 
 from gcnet_tf.config import EvaluationConfig, load_config
 from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.evaluation.load import Predictor, predictor_from_model
 from gcnet_tf.models import Segmentor
-from gcnet_tf.predictor import Predictor, predictor_from_model
 from gcnet_tf.runtime import windows
 from gcnet_tf.runtime.protocol import Network
 from gcnet_tf.weights.files import assign_weights, weight_shapes

@@ -117,10 +117,10 @@ def main() -> int:
 def check(folder: Path, args: argparse.Namespace) -> int:
     cli.start_tensorflow()
     from gcnet_tf.data.catalog import facts_of
+    from gcnet_tf.evaluation.load import load_model
     from gcnet_tf.export.plan import PRECISIONS
     from gcnet_tf.export.tflite import export_tflite
     from gcnet_tf.models.inference_graph import inference_function
-    from gcnet_tf.predictor import load_model
 
     if args.model:
         model, config = load_model(None, None, args.model, [])

@@ -26,7 +26,7 @@ from gcnet_tf import cli
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.samples import read_image, read_label
-from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.runtime import windows
 from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.mmseg_checkpoint import match_segmentor
@@ -37,8 +37,8 @@ cli.start_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
+from gcnet_tf.evaluation.load import predictor_from_model  # noqa: E402
 from gcnet_tf.models import Segmentor, build_model  # noqa: E402
-from gcnet_tf.predictor import predictor_from_model  # noqa: E402
 
 REFERENCE = Path(__file__).with_name("reference_live.py")
 # What must be reached. Logits: float64 absolutely, float32 against the largest one.

@@ -14,8 +14,8 @@ from PIL import Image
 
 from gcnet_tf.data.samples import read_image
 from gcnet_tf.errors import UserError
-from gcnet_tf.exported import load_exported
-from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.evaluation.exported import load_exported
+from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.runtime.manifest import LABELS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

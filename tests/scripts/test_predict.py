@@ -9,8 +9,8 @@ from PIL import Image
 
 from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.submission import SERVER_IDS
 from gcnet_tf.models import build_model
-from gcnet_tf.submission import SERVER_IDS
 from gcnet_tf.weights.files import save_weights
 
 SETTINGS = [

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.exported import Predictor
+from gcnet_tf.evaluation.exported import Predictor
 from gcnet_tf.runtime.protocol import Network
 
 

@@ -12,7 +12,7 @@ from training.runs import Do, records
 from gcnet_tf.data.damage import DamagedData
 from gcnet_tf.data.record_manifest import read_manifest
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluate import evaluate
+from gcnet_tf.evaluation.evaluate import evaluate
 from gcnet_tf.training import Interrupted, train
 from gcnet_tf.weights.files import checkpoint_state, newest_checkpoint
 

@@ -16,7 +16,7 @@ from training.runs import Do, records, stop
 
 from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.errors import UserError
-from gcnet_tf.metrics import Scores
+from gcnet_tf.evaluation.metrics import Scores
 from gcnet_tf.training import Interrupted, train
 from gcnet_tf.weights.files import checkpoint_state, list_checkpoints
 

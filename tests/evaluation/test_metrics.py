@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from gcnet_tf.metrics import ConfusionMatrix, format_table
+from gcnet_tf.evaluation.metrics import ConfusionMatrix, format_table
 
 
 def score(labels, predictions, num_classes):

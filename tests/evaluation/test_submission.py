@@ -9,7 +9,7 @@ from helpers import random_image, save_image
 
 from gcnet_tf.data.catalog import CITYSCAPES_ID_MAP, dataset_facts
 from gcnet_tf.errors import UserError
-from gcnet_tf.submission import (
+from gcnet_tf.evaluation.submission import (
     check_folder,
     check_format,
     find_images,

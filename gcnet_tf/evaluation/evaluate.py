@@ -20,8 +20,8 @@ from gcnet_tf.data.damage import (
 from gcnet_tf.data.lanes import ALL, Share
 from gcnet_tf.data.pipeline import evaluation_dataset
 from gcnet_tf.data.records import read_manifest
-from gcnet_tf.metrics import ConfusionMatrix, Scores
-from gcnet_tf.predictor import Predictor
+from gcnet_tf.evaluation.load import Predictor
+from gcnet_tf.evaluation.metrics import ConfusionMatrix, Scores
 
 # index, image (height, width, 3), truth (height, width), prediction (height, width)
 SampleHook = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]

@@ -1,6 +1,6 @@
 """An exported model together with its configuration, as evaluation needs it.
 
-Unlike `gcnet_tf.predictor`, whose models are Keras', this needs no TensorFlow, unless
+Unlike `gcnet_tf.evaluation.load`, whose models are Keras', this needs no TensorFlow, unless
 the model is a SavedModel.
 """
 

@@ -16,7 +16,7 @@ from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.folders import IMAGE_SUFFIXES, list_images
 from gcnet_tf.data.samples import read_image
 from gcnet_tf.errors import UserError
-from gcnet_tf.exported import Predictor
+from gcnet_tf.evaluation.exported import Predictor
 from gcnet_tf.files.atomic import new_file
 from gcnet_tf.visualize.pictures import overlay, with_legend
 

@@ -5,10 +5,10 @@ import oracles
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluate import evaluate
-from gcnet_tf.metrics import ConfusionMatrix
+from gcnet_tf.evaluation.evaluate import evaluate
+from gcnet_tf.evaluation.load import load_model, predictor_from_model
+from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.models import build_model
-from gcnet_tf.predictor import load_model, predictor_from_model
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

@@ -7,7 +7,7 @@ import pytest
 
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.lanes import ALL, Share
-from gcnet_tf.evaluate import evaluate
+from gcnet_tf.evaluation.evaluate import evaluate
 
 
 @pytest.fixture
