@@ -1,7 +1,7 @@
 """The one place that asks which Keras this is: 3 on TensorFlow 2.21, or 2.15 on 2.15.
 
 Everything else calls what is here, and is written once for both stacks. The second one
-exists for tensorflow-addons, see `gcnet_tf.addons`.
+exists for tensorflow-addons, see `gcnet_tf.extensions.addons`.
 """
 
 import re

@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.config import Config, load_config
-from gcnet_tf.custom import import_modules
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.exported import Predictor, is_exported, load_exported
+from gcnet_tf.extensions.named import import_modules
 from gcnet_tf.models import Segmentor, build_model
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime.protocol import Network

@@ -5,8 +5,8 @@ from typing import Any
 
 from gcnet_tf.config import Config, ContextConfig
 from gcnet_tf.config.schema import MOBILE, BackboneConfig
-from gcnet_tf.custom import import_modules
 from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.extensions.named import import_modules
 from gcnet_tf.models.segmentor import Segmentor
 
 

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.compat import weights_by_path
-from gcnet_tf.custom import make
 from gcnet_tf.errors import UserError
+from gcnet_tf.extensions.named import make
 from gcnet_tf.layers import (
     ChannelDropout,
     ConvNorm,
@@ -103,7 +103,7 @@ class GCHead(keras.layers.Layer):
         separable: whether the 3x3 convolutions are depthwise ones and 1x1 ones.
         folded: whether this is the inference form (see `ConvNorm`).
         context_layer: class name and arguments of a layer in place of the block, see
-            `gcnet_tf.custom.make`.
+            `gcnet_tf.extensions.named.make`.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from gcnet_tf.config import Config
-from gcnet_tf.custom import make
 from gcnet_tf.data.catalog import IGNORE_LABEL
+from gcnet_tf.extensions.named import make
 
 
 class Metrics:

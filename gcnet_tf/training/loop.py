@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from gcnet_tf import compat
 from gcnet_tf.config import Config
-from gcnet_tf.custom import check_names
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check import check_before_conversion
 from gcnet_tf.data.damage import (
@@ -33,6 +32,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.evaluate import evaluate
 from gcnet_tf.evaluation.load import predictor_from_model
 from gcnet_tf.evaluation.metrics import Scores
+from gcnet_tf.extensions.named import check_names
 from gcnet_tf.layers.kernels import lacking
 from gcnet_tf.models import build_model
 from gcnet_tf.processor import processor, settings_text

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from gcnet_tf import compat
 from gcnet_tf.config import Config
-from gcnet_tf.custom import make
+from gcnet_tf.extensions.named import make
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 from training.runs import records, values_of
 
-from gcnet_tf import compat, custom
+from gcnet_tf import compat
 from gcnet_tf.errors import UserError
+from gcnet_tf.extensions import named
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import fold, inference_function
 from gcnet_tf.training import train
@@ -256,9 +257,9 @@ def test_what_is_wrong_is_said_before_the_run_folder(
 
 
 def test_objects_inside_others_are_made_first(my_package, tiny_config):
-    custom.import_modules(tiny_config(my_package))
+    named.import_modules(tiny_config(my_package))
     regularizer = {"class_name": "L2", "config": {"l2": 0.5}}
     layer = {"class_name": "Dense", "config": {"kernel_regularizer": regularizer}}
-    made = custom.make("layer", layer, "here", {"units": 3})
+    made = named.make("layer", layer, "here", {"units": 3})
     assert made.units == 3
     assert float(made.kernel_regularizer(tf.ones(4))) == 2.0

@@ -14,10 +14,11 @@ from typing import Any
 
 import keras
 
-from gcnet_tf import addons, compat
+from gcnet_tf import compat
 from gcnet_tf.config import Config
 from gcnet_tf.config.validate import named_objects
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.extensions import addons
 
 # What kind of class a setting names: where Keras has its own, and what they are.
 KINDS: dict[str, tuple[Any, tuple[type, ...]]] = {

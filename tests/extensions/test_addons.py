@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf import addons, compat, custom
+from gcnet_tf import compat
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.errors import UserError
+from gcnet_tf.extensions import addons, named
 from gcnet_tf.models import build_model
 from gcnet_tf.training import train
 from gcnet_tf.weights.files import (
@@ -39,7 +40,7 @@ def test_the_table_is_in_the_documentation():
 
 @without_addons
 def test_what_replaces_addons_is_there():
-    modules = [module for module, _ in custom.KINDS.values()]
+    modules = [module for module, _ in named.KINDS.values()]
     names = re.findall(r"`([A-Z]\w+)`", " ".join(addons.REPLACEMENTS.values()))
     assert len(names) > 10
     for name in names:
@@ -79,7 +80,11 @@ def test_addons_are_answered_with_what_to_do(imports, tiny_config, tmp_path):
     "module, name, expected",
     [
         ("tensorflow_addons.optimizers", "Addons>Yogi", "a class of your own"),
-        ("gcnet_tf.addons_layers", "Addons>SomethingElse", "a class of your own"),
+        (
+            "gcnet_tf.extensions.addons_layers",
+            "Addons>SomethingElse",
+            "a class of your own",
+        ),
         ("tensorflow_addons", "AdamW", "docs/addons.md"),
     ],
 )
@@ -89,7 +94,7 @@ def test_modules_and_names_of_addons_are_known(module, name, expected, tiny_conf
         f'train.optimizer={{"class_name": "{name}", "config": {{}}}}',
     )
     with pytest.raises(UserError, match=f"received {module}.*{expected}"):
-        custom.check_names(config)
+        named.check_names(config)
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +170,8 @@ def test_an_interrupted_run_goes_on_as_if_it_were_not(tiny_config, tmp_path):
 @with_addons
 def test_colours_change_by_the_seed_of_each_image(tiny_config):
     config = tiny_config(name="shapes_r18_addons")
-    custom.check_names(config)
-    layer = custom.make("layer", vars(config.augment.layer), "augment.layer")
+    named.check_names(config)
+    layer = named.make("layer", vars(config.augment.layer), "augment.layer")
     image = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
     images = tf.constant(np.concatenate([image, image]))
     first = layer(images, tf.constant([[0, 1], [0, 2]]))

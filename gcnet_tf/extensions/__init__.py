@@ -1,0 +1,1 @@
+"""Classes that a configuration names: Keras' own, yours, tensorflow-addons'."""
