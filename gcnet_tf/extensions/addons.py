@@ -6,7 +6,11 @@ The last tensorflow-addons, 0.23, needs TensorFlow 2.15 (addons#2807): docs/addo
 from collections.abc import Iterable
 
 _PREFIX = "Addons>"
-_MODULES = ("tensorflow_addons", "gcnet_tf.extensions.addons_layers")
+_MODULES = (
+    "tensorflow_addons",
+    "gcnet_tf.extensions.addons_layers",
+    "gcnet_tf.addons_layers",
+)
 
 _ONE_HOT = ", in a class of your own that makes ids one-hot, as before"
 
