@@ -97,8 +97,8 @@ $(ADDONS_VENV)/installed: setup.cfg constraints-addons.txt
 # see Keras, and what takes long and is the same on both: speed, kills, flipped bits.
 BOTH = tests/stacks tests/training/test_multi_worker.py
 NOT_KERAS = $(addprefix --ignore tests/,benchmark faults config runtime files/test_extract.py \
-	data/test_folders.py data/test_official.py data/test_sources.py data/test_voc.py \
-	data/test_check.py data/test_shapes.py weights/test_torch_file.py files/test_atomic.py \
+	data/sources/test_folders.py data/sources/test_official.py data/sources/test_sources.py data/sources/test_voc.py \
+	data/check/test_check.py data/test_shapes.py weights/test_torch_file.py files/test_atomic.py \
 	files/test_download.py test_launch.py test_package.py test_processor.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/pip check

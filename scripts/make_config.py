@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
-from gcnet_tf.data.recognise import found_text, recognise, write_config
+from gcnet_tf.data.check.recognise import found_text, recognise, write_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.config import load_config
-from gcnet_tf.data.listing import listed_pairs
-from gcnet_tf.data.official import download_dataset
 from gcnet_tf.data.prepare import SPLITS, conversion_text, ensure_records
-from gcnet_tf.data.record_manifest import has_records
+from gcnet_tf.data.records.manifest import has_records
+from gcnet_tf.data.sources.listing import listed_pairs
+from gcnet_tf.data.sources.official import download_dataset
 
 
 def main(argv: Sequence[str] | None = None) -> int:

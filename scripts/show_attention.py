@@ -13,9 +13,9 @@ from pathlib import Path
 
 from gcnet_tf import cli
 from gcnet_tf.benchmark.arguments import make_folder
-from gcnet_tf.data.samples import read_image
+from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.errors import UserError
-from gcnet_tf.visualize.pictures import attention
+from gcnet_tf.visualize import attention
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,7 +51,7 @@ ORDER = [
 
 
 def imported_parts(path):
-    """Names of our parts that a file imports: "data" for gcnet_tf.data.records."""
+    """Names of our parts that a file imports: "data" for gcnet_tf.data.x."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             modules = [node.module]

@@ -20,9 +20,9 @@ from gcnet_tf.benchmark.infer import network_of
 from gcnet_tf.benchmark.infer_exports import drawn_model
 from gcnet_tf.config import Config, config_from_dict, config_to_dict, load_config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.lanes import ALL, split_records
 from gcnet_tf.data.prepare import ensure_records
-from gcnet_tf.data.records import parse_example
+from gcnet_tf.data.records.shards import parse_example
+from gcnet_tf.data.stream.lanes import ALL, split_records
 from gcnet_tf.evaluation.load import load_model
 from gcnet_tf.runtime.windows import scales_of
 from gcnet_tf.weights.export_mmseg import export_mmseg

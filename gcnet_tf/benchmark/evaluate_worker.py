@@ -25,7 +25,7 @@ def main() -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    from gcnet_tf.data.pipeline import evaluation_dataset
+    from gcnet_tf.data.stream.pipeline import evaluation_dataset
     from gcnet_tf.evaluation.evaluate import evaluate
     from gcnet_tf.evaluation.load import Predictor, load_predictor
     from gcnet_tf.weights.files import WEIGHTS_FILE

@@ -7,8 +7,9 @@ the work are the same.
 import tensorflow as tf
 
 from gcnet_tf.config import Config
-from gcnet_tf.data import packed, photometric, records, render, resample, transforms
-from gcnet_tf.data.pipeline import crop_settings, sample_batches
+from gcnet_tf.data.records import shards
+from gcnet_tf.data.stream import augmentation, packed, photometric, render, resample
+from gcnet_tf.data.stream.pipeline import crop_settings, sample_batches
 
 # Upsampling a JPEG's colours takes neighbours from beyond the box.
 _MARGIN = 2
@@ -19,9 +20,9 @@ def dataset(config: Config, name: str) -> tf.data.Dataset:
     make = _MAKERS[name]
 
     def make_sample(example, seed):
-        decoded = records.decode_sample(example)
+        decoded = shards.decode_sample(example)
         label = decoded["label"]
-        plan = transforms.make_plan(label, seed, **crop_settings(config.augment))
+        plan = augmentation.make_plan(label, seed, **crop_settings(config.augment))
         # TensorFlow drops the decoding where `make` takes the file's content instead.
         image, label = make(example["image"], decoded["image"], label, plan)
         size = config.augment.crop_size
@@ -120,8 +121,8 @@ def _scaled_decoder(content, image, label, plan):
     top, left = tf.unstack(plan.corner)
     num_rows, num_columns = tf.unstack(plan.valid_size)
     window = render.make_window(
-        transforms.window_positions(top, num_rows, height),
-        transforms.window_positions(left, num_columns, width, plan.flip),
+        augmentation.window_positions(top, num_rows, height),
+        augmentation.window_positions(left, num_columns, width, plan.flip),
         plan.full_size,
         tf.shape(label),
     )

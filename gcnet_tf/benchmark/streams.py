@@ -18,7 +18,7 @@ import tensorflow as tf
 from gcnet_tf.benchmark import leads
 from gcnet_tf.benchmark.pipeline import benchmark_config
 from gcnet_tf.benchmark.workers import serve
-from gcnet_tf.data.pipeline import training_dataset
+from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.models import ResNet
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import DatasetFacts, facts_of
-from gcnet_tf.data.pairs import Pair
-from gcnet_tf.data.record_manifest import (
+from gcnet_tf.data.records.manifest import (
     Manifest,
     absent_classes,
     has_records,
@@ -18,7 +17,8 @@ from gcnet_tf.data.record_manifest import (
     read_manifest,
 )
 from gcnet_tf.data.shapes import DEMO_SET, generate_shapes
-from gcnet_tf.data.sources import deciding_settings, find_samples
+from gcnet_tf.data.sources.find import deciding_settings, find_samples
+from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 
 SPLITS = ("train", "val")
@@ -91,7 +91,7 @@ def ensure_records(
     pairs = {split: find_samples(wanted, split, listed) for split in missing}
 
     # Only here, because it loads TensorFlow, which takes ten seconds.
-    from gcnet_tf.data.records import write_records
+    from gcnet_tf.data.records.shards import write_records
 
     for split in missing:
         manifests[split] = write_records(

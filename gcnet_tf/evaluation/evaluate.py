@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gcnet_tf.config import Config
-from gcnet_tf.data.damage import (
+from gcnet_tf.data.records.damage import (
     READ_ERRORS,
     Damage,
     DamagedData,
@@ -17,9 +17,9 @@ from gcnet_tf.data.damage import (
     repaired,
     warn_of,
 )
-from gcnet_tf.data.lanes import ALL, Share
-from gcnet_tf.data.pipeline import evaluation_dataset
-from gcnet_tf.data.records import read_manifest
+from gcnet_tf.data.records.shards import read_manifest
+from gcnet_tf.data.stream.lanes import ALL, Share
+from gcnet_tf.data.stream.pipeline import evaluation_dataset
 from gcnet_tf.evaluation.load import Predictor
 from gcnet_tf.evaluation.metrics import ConfusionMatrix, Scores
 

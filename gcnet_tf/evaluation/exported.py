@@ -1,7 +1,7 @@
 """An exported model together with its configuration, as evaluation needs it.
 
-Unlike `gcnet_tf.evaluation.load`, whose models are Keras', this needs no TensorFlow, unless
-the model is a SavedModel.
+Unlike `gcnet_tf.evaluation.load`, whose models are Keras', this needs no TensorFlow,
+unless the model is a SavedModel.
 """
 
 from collections.abc import Sequence

@@ -13,8 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf.data.catalog import DatasetFacts
-from gcnet_tf.data.folders import IMAGE_SUFFIXES, list_images
-from gcnet_tf.data.samples import read_image
+from gcnet_tf.data.records.samples import read_image
+from gcnet_tf.data.sources.folders import IMAGE_SUFFIXES, list_images
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.exported import Predictor
 from gcnet_tf.files.atomic import new_file

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from gcnet_tf.config import Config
-from gcnet_tf.data import records
 from gcnet_tf.data.prepare import matching_manifest
+from gcnet_tf.data.records import shards
 from gcnet_tf.evaluation.exported import protocol_settings
 from gcnet_tf.runtime.protocol import Network, Protocol, Segmenter
 
@@ -40,7 +40,7 @@ def calibration_inputs(
         tf.data.TFRecordDataset, cycle_length=len(paths)
     )
     for index, serialized in enumerate(dataset.take(number)):
-        sample = records.decode_sample(records.parse_example(serialized))
+        sample = shards.decode_sample(shards.parse_example(serialized))
         seen = _inputs(sample["image"].numpy(), size, _protocol(config))
         # Of overlapping windows one per image, in turn all over it.
         yield seen[index % len(seen)]

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import IGNORE_LABEL
-from gcnet_tf.data.pipeline import evaluation_dataset
 from gcnet_tf.data.prepare import ensure_records
-from gcnet_tf.data.records import read_manifest as read_record_manifest
+from gcnet_tf.data.records.shards import read_manifest as read_record_manifest
+from gcnet_tf.data.stream.pipeline import evaluation_dataset
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function

@@ -43,7 +43,7 @@ def export_saved_model(
         precision: "fp32", or "bf16": weights and arithmetic in bfloat16, for
             processors that have it.
         target: "portable", or "cpu-fp32": in fp32 with Winograd convolutions, which
-            take half the time on processors. See `gcnet_tf.models.inference_graph.fold`.
+            take half the time on processors. See `inference_graph.fold`.
         size: (height, width) of the images; None for any.
         scores: "probabilities" or "logits".
 

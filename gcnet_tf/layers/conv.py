@@ -105,7 +105,7 @@ class SymmetricConv2D(keras.layers.Layer):
         self.dilation = dilation
         self.use_bias = use_bias
         self.folded = folded
-        # Of the inference form `gcnet_tf.models.inference_graph.fold` decides: it may run elsewhere.
+        # Of the inference form `inference_graph.fold` decides: it may run elsewhere.
         self.winograd = False
         self.kernel_initializer = (
             keras.initializers.get(kernel_initializer) or he_normal_fan_out()

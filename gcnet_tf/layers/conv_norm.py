@@ -30,7 +30,7 @@ class ConvNorm(keras.layers.Layer):
     """Convolution without bias, batch normalisation, and an activation if asked for.
 
     With `folded=True` the normalisation is gone and the convolution has a bias
-    instead: the inference form, whose weights `gcnet_tf.models.inference_graph.fold` computes.
+    instead: the inference form, whose weights `inference_graph.fold` computes.
 
     Args:
         filters: number of output channels.

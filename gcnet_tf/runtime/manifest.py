@@ -50,7 +50,7 @@ class ExportManifest:
         protocol: how whole images become inputs: the configuration's `evaluation`
             section and `align_corners`.
         config: the whole configuration of the source.
-        weights_sha256: of the source's weights, see `gcnet_tf.weights.files.weights_hash`.
+        weights_sha256: of the source's weights, see `weights.files.weights_hash`.
         sha256: of the file or folder itself, see `content_hash`.
         versions: of the packages that wrote it.
         accuracy: agreement with the Keras model, see `gcnet_tf.export.report`; empty

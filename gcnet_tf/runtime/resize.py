@@ -29,7 +29,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def resize_image_without_opencv(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The arithmetic of OpenCV's 8-bit resizing, whose weights are in 1/2048.
 
-    `gcnet_tf.data.resample` has the same in TensorFlow, for crops.
+    `gcnet_tf.data.stream.resample` has the same in TensorFlow, for crops.
     """
     # Beyond the border OpenCV repeats rows, and gives one column all the weight.
     rows, row_shares = _image_taps(image.shape[-3], size[0])

@@ -4,7 +4,7 @@ import numpy as np
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.record_manifest import Manifest
+from gcnet_tf.data.records.manifest import Manifest
 from gcnet_tf.errors import UserError
 
 

@@ -16,8 +16,9 @@ import tensorflow as tf
 from gcnet_tf import compat
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.check import check_before_conversion
-from gcnet_tf.data.damage import (
+from gcnet_tf.data.check.inspect import check_before_conversion
+from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.records.damage import (
     READ_ERRORS,
     Damage,
     DamagedData,
@@ -25,9 +26,8 @@ from gcnet_tf.data.damage import (
     find_damage,
     repaired,
 )
-from gcnet_tf.data.lanes import Share
-from gcnet_tf.data.pipeline import training_dataset
-from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.stream.lanes import Share
+from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.evaluate import evaluate
 from gcnet_tf.evaluation.load import predictor_from_model

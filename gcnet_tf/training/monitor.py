@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gcnet_tf.data.damage import Damage, damage_text
+from gcnet_tf.data.records.damage import Damage, damage_text
 from gcnet_tf.evaluation.metrics import Scores
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.training.pace import Pace

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf import compat
-from gcnet_tf.data.photometric import distort_batch
+from gcnet_tf.data.stream.photometric import distort_batch
 from gcnet_tf.models import Segmentor
 from gcnet_tf.training.losses import cross_entropy
 

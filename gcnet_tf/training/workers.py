@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gcnet_tf.data.lanes import Share
+from gcnet_tf.data.stream.lanes import Share
 from gcnet_tf.errors import UserError
 
 # What an exchange ends with when the other side is gone: its connection closed, or no

@@ -9,7 +9,7 @@ from gcnet_tf.benchmark import evaluate, evaluate_data, evaluate_report, infer_r
 from gcnet_tf.benchmark.evaluate_files import OURS, PEER, read_scores, write_scores
 from gcnet_tf.benchmark.workers import Measurement
 from gcnet_tf.config import config_to_dict, load_config
-from gcnet_tf.data.records import read_manifest
+from gcnet_tf.data.records.shards import read_manifest
 
 MODES = ["whole", "slide"]
 

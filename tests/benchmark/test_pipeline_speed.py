@@ -9,8 +9,8 @@ from gcnet_tf.benchmark import leads
 from gcnet_tf.benchmark.pipeline import LEADS, Bench, Row, benchmark_config, table
 from gcnet_tf.benchmark.voc_like import write_voc_like
 from gcnet_tf.benchmark.workers import Worker
-from gcnet_tf.data.pipeline import training_dataset
 from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.errors import UserError
 
 SERVER = """

@@ -8,7 +8,7 @@ from helpers import CLASSES, make_folder_tree, make_voc_tree
 
 from gcnet_tf.config import config_from_dict
 from gcnet_tf.data import prepare
-from gcnet_tf.data.records import read_manifest
+from gcnet_tf.data.records.shards import read_manifest
 from gcnet_tf.errors import UserError
 
 

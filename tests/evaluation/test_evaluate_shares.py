@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.lanes import ALL, Share
+from gcnet_tf.data.stream.lanes import ALL, Share
 from gcnet_tf.evaluation.evaluate import evaluate
 
 

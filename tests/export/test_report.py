@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.data.pipeline import evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_dataset
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.export import report
 from gcnet_tf.export.report import LIMITS, Accuracy, excesses, measure, table

@@ -10,9 +10,9 @@ import numpy as np
 
 from gcnet_tf import compat
 from gcnet_tf.config import Config, load_config
-from gcnet_tf.data.damage import READ_ERRORS, check_sizes
-from gcnet_tf.data.pipeline import evaluation_dataset
-from gcnet_tf.data.record_manifest import read_manifest
+from gcnet_tf.data.records.damage import READ_ERRORS, check_sizes
+from gcnet_tf.data.records.manifest import read_manifest
+from gcnet_tf.data.stream.pipeline import evaluation_dataset
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training.checkpoints import restore_checkpoint

@@ -16,7 +16,7 @@ from gcnet_tf.config import Config, config_to_dict, load_config
 from gcnet_tf.config.load import config_from_dict
 from gcnet_tf.config.parse import all_paths
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.sources import deciding_settings
+from gcnet_tf.data.sources.find import deciding_settings
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.windows import keep_ratio_size, scales_of, windows
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 from helpers import save_image
 from odd_images import zoo
 
-from gcnet_tf.data.records import decode_sample
-from gcnet_tf.data.samples import encode_image, read_image
+from gcnet_tf.data.records.samples import encode_image, read_image
+from gcnet_tf.data.records.shards import decode_sample
 from gcnet_tf.errors import UserError
 
 

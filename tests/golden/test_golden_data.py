@@ -6,7 +6,7 @@ import tensorflow as tf
 from drawn import draw_image, draw_label
 from golden import check_drawn, load
 
-from gcnet_tf.data import photometric, resample, transforms
+from gcnet_tf.data.stream import augmentation, photometric, resample
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def golden():
 
 
 def positions(size):
-    return transforms.window_positions(0, size, size)
+    return augmentation.window_positions(0, size, size)
 
 
 def resize_label(label, size):
@@ -30,7 +30,7 @@ def test_sizes(golden):
     for (height, width, *scale), expected in zip(
         golden["sizes/cases"].tolist(), golden["sizes/resized"]
     ):
-        found = transforms.keep_ratio_size(height, width, scale)
+        found = augmentation.keep_ratio_size(height, width, scale)
         np.testing.assert_array_equal(found, expected)
 
 
@@ -38,8 +38,8 @@ def test_resize(golden):
     image, label = draw_image(12, 30, 41), draw_label(12, 30, 41, 6)
     check_drawn([image, label], golden["resize/input_checksum"])
     for number, scale in enumerate(golden["resize/scales"].tolist()):
-        size = transforms.keep_ratio_size(30, 41, scale).numpy().tolist()
-        resized = transforms.resize_window(image, size, 0, 0, *size)
+        size = augmentation.keep_ratio_size(30, 41, scale).numpy().tolist()
+        resized = augmentation.resize_window(image, size, 0, 0, *size)
         np.testing.assert_array_equal(resized, golden[f"resize/{number}/image"])
         expected = golden[f"resize/{number}/label"]
         np.testing.assert_array_equal(resize_label(label, size), expected)
@@ -100,13 +100,13 @@ def crop_sample(golden):
 
 def test_which_crops_are_accepted(golden):
     _, label = crop_sample(golden)
-    runs = transforms._label_runs(label)
+    runs = augmentation._label_runs(label)
     height, width = golden["crop/size"].tolist()
     ratio = float(golden["crop/category_max_ratio"])
     found = []
     for corner in golden["crop/corners"].tolist():
-        counts = transforms._class_counts(runs, (45, 61), corner, (height, width))
-        found.append(bool(transforms._is_balanced(counts, ratio)))
+        counts = augmentation._class_counts(runs, (45, 61), corner, (height, width))
+        found.append(bool(augmentation._is_balanced(counts, ratio)))
     np.testing.assert_array_equal(found, golden["crop/accepted"])
     assert 0 < sum(found) < len(found)
 
@@ -115,17 +115,17 @@ def test_pixels_of_a_crop(golden):
     """As the pipeline takes them: a window of the image resized to its own size."""
     image, label = crop_sample(golden)
     top, bottom, left, right = golden["crop/box"].tolist()
-    window = transforms.resize_window(
+    window = augmentation.resize_window(
         image, (45, 61), top, left, bottom - top, right - left
     )
     np.testing.assert_array_equal(window, golden["crop/image"])
-    rows = transforms.window_positions(top, bottom - top, bottom - top).numpy()
-    columns = transforms.window_positions(left, right - left, right - left).numpy()
+    rows = augmentation.window_positions(top, bottom - top, bottom - top).numpy()
+    columns = augmentation.window_positions(left, right - left, right - left).numpy()
     np.testing.assert_array_equal(label[rows][:, columns], golden["crop/label"])
 
 
 def test_flip(golden):
     image, label = crop_sample(golden)
-    columns = transforms.window_positions(0, 61, 61, reverse=True).numpy()
+    columns = augmentation.window_positions(0, 61, 61, reverse=True).numpy()
     np.testing.assert_array_equal(image[:, columns], golden["flip/image"])
     np.testing.assert_array_equal(label[:, columns], golden["flip/label"])

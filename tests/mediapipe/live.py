@@ -18,9 +18,9 @@ import keras
 import numpy as np
 
 from gcnet_tf import build_model, cli, load_config
-from gcnet_tf.data.pipeline import evaluation_dataset
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.shapes import generate_shapes
+from gcnet_tf.data.stream.pipeline import evaluation_dataset
 
 SEGMENT = Path(__file__).with_name("segment.py")
 # Two interpreters of different age, and MediaPipe's own softmax: the least share of

@@ -25,7 +25,7 @@ import numpy as np
 from gcnet_tf import cli
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.samples import read_image, read_label
+from gcnet_tf.data.records.samples import read_image, read_label
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.runtime import windows
 from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path

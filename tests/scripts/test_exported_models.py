@@ -12,7 +12,7 @@ from exported_files import SIZE, logits, write_onnx, write_tflite
 from helpers import call_script, random_image, save_image
 from PIL import Image
 
-from gcnet_tf.data.samples import read_image
+from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.exported import load_exported
 from gcnet_tf.evaluation.metrics import ConfusionMatrix

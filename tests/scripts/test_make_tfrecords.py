@@ -13,8 +13,8 @@ from helpers import (
     save_image,
 )
 
-from gcnet_tf.data import official
-from gcnet_tf.data.records import read_manifest
+from gcnet_tf.data.records.shards import read_manifest
+from gcnet_tf.data.sources import official
 from gcnet_tf.errors import UserError
 
 # Runs the script with encoding that hangs at the 13th sample, like a killed run that
@@ -22,14 +22,14 @@ from gcnet_tf.errors import UserError
 HANGING = """
 import itertools, threading
 from gcnet_tf import cli
-from gcnet_tf.data import records
-encode_pair, count = records.encode_pair, itertools.count(1)
+from gcnet_tf.data.records import shards
+encode_pair, count = shards.encode_pair, itertools.count(1)
 def encode(pair, facts):
     if next(count) == 13:
         print("hangs", flush=True)
         threading.Event().wait()
     return encode_pair(pair, facts)
-records.encode_pair = encode
+shards.encode_pair = encode
 cli.run(cli.load_script(cli.scripts()["make_tfrecords"]).main)
 """
 

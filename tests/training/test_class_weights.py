@@ -5,7 +5,7 @@ import pytest
 from training.runs import records
 
 from gcnet_tf.config import config_from_dict
-from gcnet_tf.data.record_manifest import Manifest, read_manifest
+from gcnet_tf.data.records.manifest import Manifest, read_manifest
 from gcnet_tf.errors import UserError
 from gcnet_tf.training import train
 from gcnet_tf.training.class_weights import (

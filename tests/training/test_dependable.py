@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from training.runs import Do, records
 
-from gcnet_tf.data.damage import DamagedData
-from gcnet_tf.data.record_manifest import read_manifest
+from gcnet_tf.data.records.damage import DamagedData
+from gcnet_tf.data.records.manifest import read_manifest
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.evaluate import evaluate
 from gcnet_tf.training import Interrupted, train

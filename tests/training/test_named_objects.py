@@ -92,7 +92,7 @@ class Darker(keras.layers.Layer):
 '''
 
 
-def named(class_name, **config):
+def setting(class_name, **config):
     return json.dumps({"class_name": class_name, "config": config})
 
 
@@ -113,13 +113,13 @@ def my_package(tmp_path_factory):
 def test_all_of_them_train(my_package, tiny_config, tmp_path):
     settings = [
         my_package,
-        f"train.optimizer={named('my_package>MySGD', momentum=0.5, use_ema=True)}",
-        f"train.loss={named('my_package>Doubled', factor=3.0)}",
-        f"train.metrics=[{named('my_package>Pixels', name='pixels')}, "
-        f"{named('MeanIoU', num_classes=6)}]",
-        f"train.callbacks=[{named('my_package>Remember')}]",
-        f"model.head.context_layer={named('my_package>Gate')}",
-        f"augment.layer={named('my_package>Darker')}",
+        f"train.optimizer={setting('my_package>MySGD', momentum=0.5, use_ema=True)}",
+        f"train.loss={setting('my_package>Doubled', factor=3.0)}",
+        f"train.metrics=[{setting('my_package>Pixels', name='pixels')}, "
+        f"{setting('MeanIoU', num_classes=6)}]",
+        f"train.callbacks=[{setting('my_package>Remember')}]",
+        f"model.head.context_layer={setting('my_package>Gate')}",
+        f"augment.layer={setting('my_package>Darker')}",
         "train.logical_cpus=2",
     ]
     config = tiny_config(*settings)
@@ -155,7 +155,7 @@ def test_all_of_them_train(my_package, tiny_config, tmp_path):
 def test_layers_of_keras_change_colours_on_two_replicas(
     tiny_config, toy_network, tmp_path
 ):
-    settings = [f"augment.layer={named('GaussianDropout', rate=0.02)}"]
+    settings = [f"augment.layer={setting('GaussianDropout', rate=0.02)}"]
     config = tiny_config(*settings, "train.logical_cpus=2", "train.iterations=1")
     images = tf.constant(np.full((2, 16, 16, 3), 128, np.uint8))
     changed = colour_layer(config)(images, None)
@@ -221,26 +221,29 @@ def test_a_loss_per_image_has_no_class_weights():
 @pytest.mark.parametrize(
     "setting, message",
     [
-        (f"train.optimizer={named('my_package>Nope')}", "my_package>MySGD.*or a opti"),
-        (f"train.optimizer={named('AdamWW')}", "not known.*AdamW, "),
-        (f"train.loss={named('my_package>MySGD')}", "is registered, but no loss"),
-        (f"train.metrics=[{named('Meen')}]", r"train.metrics\[0\]: .*Mean"),
+        (
+            f"train.optimizer={setting('my_package>Nope')}",
+            "my_package>MySGD.*or a opti",
+        ),
+        (f"train.optimizer={setting('AdamWW')}", "not known.*AdamW, "),
+        (f"train.loss={setting('my_package>MySGD')}", "is registered, but no loss"),
+        (f"train.metrics=[{setting('Meen')}]", r"train.metrics\[0\]: .*Mean"),
         ('custom_imports=["nowhere"]', "cannot import nowhere .*No module named"),
         ('custom_imports=["broken"]', "cannot import broken .*1 / 0|division by zero"),
         (
-            f"train.optimizer={named('SGD', moment=1)}",
+            f"train.optimizer={setting('SGD', moment=1)}",
             "train.optimizer: SGD does not take these arguments: .*moment",
         ),
         (
-            f"train.optimizer={named('SGD', learning_rate=1)}",
+            f"train.optimizer={setting('SGD', learning_rate=1)}",
             "received a learning_rate; leave it out",
         ),
         (
-            f"model.head.context_layer={named('my_package>Gate', named=False)}",
+            f"model.head.context_layer={setting('my_package>Gate', named=False)}",
             "other names each time; name every layer",
         ),
         (
-            f"model.head.context_layer={named('my_package>Half')}",
+            f"model.head.context_layer={setting('my_package>Half')}",
             "my_package>Half does not keep the shape",
         ),
     ],

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from training.runs import Do, records, stop
 
-from gcnet_tf.data.pipeline import training_dataset
+from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.metrics import Scores
 from gcnet_tf.training import Interrupted, train

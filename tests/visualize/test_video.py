@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.visualize.pictures import video
+from gcnet_tf.visualize import video
 from gcnet_tf.visualize.video import overlay_path, segment_video
 
 PALETTE = ((255, 0, 0), (0, 0, 255))

@@ -5,7 +5,8 @@ import pytest
 
 from gcnet_tf.config import load_config
 from gcnet_tf.models import build_model
-from gcnet_tf.weights.files import mmseg_names, weight_shapes
+from gcnet_tf.weights import mmseg_names
+from gcnet_tf.weights.files import weight_shapes
 
 
 def num_convs(depth):

@@ -21,7 +21,7 @@ from torch_files import (
 )
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.weights.files import torch_pickle
+from gcnet_tf.weights import torch_pickle
 from gcnet_tf.weights.torch_file import read_torch_file
 
 CONTAINERS = ("zip", "legacy")

@@ -1,0 +1,1 @@
+"""Looking through a data set before it is converted."""

@@ -1,0 +1,116 @@
+"""Listing a split's pairs without stopping at the first file that has no partner."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from gcnet_tf.config import DataConfig
+from gcnet_tf.data.catalog import CITYSCAPES_ID_MAP, facts_of, remapped
+from gcnet_tf.data.check.report import Item, Problem
+from gcnet_tf.data.sources.find import find_samples
+from gcnet_tf.data.sources.folders import (
+    ADE20K_FOLDERS,
+    CITYSCAPES_IMAGE,
+    CITYSCAPES_TRAIN_IDS,
+    IMAGE_SUFFIXES,
+    LABEL_IDS,
+    Pair,
+    by_ending,
+)
+from gcnet_tf.data.sources.pairs import LABEL_SUFFIXES
+from gcnet_tf.errors import UserError
+
+Files = dict[str, Path]
+
+
+def list_pairs(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
+    """The pairs of a split, and what is wrong with those that are none.
+
+    `find_samples` has the say. Only where it raises are the files of data.root listed
+    once more, to go on with those that do make pairs.
+    """
+    problems: list[Problem] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            pairs = find_samples(data, split)
+        except UserError as error:
+            pairs, problems = _go_on(data, split)
+            problems = problems or [("layout", Item(split, str(error)))]
+    texts = dict.fromkeys(str(each.message) for each in caught)
+    return pairs, [*problems, *(("source", Item(split, text)) for text in texts)]
+
+
+def _go_on(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
+    try:
+        # If it was nothing but the number of images, all is there.
+        return find_samples(replace(data, allow_partial=True), split), []
+    except UserError:
+        images, labels = _list_files(data.dataset, Path(data.root), split)
+    facts = facts_of(data)
+    if any(path.name.endswith(LABEL_IDS) for path in labels.values()):
+        facts = replace(facts, label_map=CITYSCAPES_ID_MAP)
+        facts = remapped(facts, data.label_map, "data.label_map")
+    names = sorted(images.keys() & labels.keys())
+    pairs = [Pair(name, images[name], labels[name], facts) for name in names]
+    return pairs, _strays(images, labels)
+
+
+def _strays(images: Files, labels: Files) -> list[Problem]:
+    if not (images and labels):
+        return []  # a folder that is missing or empty, which one message says better
+    unlabelled = sorted(images.keys() - labels.keys())
+    unused = sorted(labels.keys() - images.keys())
+    return [
+        *(("image_without_label", Item(str(images[name]))) for name in unlabelled),
+        *(("label_without_image", Item(str(labels[name]))) for name in unused),
+    ]
+
+
+def _list_files(dataset: str, root: Path, split: str) -> tuple[Files, Files]:
+    """Images and labels by name, empty for layouts in which no list is that simple."""
+    if dataset in ("folder", "shapes"):
+        return _images(root / split / "images"), _labels(root / split / "labels")
+    if dataset == "ade20k":
+        folder = ADE20K_FOLDERS.get(split, split)
+        return _images(root / "images" / folder), _labels(root / "annotations" / folder)
+    if dataset == "cityscapes":
+        labels = root / "gtFine" / split
+        return (
+            by_ending(root / "leftImg8bit" / split, CITYSCAPES_IMAGE),
+            by_ending(labels, CITYSCAPES_TRAIN_IDS) or by_ending(labels, LABEL_IDS),
+        )
+    if dataset == "voc12aug":
+        return _voc_files(root, split)
+    return {}, {}
+
+
+def _voc_files(root: Path, split: str) -> tuple[Files, Files]:
+    """What VOC's own list of the split names, as far as it is there."""
+    path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
+    names = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    images = _images(root / "JPEGImages")
+    labels = _labels(root / "SegmentationClass")
+    return _only(names, images), _only(names, labels)
+
+
+def _only(names: list[str], files: Files) -> Files:
+    return {name: files[name] for name in names if name in files}
+
+
+def _images(folder: Path) -> Files:
+    return _by_stem(folder, IMAGE_SUFFIXES)
+
+
+def _labels(folder: Path) -> Files:
+    return _by_stem(folder, LABEL_SUFFIXES)
+
+
+def _by_stem(folder: Path, suffixes: frozenset[str]) -> Files:
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {
+        path.stem: path
+        for path in paths
+        # macOS leaves hidden ._NAME.jpg files that are not images.
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    }

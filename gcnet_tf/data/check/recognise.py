@@ -1,0 +1,175 @@
+"""Looking at a folder of images and labels, and writing the configuration for it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from gcnet_tf.config.json_text import format_json, read_json
+from gcnet_tf.config.load import shipped_configs
+from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts, automatic_palette
+from gcnet_tf.data.records.samples import read_label
+from gcnet_tf.data.sources.annotation_tools import (
+    IGNORED_NAME,
+    NAMES_FILES,
+    read_export,
+)
+from gcnet_tf.data.sources.folders import find_pairs
+from gcnet_tf.data.sources.pairs import Pair
+from gcnet_tf.errors import UserError
+
+_TEMPLATE = "template_folder"
+_LAYOUTS = """\
+Known layouts:
+  folder    train/images/  train/labels/  val/images/  val/labels/
+  labelme   JPEGImages/  SegmentationClass/ or SegmentationClassPNG/  class_names.txt
+  cvat      JPEGImages/  SegmentationClass/  labelmap.txt  (Segmentation mask 1.1)"""
+# The reference's crop; and a bound for photos from a camera of many megapixels.
+_LARGEST_CROP = 512
+_LARGEST_SHORT_SIDE = 1024
+_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        dataset: folder, labelme or cvat.
+        classes: names in the order of the ids.
+        palette: one (red, green, blue) per class.
+        num_images: by split.
+        size: the median image's (height, width).
+        are_names_known: false where the classes are only counted.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    num_images: dict[str, int]
+    size: tuple[int, int]
+    are_names_known: bool
+
+
+def recognise(root: Path) -> Found:
+    """Finds out the layout of a folder, its classes and the size of its images.
+
+    Raises:
+        UserError: when the layout is none of those known, or files are missing.
+    """
+    dataset = _layout(root)
+    pairs = {split: find_pairs(dataset, root, split) for split in ("train", "val")}
+    size = _median_size([pair for found in pairs.values() for pair in found])
+    if dataset == "folder":
+        number = _num_classes([pair for found in pairs.values() for pair in found])
+        classes = tuple(f"class_{index}" for index in range(number))
+        palette = automatic_palette(number)
+    else:
+        export = read_export(dataset, root)
+        colours = export.colours or automatic_palette(len(export.names))
+        kept = [(n, c) for n, c in zip(export.names, colours) if n != IGNORED_NAME]
+        classes = tuple(name for name, _ in kept)
+        palette = tuple(colour for _, colour in kept)
+    counts = {split: len(found) for split, found in pairs.items()}
+    return Found(dataset, classes, palette, counts, size, dataset != "folder")
+
+
+def _layout(root: Path) -> str:
+    if not root.is_dir():
+        raise UserError(f"There is no folder {root}.\n{_LAYOUTS}")
+    for dataset, file in NAMES_FILES.items():
+        if (root / file).is_file():
+            return dataset
+    if (root / "train" / "images").is_dir():
+        return "folder"
+    raise UserError(f"{root} has none of the known layouts.\n{_LAYOUTS}")
+
+
+def _median_size(pairs: list[Pair]) -> tuple[int, int]:
+    sizes = []
+    for pair in pairs:
+        try:
+            with Image.open(pair.image) as image:  # the header only
+                sizes.append((image.height, image.width))
+        except OSError as error:
+            raise UserError(f"Cannot read {pair.image}: {error}.") from error
+    return int(median(h for h, _ in sizes)), int(median(w for _, w in sizes))
+
+
+def _num_classes(pairs: list[Pair]) -> int:
+    """One more than the largest id in the labels, and 2 at least."""
+    facts = DatasetFacts("folder", (), (), "", label_map=tuple(range(256)))
+    present = np.zeros(256, bool)
+    for pair in tqdm(pairs, desc="labels", unit="label", disable=None):
+        present[np.unique(read_label(pair.label, facts))] = True
+    ids = np.flatnonzero(present[:IGNORE_LABEL])
+    return max(2, int(ids.max(initial=0)) + 1)
+
+
+def write_config(found: Found, root: Path, out: Path, name: str) -> None:
+    """Writes the configuration of a recognised folder; never over another file.
+
+    Args:
+        found: what `recognise` returned.
+        root: the folder.
+        out: the file to write.
+        name: what the folder for its records is called.
+
+    Raises:
+        UserError: when the file exists or cannot be written.
+    """
+    template = shipped_configs()[_TEMPLATE]
+    config = read_json(template)
+    folder = os.path.relpath(template.parent, out.absolute().parent)
+    config["$schema"] = f"{folder}/{config['$schema']}"
+    config["_base_"] = [f"{folder}/{base}" for base in config["_base_"]]
+    config["data"] = {
+        "dataset": found.dataset,
+        "root": str(root),
+        "records": f"data/tfrecords/{name}",
+        "classes": list(found.classes),
+        "palette": [list(colour) for colour in found.palette],
+    }
+    scale, crop = _scale_and_crop(found.size)
+    config["augment"] |= {"base_scale": scale, "crop_size": crop}
+    config["evaluation"] |= {"scale": scale}
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(format_json(config) + "\n")
+    except FileExistsError:
+        raise UserError(f"{out} exists already; name another file in --out.") from None
+    except OSError as error:
+        raise UserError(f"Cannot write {out}: {error.strerror}.") from None
+
+
+def _scale_and_crop(size: tuple[int, int]) -> tuple[list[int], list[int]]:
+    """The size of the images, within bounds, and a square crop that fits into it.
+
+    As in the published rows the short side decides: a long one of up to four times as
+    much does not bind.
+    """
+    short = min(*size, _LARGEST_SHORT_SIDE)
+    crop = max(_MULTIPLE, min(short, _LARGEST_CROP) // _MULTIPLE * _MULTIPLE)
+    return [4 * short, short], [crop, crop]
+
+
+def found_text(found: Found) -> str:
+    """What was found, in some lines for people."""
+    height, width = found.size
+    counts = ", ".join(
+        f"{number} {split}" for split, number in found.num_images.items()
+    )
+    lines = [
+        f"Layout:  {found.dataset}",
+        f"Images:  {counts}; the median is {width}x{height} (width x height)",
+        f"Classes: {len(found.classes)}: {', '.join(found.classes)}",
+    ]
+    if not found.are_names_known:
+        lines.append(
+            "         Their names are not in the folder: put them into the file."
+        )
+    return "\n".join(lines)

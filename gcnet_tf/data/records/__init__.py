@@ -1,0 +1,1 @@
+"""TFRecords: reading sources, writing shards, checking and repairing them."""

@@ -1,0 +1,239 @@
+"""TFRecords: the one schema, encoding, decoding and the writer of shards."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
+from gcnet_tf.data.records.finished import NOTE, fingerprint, read_note, write_note
+from gcnet_tf.data.records.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    Shard,
+    read_manifest,
+    write_manifest,
+)
+from gcnet_tf.data.records.samples import EncodedSample, encode_pair
+from gcnet_tf.data.sources.pairs import Pair
+from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import PARTIAL, new_file
+from gcnet_tf.files.download import file_sha256
+from gcnet_tf.processor import num_cores
+
+__all__ = [
+    "Manifest",
+    "Shard",
+    "decode_sample",
+    "parse_example",
+    "read_manifest",
+    "write_records",
+]
+
+SHARD_BYTES = 128 * 2**20
+# Shuffling starts with the order of the shards, so even a small set has some.
+MIN_SHARDS = 8
+
+_SCHEMA = {
+    key: tf.io.FixedLenFeature([], tf.string) for key in ("image", "label", "name")
+}
+
+
+def write_records(
+    pairs: list[Pair],
+    directory: str | Path,
+    split: str,
+    facts: DatasetFacts,
+    *,
+    num_workers: int | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    progress: bool = True,
+    made_with: dict[str, Any] | None = None,
+    limit: int | None = None,
+) -> Manifest:
+    """Converts a split; afterwards it is complete, or it has no manifest.
+
+    The records depend on the files alone, not on `num_workers`. Where a killed run left
+    finished shards of the same files, they are kept.
+
+    Args:
+        pairs: what to convert.
+        directory: the records' folder; the split gets a folder in it, where other
+            records are removed.
+        split: "train" or "val".
+        facts: the classes and the map from the files' ids to training ids.
+        num_workers: threads that read and encode; None for one per core.
+        shard_bytes: aimed-at size of a shard, by the size of the source files.
+        progress: show a progress bar.
+        made_with: for the manifest: the settings that decided what is converted.
+        limit: convert only the first so many pairs; the manifest says so.
+
+    Returns:
+        The manifest, as written to <directory>/<split>/manifest.json.
+
+    Raises:
+        UserError: at the first bad file, or when the folder cannot be written.
+    """
+    if not pairs:
+        raise UserError(f"There are no images to convert for the split '{split}'.")
+    folder = Path(directory) / split
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = _write_split(
+            pairs[:limit], folder, split, facts, num_workers, shard_bytes, progress
+        )
+        manifest = replace(manifest, made_with=made_with or {}, limit=limit)
+        write_manifest(manifest, folder)
+        for note in folder.glob(f"*{NOTE}"):
+            note.unlink()
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"Cannot write records to {folder}: {error}. Check the free space and the "
+            "permissions there, or set data.records to another folder."
+        ) from error
+    return manifest
+
+
+def _clear(folder: Path, split: str, wanted: set[str]) -> None:
+    """Removes what an earlier run left, the manifest first, but for wanted shards."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    for path in [*folder.glob(f"{split}-*.tfrecord*"), *folder.glob(f"{PARTIAL}*")]:
+        if path.name.removesuffix(NOTE) not in wanted:
+            path.unlink(missing_ok=True)
+
+
+def _write_split(
+    pairs: list[Pair],
+    folder: Path,
+    split: str,
+    facts: DatasetFacts,
+    num_workers: int | None,
+    shard_bytes: int,
+    progress: bool,
+) -> Manifest:
+    deals = _deal(pairs, shard_bytes)
+    paths = [
+        folder / f"{split}-{number:05d}-of-{len(deals):05d}.tfrecord"
+        for number in range(len(deals))
+    ]
+    _clear(folder, split, {path.name for path in paths})
+    histogram = np.zeros(256, np.int64)
+    shards = []
+    pool = ThreadPoolExecutor(num_workers or num_cores())
+    bar = tqdm(
+        total=len(pairs), desc=split, unit="image", disable=None if progress else True
+    )
+    try:
+        for path, dealt in zip(paths, deals):
+            source = fingerprint(dealt, facts)
+            done = read_note(path, source)
+            if done:
+                bar.update(len(dealt))
+            else:
+                samples = pool.map(lambda pair: encode_pair(pair, facts), dealt)
+                done = _write_shard(path, dealt, samples, bar)
+                write_note(path, source, *done)
+            shards.append(done[0])
+            histogram += done[1]
+    finally:
+        # After a bad file or Ctrl-C: drop what waits, finish what runs.
+        pool.shutdown(cancel_futures=True)
+        bar.close()
+    return Manifest(
+        dataset=facts.name,
+        split=split,
+        classes=facts.classes,
+        num_samples=len(pairs),
+        class_histogram=tuple(histogram[: facts.num_classes].tolist()),
+        num_ignored_pixels=int(histogram[IGNORE_LABEL]),
+        shards=tuple(shards),
+    )
+
+
+def _deal(pairs: list[Pair], shard_bytes: int) -> list[list[Pair]]:
+    """Divides the pairs into shards that are alike.
+
+    Sources are often sorted by scene or city. Ordering by a hash of the name mixes them
+    in the same way on every machine, and dealing out makes shards equally long.
+    """
+    mixed = sorted(pairs, key=lambda pair: hashlib.sha256(pair.name.encode()).digest())
+    num_bytes = sum(_source_bytes(pair) for pair in pairs)
+    wanted = max(MIN_SHARDS, -(-num_bytes // shard_bytes))
+    num_shards = min(wanted, len(pairs))
+    return [mixed[number::num_shards] for number in range(num_shards)]
+
+
+def _source_bytes(pair: Pair) -> int:
+    try:
+        return pair.image.stat().st_size + pair.label.stat().st_size
+    except OSError as error:
+        raise UserError(f"Cannot read the sample {pair.name}: {error}.") from error
+
+
+def _write_shard(
+    path: Path,
+    pairs: list[Pair],
+    samples: Iterator[EncodedSample],
+    bar: tqdm,
+) -> tuple[Shard, np.ndarray]:
+    """Writes one file; also returns its pixels per training id, int64 (256,)."""
+    histogram = np.zeros(256, np.int64)
+    with new_file(path) as partial:
+        with tf.io.TFRecordWriter(str(partial)) as writer:
+            for pair, sample in zip(pairs, samples, strict=True):
+                writer.write(_serialize(pair.name, sample))
+                histogram += sample.histogram
+                bar.update()
+        num_bytes, digest = partial.stat().st_size, file_sha256(partial)
+    return Shard(path.name, len(pairs), num_bytes, digest), histogram
+
+
+def _serialize(name: str, sample: EncodedSample) -> bytes:
+    values = {"image": sample.image, "label": sample.label, "name": name.encode()}
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for key, value in values.items()
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    # Without it, protobuf may put the features in another order in another process.
+    return example.SerializeToString(deterministic=True)
+
+
+def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Takes a record apart, without decoding.
+
+    Args:
+        serialized: scalar string, one record.
+
+    Returns:
+        Scalar strings: "image", an encoded JPEG or PNG; "label", an encoded 8-bit grey
+        PNG of training ids; "name".
+    """
+    return tf.io.parse_single_example(serialized, _SCHEMA)
+
+
+def decode_sample(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Decodes what `parse_example` returns.
+
+    Returns:
+        "image": uint8 (height, width, 3) RGB, the same values as from Pillow and cv2;
+        "label": uint8 (height, width), training ids, 255 where ignored;
+        "name": scalar string.
+    """
+    content = example["image"]
+    image = tf.cond(
+        tf.io.is_jpeg(content),
+        # TensorFlow's default, the fast transform, is up to 5 levels off.
+        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(content, channels=3),
+    )
+    image.set_shape([None, None, 3])
+    # A grey PNG, so that channels=1 gives the ids; never do this to a palette PNG.
+    label = tf.io.decode_png(example["label"], channels=1)
+    return {"image": image, "label": label[:, :, 0], "name": example["name"]}

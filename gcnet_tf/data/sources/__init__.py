@@ -1,0 +1,1 @@
+"""Which files make a split: folders, lists, exports of annotation tools."""

@@ -1,0 +1,127 @@
+"""Pascal VOC 2012 with the masks of SBD, the Semantic Boundaries Dataset.
+
+Training takes VOC's own list and, after it, the images that only SBD has masks of; see
+the parity specification, section 5.6.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from gcnet_tf.data.sources.pairs import Pair, count, read_names, require_folder, some
+from gcnet_tf.errors import UserError, first_line
+
+# Where SBD may lie, seen from the folder that VOC2012 is in: where mmsegmentation
+# expects it, and as its archive unpacks.
+_SBD_FOLDERS = ("VOCaug/dataset", "benchmark_RELEASE/dataset")
+
+
+def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
+    """The pairs of a split; "train" is VOC's list followed by SBD's.
+
+    Raises:
+        UserError: when a list or a file in a list is missing, or lists overlap.
+    """
+    lists = root / "ImageSets" / "Segmentation"
+    require_folder(root / "JPEGImages")
+    require_folder(root / "SegmentationClass")
+    names = read_names(lists / f"{split}.txt")
+    pairs = _pairs(root, names, root / "SegmentationClass", ".png")
+    if split != "train":
+        return pairs
+    augmented = _augmented(root, names)
+    if augmented is None:
+        warnings.warn(
+            f"The masks of SBD or their list are missing: {_SBD_FOLDERS[1]} in "
+            f"{root.parent}, or SegmentationClassAug and aug.txt in {root}. The "
+            f"{len(pairs)} images of VOC alone will not reach the published mIoU.",
+            stacklevel=3,
+        )
+        return pairs
+    both = sorted(set(names) & {pair.name for pair in augmented})
+    if both:
+        raise UserError(
+            f"{some(both)} are listed for training twice: in train.txt and in aug.txt "
+            f"of {lists}. aug.txt must list only the images that VOC's train.txt and "
+            "val.txt do not."
+        )
+    return pairs + augmented
+
+
+def _augmented(root: Path, train: list[str]) -> list[Pair] | None:
+    """The pairs that SBD adds; None without its masks or a list of them."""
+    sbd = _sbd_folder(root)
+    names = _augmented_names(root / "ImageSets" / "Segmentation", train, sbd)
+    if names is None:
+        return None
+    if (root / "SegmentationClassAug").is_dir():
+        return _pairs(root, names, root / "SegmentationClassAug", ".png")
+    return _pairs(root, names, sbd / "cls", ".mat") if sbd else None
+
+
+def _sbd_folder(root: Path) -> Path | None:
+    # Not of root itself: its last part may be a link to another disk.
+    folders = [root.absolute().parent / folder for folder in _SBD_FOLDERS]
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _augmented_names(
+    lists: Path, train: list[str], sbd: Path | None
+) -> list[str] | None:
+    """The names that SBD adds to VOC's; None when nothing lists them.
+
+    Some downloads bring trainaug.txt, which is train.txt and aug.txt in one.
+    """
+    if (lists / "aug.txt").is_file():
+        return read_names(lists / "aug.txt")
+    if (lists / "trainaug.txt").is_file():
+        return sorted(set(read_names(lists / "trainaug.txt")) - set(train))
+    if sbd is None:
+        return None
+    # Both of SBD's, which divides the images in another way than VOC does.
+    listed = {*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")}
+    return sorted(listed - {*train, *read_names(lists / "val.txt")})
+
+
+def _pairs(root: Path, names: list[str], masks: Path, ending: str) -> list[Pair]:
+    pairs = [
+        Pair(name, root / "JPEGImages" / f"{name}.jpg", masks / f"{name}{ending}")
+        for name in names
+    ]
+    for kind in ("image", "label"):
+        paths = [getattr(pair, kind) for pair in pairs]
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing:
+            raise UserError(
+                f"{count(missing, kind)} listed in {root / 'ImageSets'} or by SBD but "
+                f"missing from {paths[0].parent}: {some(missing)}."
+            )
+    return pairs
+
+
+def read_sbd_mask(path: Path) -> np.ndarray:
+    """The class ids in one of SBD's cls/NAME.mat, uint8 (height, width).
+
+    Raises:
+        UserError: when the file cannot be read or holds no such mask.
+    """
+    # Only here: its import takes longer than all of ours together.
+    from scipy.io import loadmat
+
+    try:
+        content = io.BytesIO(path.read_bytes())
+        mask = loadmat(content, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
+        ids = mask.astype(np.uint8)
+        if mask.ndim != 2 or not np.array_equal(ids, mask):
+            raise ValueError("its mask is not a table of class ids")
+    except MemoryError:
+        raise
+    # scipy raises whatever a damaged file leads it to, as Pillow does.
+    except Exception as error:
+        raise UserError(
+            f"Cannot read {path} as a mask of SBD: {first_line(error)}. The file may "
+            "be damaged or cut short; unpack the archive again."
+        ) from error
+    return ids

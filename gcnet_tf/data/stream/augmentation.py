@@ -1,0 +1,329 @@
+"""Random resize, crop, flip and padding of (image, label) as functions of a seed.
+
+The reference enlarges the whole image, cuts a window out, mirrors it and pads it
+(parity spec 5.1 to 5.4). Every pixel of the result depends on its row and its column
+separately, so here the crop, the mirror and the padding only choose *positions*: for
+each output row and column, its row or column in the resized image, or -1 for padding.
+The pixels are then computed once, for the window alone, from the source image. The
+result is the same, bit for bit.
+
+All functions work eagerly and inside `tf.data`; the same seed gives the same result.
+Seeds are int32 or int64 of shape (2,).
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from gcnet_tf.data.catalog import IGNORE_LABEL
+from gcnet_tf.data.stream import packed, photometric, render, resample
+
+# A crop is checked this often; the box drawn after that is taken unchecked.
+NUM_CROP_CHECKS = 10
+
+
+def augment(
+    image: tf.Tensor,
+    label: tf.Tensor,
+    seed: tf.Tensor,
+    *,
+    base_scale: tuple[int, int],
+    ratio_range: tuple[float, float],
+    crop_size: tuple[int, int],
+    category_max_ratio: float,
+    flip_probability: float,
+    photometric_distortion: bool,
+) -> dict[str, tf.Tensor]:
+    """Makes one training sample: resize, crop, flip, distort colours, pad.
+
+    Args:
+        image: uint8 RGB (height, width, 3).
+        label: uint8 (height, width).
+        seed: int32 or int64 (2,).
+        base_scale: two bounds in pixels, see `keep_ratio_size`.
+        ratio_range: bounds of the random factor on `base_scale`.
+        crop_size: (height, width) of the result.
+        category_max_ratio: see `choose_crop`.
+        flip_probability: probability of mirroring left and right.
+        photometric_distortion: whether colours are changed.
+
+    Returns:
+        "image" uint8 (*crop_size, 3) with zeros below and right of the valid part,
+        "label" uint8 crop_size with 255 there, "valid_size" int32 (2,) height, width.
+    """
+    image, label = tf.convert_to_tensor(image), tf.convert_to_tensor(label)
+    plan = make_plan(
+        label,
+        seed,
+        base_scale=base_scale,
+        ratio_range=ratio_range,
+        crop_size=crop_size,
+        category_max_ratio=category_max_ratio,
+        flip_probability=flip_probability,
+    )
+    distortion = plan.distortion if photometric_distortion else None
+    image, label = render.render(image, label, plan.window, distortion)
+    image.set_shape((*crop_size, 3))
+    label.set_shape(crop_size)
+    return {"image": image, "label": label, "valid_size": plan.valid_size}
+
+
+class Plan(NamedTuple):
+    """All random choices for one sample."""
+
+    full_size: tf.Tensor
+    """int32 (2,), height and width that the whole image is resized to."""
+    corner: tf.Tensor
+    """int32 (2,), top and left of the crop in it."""
+    valid_size: tf.Tensor
+    """int32 (2,), height and width of the crop without padding."""
+    flip: tf.Tensor
+    """bool"""
+    window: render.Window
+    """What each pixel of the crop is made of."""
+    distortion: photometric.Distortion
+
+
+def make_plan(
+    label: tf.Tensor,
+    seed: tf.Tensor,
+    *,
+    base_scale: tuple[int, int],
+    ratio_range: tuple[float, float],
+    crop_size: tuple[int, int],
+    category_max_ratio: float,
+    flip_probability: float,
+) -> Plan:
+    """Makes the choices of `augment`, which take no image, only its label."""
+    seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
+    source_size = tf.shape(label)
+    scale = random_scale(seeds[0], base_scale, ratio_range)
+    full_size = keep_ratio_size(source_size[0], source_size[1], scale)
+    corner = choose_crop(label, full_size, seeds[1], crop_size, category_max_ratio)
+    flip = tf.random.stateless_uniform((), seeds[2]) < flip_probability
+    valid_size = tf.minimum(full_size, crop_size)
+    rows = window_positions(corner[0], valid_size[0], crop_size[0])
+    columns = window_positions(corner[1], valid_size[1], crop_size[1], flip)
+    window = render.make_window(rows, columns, full_size, source_size)
+    distortion = distortion_of(seed)
+    return Plan(full_size, corner, valid_size, flip, window, distortion)
+
+
+def distortion_of(seed: tf.Tensor) -> photometric.Distortion:
+    """The change of colours that `augment` makes with this seed."""
+    seeds = tf.random.experimental.stateless_split(seed, 4)
+    return photometric.draw_distortion(seeds[3])
+
+
+def random_scale(
+    seed: tf.Tensor, base_scale: tuple[int, int], ratio_range: tuple[float, float]
+) -> tf.Tensor:
+    """Multiplies `base_scale` by one random factor and truncates; int32 (2,)."""
+    low, high = ratio_range
+    ratio = tf.random.stateless_uniform((), seed, dtype=tf.float64)
+    ratio = ratio * (high - low) + low
+    return tf.cast(tf.constant(base_scale, tf.float64) * ratio, tf.int32)
+
+
+def keep_ratio_size(
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    scale: tuple[int, int] | tf.Tensor,
+) -> tf.Tensor:
+    """The largest size of the same shape within `scale`, rounded as mmcv does.
+
+    Args:
+        height: of the source, in pixels.
+        width: of the source, in pixels.
+        scale: two bounds in any order: the larger one limits the long side, the smaller
+            one the short side.
+
+    Returns:
+        int32 (2,), height and width, at least 1.
+    """
+    size = tf.cast(tf.stack([height, width]), tf.float64)
+    scale = tf.cast(scale, tf.float64)
+    factor = tf.minimum(
+        tf.reduce_max(scale) / tf.reduce_max(size),
+        tf.reduce_min(scale) / tf.reduce_min(size),
+    )
+    return tf.maximum(tf.cast(size * factor + 0.5, tf.int32), 1)
+
+
+def choose_crop(
+    label: tf.Tensor,
+    full_size: tf.Tensor,
+    seed: tf.Tensor,
+    crop_size: tuple[int, int],
+    category_max_ratio: float,
+) -> tf.Tensor:
+    """Chooses a window of the resized image in which no class covers too much.
+
+    Up to 10 windows are checked on the resized label; when none is accepted, an 11th is
+    taken unchecked. A window is accepted when it holds more than one class and the most
+    frequent one covers less than `category_max_ratio` of the pixels that are not 255.
+
+    Args:
+        label: uint8 (height, width), at source size.
+        full_size: int32 (2,), size that the image is resized to.
+        seed: int32 or int64 (2,).
+        crop_size: (height, width) of the window.
+        category_max_ratio: in (0, 1]; 1 takes the first window.
+
+    Returns:
+        int32 (2,), top and left in the resized image.
+    """
+    label, full_size = tf.convert_to_tensor(label), tf.convert_to_tensor(full_size)
+    corners = draw_corners(seed, full_size, crop_size)
+    # With room for only one window there is nothing to choose.
+    has_choice = tf.reduce_any(full_size > tf.constant(crop_size))
+    if category_max_ratio >= 1:
+        return corners[0]
+    valid_size = tf.minimum(full_size, crop_size)
+    runs = _label_runs(label)
+
+    def is_rejected(check):
+        counts = _class_counts(runs, full_size, corners[check], valid_size)
+        return tf.logical_not(_is_balanced(counts, category_max_ratio))
+
+    def go_on(check):
+        return tf.cond(
+            has_choice & (check < NUM_CROP_CHECKS),
+            lambda: is_rejected(check),
+            lambda: False,
+        )
+
+    (check,) = tf.while_loop(go_on, lambda check: (check + 1,), (tf.constant(0),))
+    return corners[check]
+
+
+def draw_corners(
+    seed: tf.Tensor, full_size: tf.Tensor, crop_size: tuple[int, int]
+) -> tf.Tensor:
+    """Draws the top left corners of all windows that may be needed; int32 (11, 2)."""
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    room = tf.maximum(tf.subtract(full_size, crop_size), 0)
+    offsets = [
+        tf.random.stateless_uniform(
+            (NUM_CROP_CHECKS + 1,),
+            seeds[axis],
+            minval=0,
+            maxval=room[axis] + 1,
+            dtype=tf.int32,
+        )
+        for axis in range(2)
+    ]
+    return tf.stack(offsets, axis=1)
+
+
+def window_positions(
+    start: tf.Tensor,
+    num_valid: tf.Tensor,
+    size: int | tf.Tensor,
+    reverse: bool | tf.Tensor = False,
+) -> tf.Tensor:
+    """Positions of a window along one axis of the resized image.
+
+    Args:
+        start: first position.
+        num_valid: how many positions the window takes from the image.
+        size: length of the result; what exceeds `num_valid` is padding at the end.
+        reverse: whether the valid part runs backwards (a mirror image).
+
+    Returns:
+        int32 (size,), with -1 for padding.
+    """
+    index = tf.range(size)
+    offset = tf.where(reverse, num_valid - 1 - index, index)
+    return tf.where(index < num_valid, start + offset, resample.PADDING)
+
+
+def resize_window(
+    image: tf.Tensor,
+    full_size: tf.Tensor,
+    top: int | tf.Tensor,
+    left: int | tf.Tensor,
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+) -> tf.Tensor:
+    """A window of the bilinearly resized image, without resizing the rest.
+
+    Equal to `cv2.resize(image, …, INTER_LINEAR)` followed by slicing.
+
+    Args:
+        image: uint8 RGB (source height, source width, 3).
+        full_size: int32 (2,), height and width that the whole image is resized to.
+        top: of the window in the resized image.
+        left: of the window in the resized image.
+        height: of the window; rows outside of the resized image are zero.
+        width: of the window; columns outside of the resized image are zero.
+
+    Returns:
+        uint8 RGB (height, width, 3).
+    """
+    full_size = tf.convert_to_tensor(full_size)
+    source_size = tf.shape(image)
+    rows = window_positions(top, full_size[0] - top, height)
+    columns = window_positions(left, full_size[1] - left, width)
+    window = render.make_window(rows, columns, full_size, source_size)
+    return packed.unpack(
+        resample.mix(packed.pack(image), window.row_taps, window.column_taps)
+    )
+
+
+class _Runs(NamedTuple):
+    """A label as runs of one value within a row, in reading order."""
+
+    value: tf.Tensor
+    """int32 (number,)"""
+    row: tf.Tensor
+    """int64 (number,)"""
+    start: tf.Tensor
+    """int64 (number,), its first column."""
+    stop: tf.Tensor
+    """int64 (number,), the column behind its last."""
+    size: tf.Tensor
+    """int32 (2,), height and width of the label."""
+
+
+def _label_runs(label: tf.Tensor) -> _Runs:
+    """Finds the runs: a few thousand stand for the pixels of a usual label."""
+    size = tf.shape(label)
+    width = tf.cast(size[1], tf.int64)
+    starts = tf.pad(
+        label[:, 1:] != label[:, :-1], ((0, 0), (1, 0)), constant_values=True
+    )
+    place = tf.where(tf.reshape(starts, [-1]))[:, 0]
+    end = tf.concat([place[1:], [tf.size(label, tf.int64)]], axis=0)
+    start = place % width
+    value = tf.cast(tf.gather(tf.reshape(label, [-1]), place), tf.int32)
+    return _Runs(value, place // width, start, start + end - place, size)
+
+
+def _class_counts(runs, full_size, corner, valid_size):
+    """Pixels per label value in a window of the resized label; int32 (256,).
+
+    The resized label repeats (or skips) source rows and columns, so a run counts by how
+    many of the window's rows and columns are made of its own.
+    """
+    before = []
+    for axis in range(2):
+        positions = window_positions(corner[axis], valid_size[axis], valid_size[axis])
+        source = resample.nearest_index(positions, full_size[axis], runs.size[axis])
+        # How many positions are made of source rows (or columns) before each.
+        edges = tf.range(runs.size[axis] + 1)
+        before.append(tf.searchsorted(source, edges))
+    repeats = tf.gather(before[0][1:] - before[0][:-1], runs.row)
+    columns = tf.gather(before[1], runs.stop) - tf.gather(before[1], runs.start)
+    # tf.math.bincount would first look for the largest value.
+    return tf.raw_ops.DenseBincount(
+        input=runs.value, size=256, weights=repeats * columns
+    )
+
+
+def _is_balanced(counts: tf.Tensor, category_max_ratio: float) -> tf.Tensor:
+    """Whether a crop with these counts per label value is accepted."""
+    counts = tf.cast(counts[:IGNORE_LABEL], tf.float64)
+    total = tf.reduce_sum(counts)
+    several = tf.math.count_nonzero(counts) > 1
+    return several & (tf.reduce_max(counts) / total < category_max_ratio)

@@ -1,0 +1,104 @@
+"""Recognising a folder, and the configuration that is written for it."""
+
+import numpy as np
+import pytest
+from annotation_trees import CLASSES, COLOURS, make_cvat, make_labelme
+from helpers import make_folder_tree, random_image, save_image
+
+from gcnet_tf.config import load_config
+from gcnet_tf.data.check.recognise import found_text, recognise, write_config
+from gcnet_tf.data.sources.find import find_samples
+from gcnet_tf.errors import UserError
+
+
+def test_a_folder(tmp_path):
+    found = recognise(make_folder_tree(tmp_path, num_classes=4))
+    assert (found.dataset, found.num_images) == ("folder", {"train": 3, "val": 2})
+    assert found.classes == ("class_0", "class_1", "class_2", "class_3")
+    assert "put them into the file" in found_text(found)
+
+
+@pytest.mark.parametrize(
+    "make, dataset", [(make_labelme, "labelme"), (make_cvat, "cvat")]
+)
+def test_an_export(tmp_path, make, dataset):
+    found = recognise(make(tmp_path))
+    assert (found.dataset, found.classes) == (dataset, CLASSES)
+    assert found.num_images == {"train": 4, "val": 1}
+    assert (found.palette == COLOURS) == (dataset == "cvat")
+    assert "put them" not in found_text(found)
+
+
+def test_ignored_pixels_are_no_class(tmp_path):
+    make_cvat(tmp_path)
+    path = tmp_path / "labelmap.txt"
+    path.write_text(path.read_text().replace("tree", "__ignore__"))
+    found = recognise(tmp_path)
+    assert found.classes == ("_background_", "house")
+    assert found.palette == (COLOURS[0], COLOURS[2])
+
+
+def test_the_median_size(tmp_path):
+    make_folder_tree(tmp_path)
+    for index in range(2):
+        path = tmp_path / "train" / "images" / f"train_00{index}.jpg"
+        save_image(path, random_image(0, 90, 40))
+    assert recognise(tmp_path).size == (24, 32)
+    assert "24" in found_text(recognise(tmp_path))
+
+
+@pytest.mark.parametrize("make", [make_folder_tree, make_labelme, make_cvat])
+def test_the_configuration_works(tmp_path, make):
+    root = make(tmp_path / "my data")
+    out = tmp_path / "configs" / "mine.json"
+    out.parent.mkdir()
+    write_config(recognise(root), root, out, "mine")
+    config = load_config(out)
+    assert len(find_samples(config.data, "train")) >= 3
+    assert config.data.records == "data/tfrecords/mine"
+    assert config.model.backbone.depth == 50 and config.train.batch_size == 8
+
+
+@pytest.mark.parametrize(
+    "size, scale, crop",
+    [
+        ((375, 500), (1500, 375), 352),
+        ((500, 375), (1500, 375), 352),
+        ((1024, 2048), (4096, 1024), 512),
+        ((3000, 4000), (4096, 1024), 512),
+        ((512, 512), (2048, 512), 512),
+        ((20, 30), (80, 20), 32),
+    ],
+)
+def test_scale_and_crop_follow_the_images(tmp_path, size, scale, crop):
+    root = make_folder_tree(tmp_path / "source", 1, 1)
+    for split in ("train", "val"):
+        (path,) = (root / split / "images").iterdir()
+        save_image(path, np.zeros((*size, 3), np.uint8))
+    write_config(recognise(root), root, tmp_path / "c.json", "c")
+    config = load_config(tmp_path / "c.json")
+    assert config.augment.base_scale == config.evaluation.scale == scale
+    assert config.augment.crop_size == (crop, crop)
+
+
+def test_a_file_that_is_there_stays(tmp_path):
+    root = make_folder_tree(tmp_path / "source")
+    out = tmp_path / "mine.json"
+    out.write_text("mine")
+    with pytest.raises(UserError, match="mine.json exists already"):
+        write_config(recognise(root), root, out, "mine")
+    assert out.read_text() == "mine"
+
+
+def test_an_unknown_layout(tmp_path):
+    with pytest.raises(UserError, match="none of the known layouts.*\nKnown layouts"):
+        recognise(tmp_path)
+    with pytest.raises(UserError, match="There is no folder .*gone"):
+        recognise(tmp_path / "gone")
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    make_folder_tree(tmp_path)
+    (tmp_path / "train" / "images" / "train_000.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"Cannot read .*train_000\.jpg"):
+        recognise(tmp_path)

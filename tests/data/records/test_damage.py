@@ -1,0 +1,223 @@
+"""Damaged records are found, named and replaced, and no other sample moves."""
+
+import dataclasses
+import json
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import CLASSES, make_folder_tree
+
+from gcnet_tf.config import config_from_dict
+from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.records.damage import (
+    READ_ERRORS,
+    Damage,
+    DamagedData,
+    check_sizes,
+    find_damage,
+    repaired,
+)
+from gcnet_tf.data.records.shards import read_manifest
+from gcnet_tf.data.stream.pipeline import evaluation_dataset, training_dataset
+from gcnet_tf.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return make_folder_tree(tmp_path_factory.mktemp("tree"), num_train=20, num_val=9)
+
+
+@pytest.fixture
+def config(source, tmp_path):
+    """Records of 20 and 9 images, to be damaged; a shard holds two or three."""
+    raw = {
+        "data": {
+            "dataset": "folder",
+            "root": str(source),
+            "records": str(tmp_path / "records"),
+            "classes": list(CLASSES),
+            "on_error": "skip",
+        },
+        "augment": {
+            "crop_size": [16, 16],
+            "base_scale": [32, 32],
+            "photometric_distortion": False,
+        },
+        "train": {"batch_size": 4},
+    }
+    config = config_from_dict(raw)
+    ensure_records(config)
+    return config
+
+
+def shard_of(config, split="train", number=0):
+    shard = read_manifest(config.data.records, split, check_files=False).shards[number]
+    return shard, config.data.records + f"/{split}/{shard.file}"
+
+
+def frames(path):
+    """Start and length of the data of each record."""
+    with open(path, "rb") as file:
+        content = file.read()
+    found, position = [], 0
+    while position < len(content):
+        (length,) = struct.unpack_from("<Q", content, position)
+        found.append((position + 12, length))
+        position += length + 16
+    return found
+
+
+def flip(path, place):
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def cut(path, length):
+    with open(path, "r+b") as file:
+        file.truncate(length)
+
+
+def names_in(config, split="train", number=0):
+    _, path = shard_of(config, split, number)
+    records = tf.data.TFRecordDataset(path).as_numpy_iterator()
+    return [
+        tf.train.Example.FromString(r).features.feature["name"].bytes_list.value[0]
+        for r in records
+    ]
+
+
+def test_intact_records_have_no_damage(config):
+    assert find_damage(config, "train") == find_damage(config, "val") == []
+    check_sizes(config, "train")
+
+
+def test_a_flipped_byte_is_named(config):
+    shard, path = shard_of(config)
+    names = names_in(config)
+    start, length = frames(path)[1]
+    flip(path, start + length // 2)
+    (damage,) = find_damage(config, "train")
+    assert (damage.file, damage.index) == (shard.file, 1)
+    assert damage.name == names[1].decode()
+    assert "checksum" in damage.reason
+    text = str(DamagedData([damage]))
+    assert f"1 damaged sample: {shard.file}, record 1 ({damage.name})" in text
+    assert "--overwrite" in text and "data.on_error=skip" in text
+
+
+@pytest.mark.parametrize("place, lost", [(0, [1, 2]), (9, [1, 2]), (-2, [1])])
+def test_length_and_checksums_are_checked_too(place, lost, config):
+    """A wrong length hides where the next record starts."""
+    _, path = shard_of(config)
+    start, length = frames(path)[1]
+    flip(path, start - 12 + place if place >= 0 else start + length + 4 + place)
+    assert [each.index for each in find_damage(config, "train")] == lost
+
+
+def test_a_record_that_is_stored_well_but_is_no_image(config):
+    shard, path = shard_of(config)
+    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    example = tf.train.Example.FromString(records[2])
+    example.features.feature["image"].bytes_list.value[0] = b"no image"
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in [*records[:2], example.SerializeToString()]:
+            writer.write(record)
+    (damage,) = find_damage(config, "train")
+    assert damage.index == 2 and "cannot be decoded" in damage.reason
+    assert damage.name == names_in(config)[2].decode()
+
+
+@pytest.mark.parametrize("where", ["inside", "between", "empty", "gone"])
+def test_a_cut_file_is_noticed_and_its_lost_samples_counted(where, config, tmp_path):
+    shard, path = shard_of(config)
+    start = frames(path)[1][0]
+    if where == "gone":
+        (tmp_path / "records/train" / shard.file).unlink()
+    else:
+        cut(path, {"inside": start + 5, "between": start - 12, "empty": 0}[where])
+    with pytest.raises(READ_ERRORS):
+        check_sizes(config, "train")
+    found = find_damage(config, "train")
+    lost = [1, 2] if where in ("inside", "between") else [0, 1, 2]
+    assert [each.index for each in found] == lost
+    assert {each.file for each in found} == {shard.file}
+    # Under "stop" nothing is read at all.
+    stop = dataclasses.replace(config.data, on_error="stop")
+    with pytest.raises(UserError, match=f"{shard.file}.*--overwrite"):
+        ensure_records(dataclasses.replace(config, data=stop))
+
+
+def first_batches(config, number=10, start=0):
+    dataset = training_dataset(config, start).take(number)
+    return list(dataset.as_numpy_iterator())
+
+
+def test_only_the_damaged_sample_is_replaced(config, tmp_path):
+    before = first_batches(config)
+    names = names_in(config)
+    _, path = shard_of(config)
+    start, length = frames(path)[1]
+    flip(path, start + length // 2)
+    with pytest.raises(READ_ERRORS):
+        first_batches(config)
+    damaged = find_damage(config, "train")
+    now = repaired(config, "train", damaged, tmp_path / "repaired")
+    after = first_batches(now)
+    num_replaced = 0
+    for old, new in zip(before, after, strict=True):
+        for i, name in enumerate(old["name"]):
+            if name == names[1]:
+                num_replaced += 1
+                assert new["name"][i] == names[2]
+            else:
+                assert new["name"][i] == name
+                np.testing.assert_array_equal(new["image"][i], old["image"][i])
+    assert num_replaced == 2  # two epochs
+    # Started in the middle, it is the same stream.
+    for one, other in zip(first_batches(now, 3, start=7), after[7:], strict=True):
+        np.testing.assert_array_equal(one["image"], other["image"])
+    assert find_damage(now, "train") == []
+
+
+def test_a_file_without_an_intact_sample_borrows_from_the_next(config, tmp_path):
+    shard, path = shard_of(config)
+    cut(path, 0)
+    damaged = find_damage(config, "train")
+    now = repaired(config, "train", damaged, tmp_path / "repaired")
+    assert set(names_in(now)) == {names_in(config, number=1)[0]}
+    assert len(names_in(now)) == shard.num_samples
+
+
+def test_a_damaged_val_sample_counts_nowhere(config, tmp_path):
+    before = list(evaluation_dataset(config).as_numpy_iterator())
+    shard, path = shard_of(config, "val")
+    flip(path, frames(path)[0][0] + 200)
+    damaged = find_damage(config, "val")
+    now = repaired(config, "val", damaged, tmp_path / "repaired")
+    after = list(evaluation_dataset(now).as_numpy_iterator())
+    assert np.all(after[0]["label"] == 255)
+    assert after[0]["name"] == before[0]["name"]
+    for old, new in zip(before[1:], after[1:], strict=True):
+        np.testing.assert_array_equal(new["image"], old["image"])
+        np.testing.assert_array_equal(new["label"], old["label"])
+
+
+def test_nothing_intact_is_an_error(config, tmp_path):
+    for number in range(8):
+        cut(shard_of(config, number=number)[1], 0)
+    damaged = find_damage(config, "train")
+    assert len(damaged) == 20
+    with pytest.raises(UserError, match="No sample"):
+        repaired(config, "train", damaged, tmp_path / "repaired")
+    text = str(DamagedData(damaged))
+    assert "20 damaged samples" in text and "; and 15 more" in text
+
+
+def test_damage_is_json():
+    damage = Damage("a.tfrecord", 1, "name", "reason")
+    assert json.loads(json.dumps(dataclasses.asdict(damage)))["index"] == 1

@@ -1,0 +1,340 @@
+"""Writing, checking and decoding TFRecords."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import CLASSES, make_folder_tree, random_image, random_label, save_image
+from PIL import Image
+
+from gcnet_tf.data.catalog import dataset_facts
+from gcnet_tf.data.records import shards
+from gcnet_tf.data.sources.folders import find_pairs
+from gcnet_tf.errors import UserError
+
+FACTS = dataset_facts("folder", CLASSES)
+
+
+def write(pairs, directory, **options):
+    options = {"progress": False, "num_workers": 2} | options
+    return shards.write_records(pairs, directory, "train", FACTS, **options)
+
+
+def read_samples(directory, manifest):
+    paths = [str(directory / "train" / shard.file) for shard in manifest.shards]
+    dataset = tf.data.TFRecordDataset(paths).map(shards.parse_example)
+    return list(dataset.map(shards.decode_sample).as_numpy_iterator())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return make_folder_tree(tmp_path_factory.mktemp("tree"), num_train=20)
+
+
+@pytest.fixture
+def pairs(tree):
+    return find_pairs("folder", tree, "train")
+
+
+def test_every_sample_comes_back(tmp_path, pairs):
+    manifest = write(pairs, tmp_path)
+    samples = read_samples(tmp_path, manifest)
+    assert sorted(s["name"].decode() for s in samples) == [p.name for p in pairs]
+    for sample in samples:
+        number = int(sample["name"][-3:])
+        assert np.array_equal(sample["label"], random_label(number))
+        assert sample["image"].dtype == sample["label"].dtype == np.uint8
+        path = next(p.image for p in pairs if p.name == sample["name"].decode())
+        assert np.array_equal(sample["image"], np.asarray(Image.open(path)))
+
+
+def test_the_manifest_tells_the_truth(tmp_path, pairs):
+    manifest = write(pairs, tmp_path)
+    assert manifest == shards.read_manifest(tmp_path, "train")
+    assert (manifest.dataset, manifest.split) == ("folder", "train")
+    assert manifest.classes == CLASSES
+    assert manifest.num_samples == 20 == sum(s.num_samples for s in manifest.shards)
+    labels = np.stack([random_label(number) for number in range(20)])
+    assert manifest.class_histogram == tuple(np.sum(labels == k) for k in range(3))
+    assert manifest.num_ignored_pixels == np.sum(labels == 255)
+    for shard in manifest.shards:
+        content = (tmp_path / "train" / shard.file).read_bytes()
+        assert shard.num_bytes == len(content)
+        assert shard.sha256 == hashlib.sha256(content).hexdigest()
+    files = [shard.file for shard in manifest.shards]
+    assert sorted([*files, "manifest.json"]) == sorted(contents(tmp_path / "train"))
+
+
+def test_the_bytes_depend_on_the_files_alone(tmp_path, pairs):
+    write(pairs, tmp_path / "one", num_workers=1)
+    write(pairs[::-1], tmp_path / "many", num_workers=5)
+    assert contents(tmp_path / "one" / "train") == contents(tmp_path / "many" / "train")
+
+
+@pytest.mark.parametrize(
+    "num_samples, shard_bytes, sizes",
+    [
+        (1, 2**27, [1]),
+        (5, 2**27, [1] * 5),
+        (8, 2**27, [1] * 8),
+        (20, 2**27, [3] * 4 + [2] * 4),
+        (20, 1, [1] * 20),
+    ],
+)
+def test_shards_are_many_and_alike(tmp_path, pairs, num_samples, shard_bytes, sizes):
+    manifest = write(pairs[:num_samples], tmp_path, shard_bytes=shard_bytes)
+    assert [shard.num_samples for shard in manifest.shards] == sizes
+    assert manifest.shards[0].file == f"train-00000-of-{len(sizes):05d}.tfrecord"
+
+
+def test_shard_bytes_sets_the_number_of_shards(tmp_path, pairs):
+    num_bytes = sum(p.image.stat().st_size + p.label.stat().st_size for p in pairs)
+    manifest = write(pairs, tmp_path, shard_bytes=num_bytes // 10 + 1)
+    assert len(manifest.shards) == 10
+
+
+def test_the_order_is_mixed(tmp_path, pairs):
+    manifest = write(pairs, tmp_path)
+    numbers = [int(s["name"][-3:]) for s in read_samples(tmp_path, manifest)]
+    # Sources in order, or dealt out in order, would repeat one or two steps.
+    assert len(set(np.diff(numbers))) > 8
+
+
+def test_records_of_an_earlier_run_are_replaced(tmp_path, pairs):
+    write(pairs, tmp_path, shard_bytes=1)
+    manifest = write(pairs[:2], tmp_path)
+    files = [shard.file for shard in manifest.shards]
+    assert sorted([*files, "manifest.json"]) == sorted(contents(tmp_path / "train"))
+
+
+def test_what_a_killed_run_left_is_replaced(tmp_path, pairs):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for name in (
+        "train-00000-of-00009.tfrecord",
+        "partial-train-00001-of-00009.tfrecord",
+        "partial-manifest.json",
+    ):
+        (folder / name).write_bytes(b"half")
+    (folder / "notes.txt").touch()  # not ours
+    with pytest.raises(UserError, match="no records of the split 'train'"):
+        shards.read_manifest(tmp_path, "train")
+    manifest = write(pairs, tmp_path)
+    files = [shard.file for shard in manifest.shards]
+    expected = sorted([*files, "manifest.json", "notes.txt"])
+    assert sorted(contents(folder)) == expected
+
+
+@pytest.fixture
+def bad_tree(tree, tmp_path):
+    """A tree with one bad label."""
+    root = shutil.copytree(tree, tmp_path / "bad")
+    save_image(root / "train" / "labels" / "train_004.png", np.full((24, 32), 7, "u1"))
+    return root
+
+
+def test_a_bad_file_stops_the_conversion(tmp_path, tree, bad_tree):
+    write(find_pairs("folder", tree, "train"), tmp_path)
+    with pytest.raises(UserError, match=r"train_004\.png holds the value 7"):
+        write(find_pairs("folder", bad_tree, "train"), tmp_path)
+    # Neither the new records nor the earlier ones may pass for those of this source.
+    assert not (tmp_path / "train" / "manifest.json").exists()
+    with pytest.raises(UserError, match="make_tfrecords"):
+        shards.read_manifest(tmp_path, "train")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError])
+def test_the_rest_is_not_read_after_a_stop(tmp_path, pairs, monkeypatch, stop):
+    """Two threads, 20 samples in one shard, and the second sample stops everything."""
+    encode_pair = shards.encode_pair
+    lock, started = threading.Lock(), []
+
+    def encode(pair, facts):
+        with lock:
+            started.append(pair)
+            number = len(started)
+        if number == 2:
+            raise stop("stop")
+        time.sleep(0.02)
+        return encode_pair(pair, facts)
+
+    monkeypatch.setattr(shards, "encode_pair", encode)
+    monkeypatch.setattr(shards, "MIN_SHARDS", 1)
+    with pytest.raises(stop):
+        write(pairs, tmp_path)
+    assert len(started) < 8
+    assert not (tmp_path / "train" / "manifest.json").exists()
+
+
+def test_the_rest_is_not_read_after_ctrl_c_while_writing(tmp_path, pairs, monkeypatch):
+    encode_pair = shards.encode_pair
+    finished = []
+
+    def encode(pair, facts):
+        time.sleep(0.02)
+        finished.append(pair)
+        return encode_pair(pair, facts)
+
+    def interrupted(name, sample):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shards, "encode_pair", encode)
+    monkeypatch.setattr(shards, "_serialize", interrupted)
+    monkeypatch.setattr(shards, "MIN_SHARDS", 1)
+    with pytest.raises(KeyboardInterrupt):
+        write(pairs, tmp_path)
+    assert len(finished) < 8
+
+
+def test_workers_share_the_work(tmp_path, pairs, monkeypatch):
+    encode_pair = shards.encode_pair
+    # Breaks (and raises) unless four threads are inside at the same time.
+    barrier = threading.Barrier(4, timeout=10)
+
+    def encode(pair, facts):
+        barrier.wait()
+        return encode_pair(pair, facts)
+
+    monkeypatch.setattr(shards, "encode_pair", encode)
+    monkeypatch.setattr(shards, "MIN_SHARDS", 5)
+    write(pairs, tmp_path, num_workers=4)
+
+
+def test_finished_shards_are_kept(tmp_path, pairs, monkeypatch):
+    """After a stop, and all bytes are as without one."""
+    whole = write(pairs, tmp_path / "whole")
+    encode_pair, encoded = shards.encode_pair, []
+
+    def encode(pair, facts):
+        encoded.append(pair.name)
+        if len(encoded) == 13:
+            raise UserError("stop")
+        return encode_pair(pair, facts)
+
+    monkeypatch.setattr(shards, "encode_pair", encode)
+    with pytest.raises(UserError, match="stop"):
+        write(pairs, tmp_path / "stopped", num_workers=1)
+    done = list((tmp_path / "stopped" / "train").glob("*.tfrecord"))
+    encoded[:] = [None] * 50
+    assert write(pairs, tmp_path / "stopped") == whole
+    # 20 images in 8 shards: four of 3, then four of 2.
+    assert len(done) == 4 and len(encoded) == 50 + 20 - 12
+    assert contents(tmp_path / "stopped/train") == contents(tmp_path / "whole/train")
+
+
+def test_shards_of_other_sources_are_not_kept(tmp_path, tree, bad_tree):
+    with pytest.raises(UserError, match=r"train_004"):
+        write(find_pairs("folder", bad_tree, "train"), tmp_path / "records")
+    assert list((tmp_path / "records" / "train").glob("*.tfrecord"))
+    for path in (bad_tree / "train" / "labels").iterdir():
+        save_image(path, np.full((24, 32), 1, np.uint8))
+    manifest = write(find_pairs("folder", bad_tree, "train"), tmp_path / "records")
+    assert manifest.class_histogram == (0, 20 * 24 * 32, 0)
+
+
+def test_a_limit(tmp_path, pairs):
+    manifest = write(pairs, tmp_path, limit=3)
+    assert (manifest.num_samples, manifest.limit) == (3, 3)
+    samples = read_samples(tmp_path, manifest)
+    assert {sample["name"].decode() for sample in samples} == {
+        *("train_000", "train_001", "train_002")
+    }
+    assert shards.read_manifest(tmp_path, "train") == manifest
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, pairs):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot write records to .*data.records"):
+        write(pairs, tmp_path / "file")
+
+
+def test_no_images(tmp_path):
+    with pytest.raises(UserError, match="no images"):
+        write([], tmp_path)
+
+
+def test_a_shard_missing_or_cut_is_noticed(tmp_path, pairs):
+    shard = write(pairs, tmp_path).shards[3]
+    path = tmp_path / "train" / shard.file
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
+    message = f"{shard.file} has {len(content) - 1} bytes instead of {len(content)}"
+    with pytest.raises(UserError, match=message + ".*--overwrite"):
+        shards.read_manifest(tmp_path, "train")
+    path.unlink()
+    with pytest.raises(UserError, match=f"{shard.file} is missing.*--overwrite"):
+        shards.read_manifest(tmp_path, "train")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"shards": [{"file": 1}]}'])
+def test_a_damaged_manifest_is_noticed(tmp_path, pairs, text):
+    manifest = write(pairs, tmp_path)
+    path = tmp_path / "train" / "manifest.json"
+    assert json.loads(path.read_text())["num_samples"] == manifest.num_samples
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json is damaged .*--overwrite"):
+        shards.read_manifest(tmp_path, "train")
+
+
+def test_a_manifest_with_an_unknown_field_is_damaged(tmp_path, pairs):
+    manifest = dataclasses.asdict(write(pairs, tmp_path)) | {"surprise": 1}
+    (tmp_path / "train" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="damaged"):
+        shards.read_manifest(tmp_path, "train")
+
+
+def decode(content):
+    """Decodes an image inside of a graph, as training does."""
+    label = io.BytesIO()
+    Image.fromarray(random_label(0)).save(label, "PNG")
+    dataset = tf.data.Dataset.from_tensors(
+        {"image": content, "label": label.getvalue(), "name": "a"}
+    ).map(shards.decode_sample)
+    assert dataset.element_spec["image"].shape.as_list() == [None, None, 3]
+    assert dataset.element_spec["label"].shape.as_list() == [None, None]
+    return next(dataset.as_numpy_iterator())["image"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "JPEG", "quality": 60},
+        {"format": "JPEG", "quality": 90, "subsampling": 0},
+        {"format": "JPEG", "quality": 90, "subsampling": 1},
+        {"format": "JPEG", "progressive": True},
+        {"format": "PNG"},
+    ],
+)
+@pytest.mark.parametrize("grey", [False, True])
+def test_decoding_equals_pillow_and_opencv(options, grey):
+    # A size that is no multiple of the blocks; smooth, so that errors are not clipped.
+    noise = random_image(3, 75, 101)
+    image = Image.fromarray(cv2.GaussianBlur(noise, (0, 0), 3))
+    image = image.convert("L") if grey else image
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    content = buffer.getvalue()
+    decoded = decode(content)
+    assert np.array_equal(decoded, np.asarray(Image.open(buffer).convert("RGB")))
+    opencv = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(decoded, opencv[:, :, ::-1])
+
+
+def test_decoding_of_a_png_with_a_transparent_colour():
+    """Stored as it is: its mode is RGB, and the colour is only marked."""
+    image = Image.fromarray(random_image(0))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", transparency=tuple(random_image(0)[0, 0].tolist()))
+    assert np.array_equal(decode(buffer.getvalue()), random_image(0))
