@@ -99,7 +99,7 @@ BOTH = tests/stacks tests/training/test_multi_worker.py
 NOT_KERAS = $(addprefix --ignore tests/,benchmark faults config runtime files/test_extract.py \
 	data/sources/test_folders.py data/sources/test_official.py data/sources/test_sources.py data/sources/test_voc.py \
 	data/check/test_check.py data/test_shapes.py weights/test_torch_file.py files/test_atomic.py \
-	files/test_download.py test_launch.py test_package.py test_processor.py)
+	files/test_download.py training/distributed/test_launch.py test_package.py test_processor.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/pip check
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs -m "not slow" $(NOT_KERAS)

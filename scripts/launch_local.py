@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf import cli
-from gcnet_tf.launch import launch
+from gcnet_tf.training.distributed.launch import launch
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.processor import num_cores
-from gcnet_tf.training.run_folder import CONFIG_FILE, check_run
+from gcnet_tf.training.monitor.run_folder import CONFIG_FILE, check_run
 
 
 def check_runs(runs: Sequence[Run]) -> None:

@@ -39,16 +39,16 @@ from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.averages import averaged, restart_averages
 from gcnet_tf.training.class_weights import check_class_weights, class_weights
+from gcnet_tf.training.distributed.strategy import make_strategy
+from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.keras_objects import Metrics, colour_layer, named_callbacks
 from gcnet_tf.training.losses import make_loss
-from gcnet_tf.training.monitor import Monitor, NoMonitor
+from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
+from gcnet_tf.training.monitor.run_folder import check_run, open_run
 from gcnet_tf.training.optim import make_optimizer
-from gcnet_tf.training.run_folder import check_run, open_run
 from gcnet_tf.training.step import make_train_step
 from gcnet_tf.training.stopping import Interrupted, explaining, stop_signals
-from gcnet_tf.training.strategy import make_strategy
-from gcnet_tf.training.workers import Workers
 from gcnet_tf.weights.files import newest_checkpoint
 
 

@@ -13,7 +13,7 @@ from gcnet_tf.benchmark.workers import Measurement
 from gcnet_tf.config import config_to_dict, load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
-from gcnet_tf.training.run_folder import open_run
+from gcnet_tf.training.monitor.run_folder import open_run
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.layers import BatchNorm
-from gcnet_tf.training.strategy import make_strategy
+from gcnet_tf.training.distributed.strategy import make_strategy
 
 RNG = np.random.default_rng(0)
 EPSILON = 1e-5

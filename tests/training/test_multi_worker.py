@@ -54,7 +54,7 @@ def launched(configs, tmp_path_factory):
         (folder / f"{name}.json").write_text(format_json(config_to_dict(config)))
     command = [sys.executable, str(Path(__file__).with_name("worker_checks.py"))]
     code = (
-        "import sys; from gcnet_tf.launch import launch; "
+        "import sys; from gcnet_tf.training.distributed.launch import launch; "
         f"sys.exit(launch({[*command, str(folder)]!r}, 2))"
     )
     paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]

@@ -7,7 +7,7 @@ from helpers import call_script, random_image, save_image
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
-from gcnet_tf.training.run_folder import open_run
+from gcnet_tf.training.monitor.run_folder import open_run
 from gcnet_tf.visualize.attention import (
     AttentionMap,
     attention_maps,

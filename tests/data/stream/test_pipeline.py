@@ -14,7 +14,7 @@ from gcnet_tf.data.records import shards
 from gcnet_tf.data.sources.folders import Pair
 from gcnet_tf.data.stream import lanes, photometric, pipeline
 from gcnet_tf.errors import UserError
-from gcnet_tf.training.strategy import make_strategy
+from gcnet_tf.training.distributed.strategy import make_strategy
 
 CLASSES = ("ground", "tree", "house")
 NUM_SAMPLES = 10

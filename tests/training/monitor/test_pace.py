@@ -2,7 +2,7 @@
 
 import pytest
 
-from gcnet_tf.training.pace import Pace
+from gcnet_tf.training.monitor.pace import Pace
 
 
 def test_the_first_step_does_not_count():

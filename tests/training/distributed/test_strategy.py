@@ -1,7 +1,7 @@
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.training.strategy import make_strategy
+from gcnet_tf.training.distributed.strategy import make_strategy
 
 
 @pytest.mark.parametrize("parts", [1, 2])

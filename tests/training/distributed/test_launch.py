@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from gcnet_tf.launch import launch, tf_configs
+from gcnet_tf.training.distributed.launch import launch, tf_configs
 
 
 def start(body, number=2, **options):
@@ -19,7 +19,7 @@ def start(body, number=2, **options):
         "INDEX = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
     ) + textwrap.dedent(body)
     code = (
-        "import sys; from gcnet_tf.launch import launch; "
+        "import sys; from gcnet_tf.training.distributed.launch import launch; "
         f"sys.exit(launch([sys.executable, '-c', {worker!r}], {number}))"
     )
     return subprocess.Popen(

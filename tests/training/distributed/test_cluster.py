@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.training.cluster import find_cluster
+from gcnet_tf.training.distributed.cluster import find_cluster
 
 
 @pytest.fixture(autouse=True)

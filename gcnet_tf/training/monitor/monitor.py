@@ -13,7 +13,7 @@ from tqdm import tqdm
 from gcnet_tf.data.records.damage import Damage, damage_text
 from gcnet_tf.evaluation.metrics import Scores
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
-from gcnet_tf.training.pace import Pace
+from gcnet_tf.training.monitor.pace import Pace
 from gcnet_tf.visualize.pictures import panel
 
 METRICS_FILE = "metrics.jsonl"

@@ -4,7 +4,7 @@ import pytest
 
 from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
-from gcnet_tf.training.run_folder import check_run, open_run
+from gcnet_tf.training.monitor.run_folder import check_run, open_run
 from gcnet_tf.weights.files import newest_checkpoint
 
 CONFIG = load_config("shapes_r18")

@@ -5,7 +5,7 @@ from functools import cache
 import tensorflow as tf
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.training.cluster import find_cluster
+from gcnet_tf.training.distributed.cluster import find_cluster
 
 
 def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
