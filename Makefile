@@ -73,7 +73,7 @@ test: venv
 # Where TensorFlow computes in other ways on other processors: without oneDNN's kernels,
 # as it does by itself with AVX2 alone.
 LESSER = tests/layers tests/models/test_inference_graph.py tests/training/test_loop.py \
-	tests/benchmark/test_convolutions.py
+	tests/benchmarks/test_convolutions.py
 test-lesser: venv
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python $(PARALLEL) $(LESSER)
 

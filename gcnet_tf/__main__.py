@@ -1,28 +1,34 @@
-"""gcnet_tf COMMAND ...: the scripts, for those who have no checkout of them."""
+"""gcnet_tf COMMAND ...: the commands, with or without a checkout of the project."""
 
 import ast
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from gcnet_tf import cli
+from gcnet_tf.commands import CHECKOUT_COMMANDS, COMMANDS, cli
 
 
 def main() -> None:
-    """Runs scripts/COMMAND.py with the arguments that follow its name."""
-    scripts = cli.scripts()
-    lines = [f"  {name:<16}{_summary(path)}" for name, path in scripts.items()]
-    parser = cli.script_parser("\n".join(["Commands:", *lines]))
+    """Runs the command with the arguments that follow its name."""
+    lines = [f"  {name:<16}{_summary(name)}" for name in COMMANDS]
+    others = f"In a checkout of the project also: {', '.join(CHECKOUT_COMMANDS)}."
+    parser = cli.script_parser("\n".join(["Commands:", *lines, "", others]))
     parser.prog = "gcnet_tf"
     parser.usage = "gcnet_tf COMMAND ...\n       gcnet_tf COMMAND --help"
-    parser.add_argument("command", metavar="COMMAND", choices=list(scripts))
+    parser.add_argument(
+        "command", metavar="COMMAND", choices=[*COMMANDS, *CHECKOUT_COMMANDS]
+    )
     command = parser.parse_args(sys.argv[1:2]).command
     sys.argv = [f"gcnet_tf {command}", *sys.argv[2:]]
-    cli.run(cli.load_script(scripts[command]).main)
+    cli.run(lambda: cli.load_main(command)(None))
 
 
-def _summary(path: Path) -> str:
-    """The first line of a script's docstring."""
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+def _summary(command: str) -> str:
+    """Reads the first line of a command's docstring, without importing it."""
+    spec = find_spec(COMMANDS[command])
+    assert spec is not None and spec.origin is not None  # it is a file of ours
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text()))
+    return (docstring or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

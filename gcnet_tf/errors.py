@@ -4,7 +4,7 @@
 class UserError(ValueError):
     """Bad input: the message says what was received, what is allowed, what to do next.
 
-    Scripts print the message alone and exit with code 2 (see `gcnet_tf.cli`).
+    Scripts print the message alone and exit with code 2 (see `gcnet_tf.commands.cli`).
     """
 
 

@@ -6,8 +6,7 @@ python scripts/benchmark.py evaluate --model runs/camvid_r18 --images 101
 
 from collections.abc import Sequence
 
-from gcnet_tf import cli
-from gcnet_tf.benchmark import (
+from benchmarks import (
     allocators_command,
     arguments,
     blocks_command,
@@ -18,6 +17,7 @@ from gcnet_tf.benchmark import (
     pipeline_command,
     train_command,
 )
+from gcnet_tf.commands import cli
 
 COMMANDS = {
     "infer": (

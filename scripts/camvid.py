@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from gcnet_tf import cli
+from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
 from gcnet_tf.weights.files import WEIGHTS_FILE, newest_checkpoint
 
@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = newest_checkpoint(RUN)
     assert checkpoint is not None  # a training that ends has saved one
     model = ["--cfg", CONFIG, "--weights", checkpoint / WEIGHTS_FILE]
-    cli.run_script("evaluate", *model, "--json", SCORES)
-    cli.run_script("predict", *model, "--image", images, "--out", RUN / "predictions")
+    cli.run_command("evaluate", *model, "--json", SCORES)
+    cli.run_command("predict", *model, "--image", images, "--out", RUN / "predictions")
     losses = losses_per_hundred()
     plot(losses)
     scores = json.loads(SCORES.read_text())

@@ -11,9 +11,8 @@ one ended. Writes family.json, .md and .png: mIoU, parameters, multiply-adds, ti
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcnet_tf import cli
-from gcnet_tf.benchmark import family
-from gcnet_tf.benchmark.arguments import make_folder
+from benchmarks import family
+from gcnet_tf.commands import cli
 from gcnet_tf.export.plan import parse_size
 
 CAMVID = [f"camvid_r18{block}" for block in ("", "_nl", "_snl", "_se", "_none")]
@@ -41,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = parse_size(args.size)
     runs = family.plan_runs(args.cfg, args.seeds, args.iterations, args.set, args.runs)
     out = args.out or args.runs
-    make_folder(out)
+    cli.make_folder(out)
 
     cli.start_tensorflow()
-    from gcnet_tf.benchmark import family_costs, family_report
+    from benchmarks import family_costs, family_report
 
     family_costs.check_runs(runs)
     for run in runs:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gcnet_tf import cli
+from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
 
 CONFIG = "shapes_r18"
@@ -21,17 +21,17 @@ SCORES = RUN / "evaluation.json"
 def main(argv: Sequence[str] | None = None) -> int:
     cli.script_parser(__doc__).parse_args(argv)
     # Draws the images as well, where they are missing.
-    cli.run_script("make_tfrecords", "--cfg", CONFIG)
+    cli.run_command("make_tfrecords", "--cfg", CONFIG)
     cli.run_training(CONFIG, RUN)
-    cli.run_script("evaluate", "--model", RUN, "--json", SCORES)
+    cli.run_command("evaluate", "--model", RUN, "--json", SCORES)
     config = load_config(CONFIG)
     width, height = config.evaluation.scale
     size = f"{height}x{width}"  # of the images; training crops are smaller
-    cli.run_script("export", "--model", RUN, "--size", size, "--out", EXPORT)
+    cli.run_command("export", "--model", RUN, "--size", size, "--out", EXPORT)
     images = Path(config.data.root) / "val" / "images"
     image = sorted(images.iterdir())[0]
     phone = EXPORT / "model_int8.tflite"
-    cli.run_script("predict", "--model", phone, "--image", image, "--out", PREDICTIONS)
+    cli.run_command("predict", "--model", phone, "--image", image, "--out", PREDICTIONS)
 
     print()
     print(f"mIoU:           {json.loads(SCORES.read_text())['mIoU']:.4f}")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gcnet_tf import cli
-from gcnet_tf.benchmark import determinism
+from benchmarks import determinism
+from gcnet_tf.commands import cli
 
 ROWS = ["voc_r50_20k", "voc_r101_20k", "cityscapes_r50_769x769_40k", "ade20k_r101_80k"]
 # A step long enough that starting it does not count: half the width, larger images.
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     cli.start_tensorflow()
     if args.exchange:
-        from gcnet_tf.benchmark import exchange
+        from benchmarks import exchange
 
         print(exchange.table(ROWS))
         return 0

@@ -1,45 +1,7 @@
-"""Scores a model at the images' original sizes: mIoU, accuracies, a row per class.
+"""The command `evaluate`; --help shows how to use it."""
 
-python scripts/evaluate.py --model runs/shapes_r18
-python scripts/evaluate.py --cfg configs/voc_r50_20k.json --weights W.weights.h5
-python scripts/evaluate.py --model runs/voc_r50_20k --mode ms_flip
-python scripts/evaluate.py --model exports/voc/model_int8.tflite
-"""
-
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
-from gcnet_tf import cli
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.script_parser(__doc__)
-    cli.add_model_arguments(parser)
-    cli.add_mode_argument(parser)
-    parser.add_argument("--split", default="val", help="which split; default: val")
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the scores there, as unrounded fractions"
-    )
-    args = parser.parse_args(argv)
-
-    cli.start_tensorflow()
-    from gcnet_tf.data.prepare import ensure_records
-    from gcnet_tf.evaluation.evaluate import evaluate
-    from gcnet_tf.evaluation.metrics import format_table
-
-    predictor = cli.load_predictor(args)
-    ensure_records(predictor.config, [args.split])
-    scores = evaluate(predictor, args.split)
-    assert scores is not None  # only training stops one
-    print(format_table(scores, predictor.facts.classes))
-    if args.json:
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"split": args.split, **scores.to_dict(predictor.facts.classes)}
-        path.write_text(json.dumps(content, indent=2) + "\n")
-    return 0
-
+from gcnet_tf.commands.cli import run
+from gcnet_tf.commands.evaluate import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

@@ -1,71 +1,7 @@
-"""Writes a trained model in every form that runs without this package.
+"""The command `export`; --help shows how to use it."""
 
-python scripts/export.py --model runs/shapes_r18 --out exports/shapes
-python scripts/export.py --model runs/shapes_r18 --out phone --format tflite
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
-
-from gcnet_tf import cli
-from gcnet_tf.export.plan import ALL, PORTABLE, PRECISIONS, TARGETS, Checks, plan
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.script_parser(__doc__)
-    cli.add_model_arguments(parser)
-    names = sorted({name for each in PRECISIONS.values() for name in each})
-    parser.add_argument(
-        "--format", choices=[ALL, *PRECISIONS], default=ALL, help="default: all"
-    )
-    parser.add_argument(
-        "--precision", choices=[ALL, *names], default=ALL, help="default: all"
-    )
-    parser.add_argument(
-        "--size",
-        metavar="HxW",
-        help="of the images, such as 512x1024, or dynamic; default: dynamic where the "
-        "format can be, and for TFLite the size of the training crops",
-    )
-    parser.add_argument(
-        "--target",
-        choices=TARGETS,
-        default=PORTABLE,
-        help="of the SavedModel in fp32: cpu-fp32 takes half the time on processors",
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="gets all files")
-    parser.add_argument(
-        "--logits", action="store_true", help="in place of probabilities"
-    )
-    parser.add_argument(
-        "--layout",
-        choices=["nhwc", "nchw"],
-        default="nhwc",
-        help="of the ONNX file's images: uint8 nhwc (default) or float32 nchw",
-    )
-    parser.add_argument(
-        "--samples",
-        type=int,
-        default=50,
-        metavar="N",
-        help="validation images to measure accuracy on; 0: not at all; default: 50",
-    )
-    parser.add_argument(
-        "--allow-drop", action="store_true", help="of accuracy, however large"
-    )
-    args = parser.parse_args(argv)
-    checks = Checks(args.samples, args.allow_drop)
-
-    cli.start_tensorflow()
-    from gcnet_tf.evaluation.load import load_model
-    from gcnet_tf.export.run import export
-
-    model, config = load_model(args.cfg, args.weights, args.model, args.set)
-    jobs = plan(args.format, args.precision, args.size, config)
-    out = Path(args.out)
-    export(model, config, jobs, out, args.logits, args.layout, args.target, checks)
-    return 0
-
+from gcnet_tf.commands.cli import run
+from gcnet_tf.commands.export import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

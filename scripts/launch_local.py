@@ -1,33 +1,7 @@
-"""Trains with several workers on this machine's CPU, as many machines would.
+"""The command `launch_local`; --help shows how to use it."""
 
-python scripts/launch_local.py --workers 2 -- --cfg configs/shapes_r18.json
-
-What follows -- are arguments of scripts/train.py; train.strategy=multi_worker is added.
-"""
-
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
-from gcnet_tf import cli
-from gcnet_tf.training.distributed.launch import launch
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.script_parser(__doc__)
-    parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="how many; default: 2"
-    )
-    parser.add_argument(
-        "arguments", nargs="*", metavar="-- ARGUMENT", help="for scripts/train.py"
-    )
-    args = parser.parse_args(argv)
-    cli.require_positive(args, "workers")
-    train = Path(__file__).with_name("train.py")
-    strategy = ["--set", "train.strategy=multi_worker"]
-    command = [sys.executable, str(train), *args.arguments, *strategy]
-    return launch(command, args.workers)
-
+from gcnet_tf.commands.cli import run
+from gcnet_tf.commands.launch_local import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

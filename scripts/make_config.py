@@ -1,41 +1,7 @@
-"""Looks at a folder of images and labels, and writes the configuration for it.
+"""The command `make_config`; --help shows how to use it."""
 
-python scripts/make_config.py /data/my_export --out configs/my_data.json
-
-Known are the project's own folder layout and the exports of labelme (its VOC format)
-and CVAT (Segmentation mask 1.1).
-"""
-
-import shlex
-from collections.abc import Sequence
-from pathlib import Path
-
-from gcnet_tf import cli
-from gcnet_tf.config import load_config
-from gcnet_tf.data.check.recognise import found_text, recognise, write_config
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.script_parser(__doc__)
-    parser.add_argument("root", type=Path, help="the folder")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the file to write"
-    )
-    parser.add_argument(
-        "--name", help="of the records' folder; default: the name of the folder"
-    )
-    args = parser.parse_args(argv)
-    found = recognise(args.root)
-    name = args.name or args.root.resolve().name
-    write_config(found, args.root, args.out, name)
-    load_config(args.out)  # whatever is wrong with it should come up now
-    print(found_text(found))
-    print(f"Written: {args.out}")
-    print(
-        f"Next:    python scripts/make_tfrecords.py --cfg {shlex.quote(str(args.out))}"
-    )
-    return 0
-
+from gcnet_tf.commands.cli import run
+from gcnet_tf.commands.make_config import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

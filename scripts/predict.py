@@ -1,68 +1,7 @@
-"""Segments images or a video: index PNGs, and coloured overlays with a legend.
+"""The command `predict`; --help shows how to use it."""
 
-python scripts/predict.py --model runs/shapes_r18 --image photo.jpg --out predictions
-python scripts/predict.py --model model_int8.tflite --image folder/ --out predictions
-python scripts/predict.py --model runs/city --image test/ --out ids --format cityscapes
-python scripts/predict.py --model model_int8.tflite --video drive.mp4 --out predictions
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
-
-from gcnet_tf import cli
-from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation import submission
-from gcnet_tf.visualize.video import segment_video
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.script_parser(__doc__)
-    cli.add_model_arguments(parser)
-    cli.add_mode_argument(parser)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--image", metavar="FILE_OR_FOLDER", help="what to segment")
-    source.add_argument(
-        "--video",
-        metavar="FILE_OR_CAMERA",
-        help="a video, or the number of a camera (the first one is 0)",
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="gets NAME.png, class ids as an 8-bit grey image, and NAME_overlay.png; "
-        "of a video NAME_overlay.mp4",
-    )
-    parser.add_argument(
-        "--format",
-        choices=submission.FORMATS,
-        default="ids",
-        help="ids: ours, with overlays (default); cityscapes, ade20k: NAME.png alone, "
-        "with the ids that the test server takes",
-    )
-    parser.add_argument("--zip", metavar="FILE", help="pack the NAME.png files there")
-    args = parser.parse_args(argv)
-    out = Path(args.out)
-    if args.video is not None:
-        if args.format != "ids" or args.zip:
-            raise UserError(
-                "--video: leave out --format and --zip, which go with --image."
-            )
-        predictor = cli.load_predictor(args)
-        segment_video(args.video, out, predictor.labels, predictor.facts.palette)
-        return 0
-    images = submission.find_images(Path(args.image))
-    submission.check_folder(out, images)
-
-    predictor = cli.load_predictor(args)
-    submission.check_format(args.format, predictor.facts)
-    files = submission.write_predictions(predictor, images, out, args.format)
-    print(f"Wrote {len(files)} prediction(s) to {out}")
-    if args.zip:
-        submission.write_zip(Path(args.zip), files)
-        print(f"Packed them into {args.zip}")
-    return 0
-
+from gcnet_tf.commands.cli import run
+from gcnet_tf.commands.predict import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

@@ -1,50 +1,7 @@
-"""Trains a model; makes the TFRecords first where they are missing.
+"""The command `train`; --help shows how to use it."""
 
-python scripts/train.py --cfg configs/voc_r50_20k.json
-python scripts/train.py --cfg configs/voc_r50_20k.json --resume
-python scripts/train.py --cfg configs/shapes_r18.json --set train.logical_cpus=2
-"""
-
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-
-from gcnet_tf import cli
-from gcnet_tf.config import load_config
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.script_parser(__doc__)
-    cli.add_config_arguments(parser)
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        help="run folder for checkpoints and logs; default: runs/<name of the config>",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out"
-    )
-    args = parser.parse_args(argv)
-    config = load_config(args.cfg, args.set)
-    out = Path(args.out or f"runs/{Path(args.cfg).stem}")
-
-    cli.start_tensorflow()
-    from gcnet_tf.training import Interrupted, WorkerLost, train
-
-    try:
-        train(config, out, resume=args.resume)
-    except Interrupted as interruption:
-        print(f"Stopped {interruption}; a checkpoint is saved. To go on:")
-        print(f"  {cli.training_command(args, '--out', str(out), '--resume')}")
-        return interruption.exit_code
-    except WorkerLost as loss:
-        print(f"Error: {loss}", file=sys.stderr)
-        return cli.EXIT_WORKER_LOST
-    print(f"Trained: {out}")
-    print(f"Watch:   tensorboard --logdir {out / 'logs'}")
-    print(f"Score:   python scripts/evaluate.py --model {out}")
-    return 0
-
+from gcnet_tf.commands.cli import run
+from gcnet_tf.commands.train import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    run(main)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from gcnet_tf import cli
+from gcnet_tf.commands import cli
 
 CLASSES = ("ground", "tree", "house")
 
@@ -150,7 +150,7 @@ def call_script(name: str, *arguments: object) -> None:
 
     Its errors are raised here; any exit code but 0 is one as well.
     """
-    main = cli.load_script(cli.scripts()[name]).main
+    main = cli.load_main(name)
     assert main([str(each) for each in arguments]) in (0, None)
 
 
@@ -159,7 +159,7 @@ def exit_code(name: str, *arguments: object) -> int:
 
     For what ends before TensorFlow does anything; `script_server` is for all else.
     """
-    main = cli.load_script(cli.scripts()[name]).main
+    main = cli.load_main(name)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
         patch.setattr(warnings, "formatwarning", warnings.formatwarning)
         cli.run(lambda: main([str(each) for each in arguments]))

@@ -160,5 +160,5 @@ def _require_packages() -> None:
         except ImportError as error:
             raise UserError(
                 f"ONNX export needs the package {package}, which is not installed: "
-                "pip install 'gcnet_tf[onnx]'"
+                f"pip install {package}"
             ) from error

@@ -10,8 +10,8 @@ from ai_edge_litert.interpreter import Interpreter
 from export.worker_here import run_worker
 from tensorflow.lite.tools import flatbuffer_utils
 
-from gcnet_tf.benchmark import mobile_command
-from gcnet_tf.benchmark.workers import Worker
+from benchmarks import mobile_command
+from benchmarks.workers import Worker
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.export import tflite
 from gcnet_tf.export.onnx import export_onnx

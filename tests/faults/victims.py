@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gcnet_tf import cli
+from gcnet_tf.commands import cli
 
 if TYPE_CHECKING:  # the program is not beside it
     from script_server import ScriptServer
@@ -101,7 +101,7 @@ def _count_events(moment: Moment, number: int, counter: int) -> None:
 
 def main() -> None:
     moment, number, events = json.loads(sys.argv[1])
-    path = cli.scripts()[sys.argv[2]]
+    path = cli.SCRIPTS / f"{sys.argv[2]}.py"
     sys.argv = [str(path), *sys.argv[3:]]
     sys.path[0] = str(path.parent)
     _count_events(Moment(**moment), number, os.open(events, os.O_WRONLY))

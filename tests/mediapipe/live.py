@@ -17,7 +17,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from gcnet_tf import build_model, cli, load_config
+from gcnet_tf import build_model, load_config
+from gcnet_tf.commands import cli
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.shapes import generate_shapes
 from gcnet_tf.data.stream.pipeline import evaluation_dataset

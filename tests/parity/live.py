@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gcnet_tf import cli
+from gcnet_tf.commands import cli
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.records.samples import read_image, read_label

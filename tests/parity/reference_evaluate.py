@@ -2,8 +2,8 @@
 
     python tests/parity/reference_evaluate.py FOLDER THREADS
 
-FOLDER is what gcnet_tf/benchmark/evaluate_data.py wrote. It answers as
-gcnet_tf/benchmark/workers.py says; its streams are the modes "whole", "slide" and
+FOLDER is what scripts/benchmarks/evaluate_data.py wrote. It answers as
+scripts/benchmarks/workers.py says; its streams are the modes "whole", "slide" and
 "ms_flip": all images, one by one as the reference does, from their files to the mIoU,
 in PyTorch with channels last, which is faster than its default.
 
@@ -29,8 +29,8 @@ from reference_protocol import (
 )
 
 # Ours, but nothing of TensorFlow: the clock is the same on both sides.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from gcnet_tf.benchmark.evaluate_files import (  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
+from benchmarks.evaluate_files import (  # noqa: E402
     DATA,
     PEER,
     PEER_SETTINGS,
@@ -38,7 +38,7 @@ from gcnet_tf.benchmark.evaluate_files import (  # noqa: E402
     SPLIT,
     write_scores,
 )
-from gcnet_tf.benchmark.workers import serve  # noqa: E402
+from benchmarks.workers import serve  # noqa: E402
 
 
 class Evaluation:

@@ -5,7 +5,7 @@
     python tests/parity/reference_infer.py export NETWORK HEIGHT WIDTH THREADS FILES
 
 NETWORK holds arguments of `reference.build_segmentor` in JSON; the weights are drawn.
-The first two answer as gcnet_tf/benchmark/workers.py says: stream "run" takes a uint8
+The first two answer as scripts/benchmarks/workers.py says: stream "run" takes a uint8
 image through mmsegmentation's own preprocessing and `predict`, to logits of its size
 and labels, in PyTorch with channels last; bf16 is PyTorch's autocast. "export" writes
 two FILES: the weights of what infers, and the network, from RGB 0-255 to logits and
@@ -25,8 +25,8 @@ import reference
 import torch
 
 # Ours, but nothing of TensorFlow: the clock is the same on both sides.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from gcnet_tf.benchmark.workers import serve  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
+from benchmarks.workers import serve  # noqa: E402
 
 # The last that torch.onnx writes itself and ours is written in.
 OPSET = 17

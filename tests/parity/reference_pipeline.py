@@ -4,7 +4,7 @@
 
 ROOT/train/{images,labels} holds JPEGs and label PNGs of the same names. For every line
 `NAME SECONDS` on standard input it works for so long and answers with a line of JSON,
-see gcnet_tf/benchmark/workers.py. NAME is "uint8", mmsegmentation's steps for VOC up to
+see scripts/benchmarks/workers.py. NAME is "uint8", mmsegmentation's steps for VOC up to
 the uint8 crop, or "normalised", the same and the batch stacked, normalised and padded
 by its data preprocessor. Single process, single threads.
 
@@ -25,8 +25,8 @@ from mmcv.transforms import Compose
 from reference import MODELS, TRANSFORMS
 
 # Ours, but nothing of TensorFlow: the clock is the same on both sides.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from gcnet_tf.benchmark.workers import serve  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
+from benchmarks.workers import serve  # noqa: E402
 
 BATCH_SIZE = 16
 CROP_SIZE = (512, 512)

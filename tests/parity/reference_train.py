@@ -4,7 +4,7 @@
 
 PRECISION is "fp32", or "bf16" for PyTorch's autocast. NETWORK holds arguments of
 `reference.build_segmentor` in JSON; the weights are drawn. It answers as
-gcnet_tf/benchmark/workers.py says: stream "run" takes uint8 images and labels through
+scripts/benchmarks/workers.py says: stream "run" takes uint8 images and labels through
 mmsegmentation's own preprocessing, both heads' losses, the gradients, and PyTorch's SGD
 with the published settings, channels last.
 
@@ -21,8 +21,8 @@ import reference
 import torch
 
 # Ours, but nothing of TensorFlow: the clock is the same on both sides.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from gcnet_tf.benchmark.workers import serve  # noqa: E402
+sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
+from benchmarks.workers import serve  # noqa: E402
 
 
 def step_function(network, batch, size, precision):

@@ -101,7 +101,7 @@ def test_opencv_says_nothing_of_its_own(tmp_path):
     """In a process of its own: the level is set before FFmpeg's first use."""
     (tmp_path / "damaged.mp4").write_bytes(bytes(range(256)) * 40)
     code = (
-        "import sys; from pathlib import Path; from gcnet_tf import cli; "
+        "import sys; from pathlib import Path; from gcnet_tf.commands import cli; "
         "from gcnet_tf.visualize.video import segment_video; "
         "cli.run(lambda: segment_video(sys.argv[1], Path('out'), None, None))"
     )

@@ -1,0 +1,67 @@
+"""Looks through a data set before it is converted, and tells all that is wrong at once.
+
+python scripts/check_data.py --cfg configs/my_data.json
+python scripts/check_data.py --cfg configs/my_data.json --json found.json --sheet s.png
+
+Errors are what conversion refuses; they end with exit code 2. Training suffers from
+warnings; notes may be meant so. The sheet is a picture to look at: labels over their
+images, every class among them.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from gcnet_tf.commands import cli
+from gcnet_tf.config import load_config
+from gcnet_tf.data.check import report as check_report
+from gcnet_tf.data.check.inspect import check_data
+from gcnet_tf.data.prepare import SPLITS, ensure_source
+from gcnet_tf.data.records.samples import read_image, read_label
+from gcnet_tf.errors import UserError
+from gcnet_tf.visualize.pictures import contact_sheet, small_overlay
+
+
+def draw_sheet(report: check_report.Report, path: Path) -> None:
+    classes, palette = report.facts.classes, report.facts.palette
+    tiles = []
+    for look in check_report.looks_to_show(report):
+        label = read_label(look.pair.label, look.facts)
+        tile = small_overlay(read_image(look.pair.image), label, palette)
+        tiles.append((f"{look.split}/{look.pair.name}", tile))
+    if not tiles:
+        raise UserError("There is no readable pair to draw on the sheet.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(tiles, classes, palette).save(path)
+    print(f"Sheet:    {path}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.script_parser(__doc__)
+    cli.add_config_arguments(parser)
+    parser.add_argument(
+        "--split", nargs="+", default=SPLITS, help="which splits; default: train val"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all findings there")
+    parser.add_argument("--sheet", metavar="FILE.png", help="draw the sheet there")
+    args = parser.parse_args(argv)
+    if args.sheet and Path(args.sheet).suffix != ".png":
+        raise UserError(f"--sheet: received {args.sheet}; it must end in .png.")
+    config = load_config(args.cfg, args.set)
+    ensure_source(config)
+
+    report = check_data(config, args.split)
+    print(check_report.format_report(report))
+    if args.json:
+        path = Path(args.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            json.dumps(check_report.report_to_dict(report), indent=2) + "\n"
+        )
+        print(f"Findings: {path}")
+    if args.sheet:
+        draw_sheet(report, Path(args.sheet))
+    if report.kinds("error"):
+        return cli.EXIT_BAD_INPUT
+    print(f"Next:     {cli.training_command(args)}")
+    return 0

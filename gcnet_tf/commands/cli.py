@@ -1,0 +1,254 @@
+"""Shared by all commands: recurring arguments, and how errors reach the user."""
+
+import argparse
+import os
+import re
+import shlex
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from gcnet_tf.commands import COMMANDS
+from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.exported import Predictor, load_exported, needs_tensorflow
+from gcnet_tf.runtime.protocol import MODES
+
+# In a checkout the project's scripts lie beside the package.
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+# BSD's EX_TEMPFAIL: start it again.
+EXIT_WORKER_LOST = 75
+
+# What TensorFlow writes on every start, whatever TF_CPP_MIN_LOG_LEVEL says: the logging
+# of 2.21 is not set up yet at that point, and 2.15 registers CUDA's libraries twice.
+# cuInit fails on any machine without a GPU.
+_START_UP_NOISE = re.compile(
+    r"^(I0000 |WARNING: All log messages before absl|.*failed call to cuInit"
+    r"|.*Unable to register cu(DNN|FFT|BLAS) factory)"
+)
+
+
+def script_parser(description: str | None) -> argparse.ArgumentParser:
+    """Makes a parser whose `--help` shows a docstring with its examples."""
+    return argparse.ArgumentParser(
+        description=as_started_here(description or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_config_arguments(
+    parser: argparse.ArgumentParser, required: bool = True
+) -> None:
+    """Adds `--cfg` and `--set`."""
+    parser.add_argument(
+        "--cfg",
+        required=required,
+        metavar="FILE",
+        help="configuration file, or the name of a shipped one such as voc_r50_20k",
+    )
+    add_set_argument(parser)
+
+
+def add_set_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set`, which takes several settings and may be repeated."""
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change settings, for example: train.batch_size=8 train.seed=1",
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--cfg`, `--set`, `--weights` and `--model`."""
+    add_config_arguments(parser, required=False)
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a .weights.h5 file of the model in --cfg"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="FILE_OR_RUN",
+        help="a run folder (its best weights), an exported model (.tflite, .onnx or "
+        "the folder of a SavedModel), or a .keras file (with its --cfg)",
+    )
+
+
+def add_mode_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--mode`."""
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        help="whole: the image at once; slide: in windows, scores averaged; ms_flip: "
+        "the configuration's way at several scales, each also mirrored; tiled: in "
+        "windows without any scaling, for very large images; default: as the "
+        "configuration says",
+    )
+
+
+def load_predictor(args: argparse.Namespace) -> Predictor:
+    """What `add_model_arguments` and `add_mode_argument` name.
+
+    TensorFlow starts only for models that need it.
+    """
+    if needs_tensorflow(args.model):
+        start_tensorflow()
+        from gcnet_tf.evaluation.load import load_predictor as load
+
+        return load(args.cfg, args.weights, args.model, args.set, args.mode)
+    return load_exported(args.model, args.set, args.mode, args.cfg, args.weights)
+
+
+def require_positive(args: argparse.Namespace, *names: str) -> None:
+    """Refuses numbers below 1; None, an argument that was not given, is fine."""
+    for name in names:
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            raise UserError(f"--{name}: received {number}; it must be at least 1.")
+
+
+def make_folder(folder: Path) -> None:
+    """Makes `--out` before the work whose result goes there.
+
+    Raises:
+        UserError: when it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: cannot make the folder {folder}: {error}") from error
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow without the notices it prints on every start.
+
+    Everything else that it says, such as a GPU library that cannot be loaded, is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile("w+", errors="replace") as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            captured.seek(0)
+            for line in captured:
+                if not _START_UP_NOISE.match(line):
+                    sys.stderr.write(line)
+
+
+def is_checkout() -> bool:
+    """Tells whether the package lies in a checkout of the project, beside scripts/."""
+    return (SCRIPTS / "train.py").is_file()
+
+
+def load_main(name: str) -> Callable[[Sequence[str] | None], int | None]:
+    """Imports a command and returns its `main`.
+
+    Args:
+        name: one of `COMMANDS` or `CHECKOUT_COMMANDS`.
+
+    Raises:
+        UserError: when it is one of a checkout, and this is none.
+    """
+    if name in COMMANDS:
+        return import_module(COMMANDS[name]).main
+    file = SCRIPTS / f"{name}.py"
+    if not file.is_file():
+        raise UserError(
+            f"{name} needs a checkout of the project, where it is scripts/{name}.py; "
+            "the installed package does not have it."
+        )
+    # Beside it lies the package `benchmarks`.
+    if str(SCRIPTS) not in sys.path:
+        sys.path.append(str(SCRIPTS))
+    spec = spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # it is a Python file
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def command_text(name: str, arguments: Sequence[object]) -> str:
+    """Returns the shell command that starts a command here, quoted for pasting."""
+    words = ["python", f"scripts/{name}.py"] if is_checkout() else ["gcnet_tf", name]
+    return shlex.join([*words, *map(str, arguments)])
+
+
+def command_line(name: str, argv: Sequence[str] | None) -> str:
+    """Returns the shell command that a command was started with.
+
+    Args:
+        name: of the command.
+        argv: what its `main` was given; None for the arguments of the process.
+    """
+    return command_text(name, sys.argv[1:] if argv is None else argv)
+
+
+def run_command(name: str, *arguments: object) -> None:
+    """Shows another command's line and runs it, here: TensorFlow starts once.
+
+    When it fails, this process ends the same way.
+    """
+    print(f"\n$ {command_text(name, arguments)}", flush=True)
+    if code := load_main(name)([str(argument) for argument in arguments]):
+        sys.exit(code)
+
+
+def run_training(config: str, run_folder: Path, settings: Sequence[str] = ()) -> None:
+    """Runs the command `train`, or goes on with the run that is in the folder."""
+    resume = ["--resume"] if (run_folder / "config.json").is_file() else []
+    changes = setting_arguments(settings)
+    run_command("train", "--cfg", config, *changes, "--out", run_folder, *resume)
+
+
+def setting_arguments(settings: Sequence[str]) -> list[str]:
+    """Returns the arguments that `add_set_argument` takes for them."""
+    return ["--set", *settings] if settings else []
+
+
+def training_command(args: argparse.Namespace, *more: str) -> str:
+    """Returns the shell command that trains with `--cfg` and `--set` of `args`."""
+    return command_text(
+        "train", ["--cfg", args.cfg, *setting_arguments(args.set), *more]
+    )
+
+
+def as_started_here(text: str) -> str:
+    """Names commands in a text as they are started here: in a wheel `gcnet_tf NAME`."""
+    if is_checkout():
+        return text
+    return re.sub(r"(?:python )?\bscripts/(\w+)\.py", _name_in_wheel, text)
+
+
+def _name_in_wheel(match: re.Match) -> str:
+    return f"gcnet_tf {match[1]}" if match[1] in COMMANDS else match[0]
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a command's `main`; a `UserError` becomes one message and exit code 2."""
+
+    def warning_text(message: object, *rest: object) -> str:
+        return f"Warning: {as_started_here(str(message))}\n"
+
+    warnings.formatwarning = warning_text
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"Error: {as_started_here(str(error))}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,28 @@
+"""Trains with several workers on this machine's CPU, as many machines would.
+
+python scripts/launch_local.py --workers 2 -- --cfg configs/shapes_r18.json
+
+What follows -- are arguments of scripts/train.py; train.strategy=multi_worker is added.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from gcnet_tf.commands import cli
+from gcnet_tf.training.distributed.launch import launch
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.script_parser(__doc__)
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="how many; default: 2"
+    )
+    parser.add_argument(
+        "arguments", nargs="*", metavar="-- ARGUMENT", help="for scripts/train.py"
+    )
+    args = parser.parse_args(argv)
+    cli.require_positive(args, "workers")
+    train = [sys.executable, "-m", "gcnet_tf", "train"]
+    strategy = ["--set", "train.strategy=multi_worker"]
+    command = [*train, *args.arguments, *strategy]
+    return launch(command, args.workers)

@@ -1,0 +1,34 @@
+"""Looks at a folder of images and labels, and writes the configuration for it.
+
+python scripts/make_config.py /data/my_export --out configs/my_data.json
+
+Known are the project's own folder layout and the exports of labelme (its VOC format)
+and CVAT (Segmentation mask 1.1).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gcnet_tf.commands import cli
+from gcnet_tf.config import load_config
+from gcnet_tf.data.check.recognise import found_text, recognise, write_config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.script_parser(__doc__)
+    parser.add_argument("root", type=Path, help="the folder")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the file to write"
+    )
+    parser.add_argument(
+        "--name", help="of the records' folder; default: the name of the folder"
+    )
+    args = parser.parse_args(argv)
+    found = recognise(args.root)
+    name = args.name or args.root.resolve().name
+    write_config(found, args.root, args.out, name)
+    load_config(args.out)  # whatever is wrong with it should come up now
+    print(found_text(found))
+    print(f"Written: {args.out}")
+    print(f"Next:    {cli.command_text('make_tfrecords', ['--cfg', args.out])}")
+    return 0

@@ -1,0 +1,32 @@
+"""Writes a model's weights under mmsegmentation's names, for comparison there.
+
+python scripts/export_mmseg.py --model runs/voc_r50_20k --out voc.npz
+
+Then, in PyTorch:
+
+state = {key: torch.from_numpy(value) for key, value in np.load("voc.npz").items()}
+model.load_state_dict(state)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gcnet_tf.commands import cli
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.script_parser(__doc__)
+    cli.add_model_arguments(parser)
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="the new .npz file"
+    )
+    args = parser.parse_args(argv)
+
+    cli.start_tensorflow()
+    from gcnet_tf.evaluation.load import load_model
+    from gcnet_tf.weights.export_mmseg import export_mmseg
+
+    model, _ = load_model(args.cfg, args.weights, args.model, args.set)
+    number = export_mmseg(model, Path(args.out))
+    print(f"Wrote {number} tensors to {args.out}")
+    return 0

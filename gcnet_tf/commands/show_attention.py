@@ -1,0 +1,63 @@
+"""Shows what a trained model's context block attends to in an image.
+
+python scripts/show_attention.py --model runs/camvid_r18 --image street.png --out maps
+python scripts/show_attention.py --model runs/camvid_r18 --other runs/camvid_r18_nl
+    --image street.png --points 100,200 350,120 --out maps
+
+The global context block has one map for the whole image, the non-local block one for
+each position that asks. Both models see the image at once, resized as for evaluation.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gcnet_tf.commands import cli
+from gcnet_tf.data.records.samples import read_image
+from gcnet_tf.errors import UserError
+from gcnet_tf.visualize import attention
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.script_parser(__doc__)
+    parser.add_argument("--model", required=True, metavar="RUN", help="a run folder")
+    parser.add_argument("--other", metavar="RUN", help="a second one, beside the first")
+    parser.add_argument("--image", required=True, metavar="FILE", help="an image")
+    parser.add_argument(
+        "--points",
+        nargs="+",
+        metavar="X,Y",
+        help="the positions that ask, in pixels to the right and down; default: the "
+        "middles of the four quarters",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="gets NAME_attention.png"
+    )
+    args = parser.parse_args(argv)
+    runs = {"model": args.model} | ({"other": args.other} if args.other else {})
+    for name, run in runs.items():
+        if not (Path(run) / "config.json").is_file():
+            raise UserError(
+                f"--{name}: {run} is not a run folder, which scripts/train.py makes "
+                "and which has a config.json."
+            )
+    if not Path(args.image).is_file():
+        raise UserError(f"--image: there is no file {args.image}.")
+    image = read_image(Path(args.image))
+    size = image.shape[:2]
+    points = attention.spread_points(size)
+    if args.points:
+        points = attention.parse_points(args.points, size)
+    cli.make_folder(Path(args.out))
+
+    cli.start_tensorflow()
+    from gcnet_tf.evaluation.load import load_model
+
+    maps = []
+    for run in runs.values():
+        model, config = load_model(None, None, run, [])
+        name = "/".join(Path(run).resolve().parts[-2:])
+        maps += attention.attention_maps(name, model, config, image, points)
+    path = Path(args.out) / f"{Path(args.image).stem}_attention.png"
+    attention.draw(path, image, points, maps)
+    print(f"Wrote {path}")
+    return 0
