@@ -13,8 +13,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from gcnet_tf.commands import COMMANDS
+from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.exported import Predictor, load_exported, needs_tensorflow
+from gcnet_tf.evaluation.load import load_predictor as load
+from gcnet_tf.evaluation.load import needs_tensorflow
+from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.protocol import MODES
 
 # In a checkout the project's scripts lie beside the package.
@@ -93,17 +96,14 @@ def add_mode_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_predictor(args: argparse.Namespace) -> Predictor:
-    """What `add_model_arguments` and `add_mode_argument` name.
+def load_predictor(args: argparse.Namespace) -> tuple[Predictor, Config]:
+    """Loads the model that `--model`, or `--cfg` and `--weights`, and `--mode` name.
 
     TensorFlow starts only for models that need it.
     """
     if needs_tensorflow(args.model):
         start_tensorflow()
-        from gcnet_tf.evaluation.load import load_predictor as load
-
-        return load(args.cfg, args.weights, args.model, args.set, args.mode)
-    return load_exported(args.model, args.set, args.mode, args.cfg, args.weights)
+    return load(args.cfg, args.weights, args.model, args.set, args.mode)
 
 
 def require_positive(args: argparse.Namespace, *names: str) -> None:
@@ -239,11 +239,9 @@ def _name_in_wheel(match: re.Match) -> str:
 
 def run(main: Callable[[], int | None]) -> None:
     """Runs a command's `main`; a `UserError` becomes one message and exit code 2."""
-
-    def warning_text(message: object, *rest: object) -> str:
-        return f"Warning: {as_started_here(str(message))}\n"
-
-    warnings.formatwarning = warning_text
+    warnings.formatwarning = lambda message, *rest: (
+        f"Warning: {as_started_here(str(message))}\n"
+    )
     try:
         sys.exit(main() or 0)
     except UserError as error:

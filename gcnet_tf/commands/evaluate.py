@@ -28,14 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gcnet_tf.evaluation.evaluate import evaluate
     from gcnet_tf.evaluation.metrics import format_table
 
-    predictor = cli.load_predictor(args)
-    ensure_records(predictor.config, [args.split])
-    scores = evaluate(predictor, args.split)
-    assert scores is not None  # only training stops one
-    print(format_table(scores, predictor.facts.classes))
+    predictor, config = cli.load_predictor(args)
+    ensure_records(config, [args.split])
+    metrics = evaluate(predictor, config, args.split)
+    assert metrics is not None  # only training stops one
+    print(format_table(metrics, predictor.classes))
     if args.json:
         path = Path(args.json)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"split": args.split, **scores.to_dict(predictor.facts.classes)}
+        content = {"split": args.split, **metrics.to_dict(predictor.classes)}
         path.write_text(json.dumps(content, indent=2) + "\n")
     return 0

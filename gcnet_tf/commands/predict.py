@@ -48,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(
                 "--video: leave out --format and --zip, which go with --image."
             )
-        predictor = cli.load_predictor(args)
-        segment_video(args.video, out, predictor.labels, predictor.facts.palette)
+        predictor, _ = cli.load_predictor(args)
+        segment_video(args.video, out, predictor.labels, predictor.palette)
         return 0
     images = submission.find_images(Path(args.image))
     submission.check_folder(out, images)
 
-    predictor = cli.load_predictor(args)
-    submission.check_format(args.format, predictor.facts)
+    predictor, config = cli.load_predictor(args)
+    submission.check_format(args.format, config.data.dataset)
     files = submission.write_predictions(predictor, images, out, args.format)
     print(f"Wrote {len(files)} prediction(s) to {out}")
     if args.zip:

@@ -1,54 +1,75 @@
-"""From a trained model, wherever it lies, to class ids for an image of any size."""
+"""From what a user names to a predictor: a run, weights, a Keras file, an export.
+
+TensorFlow is imported where a model needs it: .tflite and .onnx files do not.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
-import tensorflow as tf
-
-from gcnet_tf.config import Config, load_config
+from gcnet_tf.config import Config, config_from_dict, config_to_dict, load_config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.exported import Predictor, is_exported, load_exported
-from gcnet_tf.extensions.named import import_modules
-from gcnet_tf.models import Segmentor, build_model
-from gcnet_tf.models.inference_graph import inference_function
-from gcnet_tf.runtime.protocol import Network
+from gcnet_tf.runtime import Predictor, open_network
+from gcnet_tf.runtime.backends import SAVED_MODEL, SUFFIXES, format_of
+from gcnet_tf.runtime.manifest import ExportManifest
+from gcnet_tf.runtime.predict import Network
+from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import load_weights, weights_of_run
+
+if TYPE_CHECKING:
+    from gcnet_tf.models import Segmentor
 
 # A batch shares what Winograd's method does to kernels, and gives small images and
 # windows more to divide between the cores. Memory is that of one image of 1024x512.
 PIXELS_AT_ONCE = 2**19
 
-__all__ = ["Predictor", "load_model", "load_predictor", "predictor_from_model"]
 
-
-def predictor_from_model(
-    model: Segmentor, config: Config, mode: str | None = None
-) -> Predictor:
-    """A predictor with the weights that `model` has now; `mode` as in `Predictor`."""
-    logits = inference_function(model)
-
-    # It is traced, and takes memory, only where it is used.
-    any_images = tf.TensorSpec([None, None, None, 3], tf.uint8)
-
-    @tf.function(input_signature=[any_images], autograph=False)
-    def labels(images):
-        found = tf.argmax(logits(images), axis=-1, output_type=tf.int32)
-        return tf.cast(found, tf.uint8)
-
-    network = Network(
-        scores=lambda images: logits(images).numpy(),
-        labels=lambda images: labels(tf.constant(images)).numpy(),
-        pixels=PIXELS_AT_ONCE,
+def is_exported(model: str | None) -> bool:
+    """Tells whether `--model` names an exported model, also one that is not there."""
+    return model is not None and (
+        format_of(Path(model)) is not None or Path(model).suffix in SUFFIXES
     )
-    return Predictor(network, config, facts_of(config.data), mode)
+
+
+def needs_tensorflow(model: str | None) -> bool:
+    """Tells whether it takes TensorFlow to run the model that `--model` names."""
+    return not is_exported(model) or format_of(Path(str(model))) == SAVED_MODEL
+
+
+def load_predictor(
+    cfg: str | None,
+    weights: str | None,
+    model: str | None,
+    overrides: Sequence[str],
+    mode: str | None = None,
+) -> tuple[Predictor, Config]:
+    """Loads a model for evaluation and prediction, with its configuration.
+
+    Args:
+        cfg, weights, model, overrides: as in `load_model`; `model` may also be an
+            exported model, whose configuration is in its manifest.
+        mode: one of `gcnet_tf.runtime.protocol.MODES`; None for the configuration's.
+
+    Raises:
+        UserError: when the arguments do not name one model, or it cannot be read.
+    """
+    if model is not None and is_exported(model):
+        return _load_exported(model, overrides, mode, cfg, weights)
+    segmentor, config = load_model(cfg, weights, model, overrides)
+    return predictor_from_model(segmentor, config, mode), config
 
 
 def load_model(
     cfg: str | None, weights: str | None, model: str | None, overrides: Sequence[str]
-) -> tuple[Segmentor, Config]:
-    """A Keras model from `--cfg` and `--weights`, or from `--model` (a run or .keras).
+) -> tuple["Segmentor", Config]:
+    """Loads a Keras model.
+
+    Args:
+        cfg: a configuration, which goes with `weights`, or with a .keras file.
+        weights: a .weights.h5 file.
+        model: a run folder or a .keras file, in place of `weights`.
+        overrides: changes of the configuration, such as "data.records=elsewhere".
 
     Raises:
         UserError: when the arguments do not name one model, or it cannot be read.
@@ -72,25 +93,100 @@ def load_model(
     )
 
 
-def load_predictor(
-    cfg: str | None,
-    weights: str | None,
-    model: str | None,
-    overrides: Sequence[str],
-    mode: str | None = None,
+def predictor_from_model(
+    model: "Segmentor", config: Config, mode: str | None = None
 ) -> Predictor:
-    """As `load_model`; `--model` may also be an exported model.
+    """Makes a predictor with the weights that `model` has now.
 
     Args:
-        cfg, weights, model, overrides: the arguments of the scripts.
-        mode: as in `Predictor`.
+        model: a built model; later training does not reach the predictor.
+        config: its configuration, whose `evaluation` is the protocol.
+        mode: as in `load_predictor`.
     """
-    if model is not None and is_exported(model):
-        return load_exported(model, overrides, mode, cfg, weights)
-    return predictor_from_model(*load_model(cfg, weights, model, overrides), mode)
+    import tensorflow as tf
+
+    from gcnet_tf.models.inference_graph import inference_function
+
+    logits = inference_function(model)
+
+    # It is traced, and takes memory, only where it is used.
+    any_images = tf.TensorSpec([None, None, None, 3], tf.uint8)
+
+    @tf.function(input_signature=[any_images], autograph=False)
+    def labels(images):
+        found = tf.argmax(logits(images), axis=-1, output_type=tf.int32)
+        return tf.cast(found, tf.uint8)
+
+    network = Network(
+        logits=lambda images: logits(images).numpy(),
+        labels=lambda images: labels(tf.constant(images)).numpy(),
+        pixels=PIXELS_AT_ONCE,
+    )
+    settings = protocol_settings(config, model.backbone.padding_colour)
+    return _predictor(network, settings, config, mode)
 
 
-def _with_weights(config: Config, weights: Path) -> tuple[Segmentor, Config]:
+def protocol_settings(
+    config: Config, padding_colour: tuple[int, int, int]
+) -> dict[str, Any]:
+    """Collects what `Protocol.from_settings` takes, and manifests keep."""
+    return {
+        **config_to_dict(config)["evaluation"],
+        "align_corners": config.model.align_corners,
+        "padding_colour": list(padding_colour),
+    }
+
+
+def _predictor(
+    network: Network, settings: dict[str, Any], config: Config, mode: str | None
+) -> Predictor:
+    protocol = Protocol.from_settings(settings).with_mode(mode)
+    facts = facts_of(config.data)
+    return Predictor.of_network(network, protocol, facts.classes, facts.palette)
+
+
+def _load_exported(
+    model: str,
+    overrides: Sequence[str],
+    mode: str | None,
+    cfg: str | None,
+    weights: str | None,
+) -> tuple[Predictor, Config]:
+    if cfg is not None or weights is not None:
+        raise UserError(
+            f"--model {model} holds its weights and its configuration; leave out "
+            f"--{'cfg' if weights is None else 'weights'}, and change settings with "
+            "--set."
+        )
+    network, manifest = open_network(Path(model))
+    config = _config_of(Path(model), manifest, overrides)
+    colour = Protocol.from_settings(manifest.protocol).padding_colour
+    settings = protocol_settings(config, colour)
+    return _predictor(network, settings, config, mode), config
+
+
+def _config_of(
+    path: Path, manifest: ExportManifest, overrides: Sequence[str]
+) -> Config:
+    try:
+        written = config_from_dict(manifest.config)
+    except UserError as error:
+        raise UserError(
+            f"The manifest of {path} holds no configuration of this version: {error}"
+        ) from error
+    config = config_from_dict(manifest.config, overrides)
+    classes = facts_of(config.data).classes
+    if config.model != written.model or classes != manifest.classes:
+        raise UserError(
+            f"{path} holds a finished model: --set can change neither model.* nor the "
+            "classes. Change them before training, and export again."
+        )
+    return config
+
+
+def _with_weights(config: Config, weights: Path) -> tuple["Segmentor", Config]:
+    from gcnet_tf.models import build_model
+
     model = build_model(config)
     load_weights(model, weights)
     return model, config
@@ -98,7 +194,12 @@ def _with_weights(config: Config, weights: Path) -> tuple[Segmentor, Config]:
 
 def _load_keras_file(
     path: Path, cfg: str | None, overrides: Sequence[str]
-) -> tuple[Segmentor, Config]:
+) -> tuple["Segmentor", Config]:
+    import keras
+
+    from gcnet_tf.extensions.named import import_modules
+    from gcnet_tf.models import Segmentor
+
     if cfg is None:
         raise UserError(
             f"{path} does not say what its classes are; give its --cfg as well."

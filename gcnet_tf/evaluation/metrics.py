@@ -8,8 +8,8 @@ from gcnet_tf.data.catalog import IGNORE_LABEL
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores as fractions in [0, 1]; NaN where a class offers nothing to score.
+class Metrics:
+    """Metrics of a segmentation as fractions in [0, 1]; NaN for a class without pixels.
 
     Attributes:
         iou: per class, intersection over union.
@@ -51,6 +51,10 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int):
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
+    def reset(self) -> None:
+        """Forgets all images."""
+        self.counts = np.zeros_like(self.counts)
+
     def update(self, labels: np.ndarray, predictions: np.ndarray) -> None:
         """Adds an image; integer arrays of one shape, label 255 is not counted.
 
@@ -81,8 +85,8 @@ class ConfusionMatrix:
                 )
         self.counts += pairs[:num_classes, :num_classes]
 
-    def scores(self) -> Scores:
-        """Scores over everything added so far."""
+    def metrics(self) -> Metrics:
+        """Computes the metrics over everything added so far."""
         right = np.diag(self.counts).astype(np.float64)
         labelled = self.counts.sum(axis=1)
         predicted = self.counts.sum(axis=0)
@@ -90,7 +94,7 @@ class ConfusionMatrix:
             iou = right / (labelled + predicted - right)
             accuracy = right / labelled
             aacc = right.sum() / np.float64(labelled.sum())
-        return Scores(
+        return Metrics(
             iou=iou,
             accuracy=accuracy,
             miou=_mean_of_numbers(iou),
@@ -112,17 +116,17 @@ def _mean_of_numbers(values: np.ndarray) -> float:
     return float(numbers.mean()) if numbers.size else float("nan")
 
 
-def format_table(scores: Scores, classes: tuple[str, ...]) -> str:
-    """The scores as a table in percent, a line per class."""
+def format_table(metrics: Metrics, classes: tuple[str, ...]) -> str:
+    """Formats the metrics as a table in percent, a line per class."""
     width = max(len("class"), *(len(name.strip()) for name in classes))
     lines = [f"{'class':<{width}}     IoU     Acc"]
-    for name, iou, accuracy in zip(classes, scores.iou, scores.accuracy):
+    for name, iou, accuracy in zip(classes, metrics.iou, metrics.accuracy):
         lines.append(
             f"{name.strip():<{width}}  {100 * iou:6.2f}  {100 * accuracy:6.2f}"
         )
     lines.append("")
     lines.append(
-        f"mIoU {100 * scores.miou:.2f}   mAcc {100 * scores.macc:.2f}   "
-        f"aAcc {100 * scores.aacc:.2f}"
+        f"mIoU {100 * metrics.miou:.2f}   mAcc {100 * metrics.macc:.2f}   "
+        f"aAcc {100 * metrics.aacc:.2f}"
     )
     return "\n".join(lines)

@@ -12,12 +12,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.data.sources.folders import IMAGE_SUFFIXES, list_images
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.exported import Predictor
 from gcnet_tf.files.atomic import new_file
+from gcnet_tf.runtime import Predictor
 from gcnet_tf.visualize.pictures import overlay, with_legend
 
 # By data set: the id that the server expects for each class, in the order of ours.
@@ -43,16 +42,16 @@ def server_ids(labels: np.ndarray, file_format: str) -> np.ndarray:
     return np.array(SERVER_IDS[file_format], np.uint8)[labels]
 
 
-def check_format(file_format: str, facts: DatasetFacts) -> None:
+def check_format(file_format: str, dataset: str) -> None:
     """Checks that a model's classes are those that a format is for.
 
     Raises:
         UserError: when they are not.
     """
-    if file_format not in ("ids", facts.name):
+    if file_format not in ("ids", dataset):
         raise UserError(
             f"--format {file_format}: received a model of the data set "
-            f"'{facts.name}'; the server's ids are those of '{file_format}' classes "
+            f"'{dataset}'; the server's ids are those of '{file_format}' classes "
             "only. Leave out --format for plain class ids."
         )
 
@@ -112,15 +111,14 @@ def write_predictions(
         UserError: when an image cannot be read.
     """
     out.mkdir(parents=True, exist_ok=True)
-    facts = predictor.facts
     for path in tqdm(images, desc="predict", unit="img", disable=None):
         image = read_image(path)
         labels = predictor.labels(image)
         ids = server_ids(labels, file_format)
         Image.fromarray(ids).save(out / f"{path.stem}.png")
         if file_format == "ids":
-            picture = overlay(image, labels, facts.palette)
-            legend = with_legend(picture, labels, facts.classes, facts.palette)
+            picture = overlay(image, labels, predictor.palette)
+            legend = with_legend(picture, labels, predictor.classes, predictor.palette)
             legend.save(out / f"{path.stem}_overlay.png")
     return [out / f"{path.stem}.png" for path in images]
 

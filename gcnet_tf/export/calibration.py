@@ -1,6 +1,7 @@
 """The training images by whose values an 8-bit file is scaled."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,20 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.records import shards
-from gcnet_tf.evaluation.exported import protocol_settings
-from gcnet_tf.runtime.protocol import Network, Protocol, Segmenter
+from gcnet_tf.runtime.predict import Network, predict_logits
+from gcnet_tf.runtime.protocol import Protocol
 
 
 def calibration_inputs(
-    config: Config, size: tuple[int, int], number: int
+    config: Config, protocol: Protocol, size: tuple[int, int], number: int
 ) -> Iterator[np.ndarray]:
     """Inputs of a network of one size, as the runtime makes them from training images.
 
     The images are the same each time and from the whole split.
 
     Args:
-        config: names the records and the protocol.
+        config: names the records.
+        protocol: how images become inputs.
         size: (height, width) of the inputs.
         number: how many; fewer where there are fewer images.
 
@@ -41,24 +43,21 @@ def calibration_inputs(
     )
     for index, serialized in enumerate(dataset.take(number)):
         sample = shards.decode_sample(shards.parse_example(serialized))
-        seen = _inputs(sample["image"].numpy(), size, _protocol(config))
+        inputs = _inputs(sample["image"].numpy(), size, protocol)
         # Of overlapping windows one per image, in turn all over it.
-        yield seen[index % len(seen)]
-
-
-def _protocol(config: Config) -> Protocol:
-    return Protocol.from_settings({**protocol_settings(config), "ms_flip": False})
+        yield inputs[index % len(inputs)]
 
 
 def _inputs(
     image: np.ndarray, size: tuple[int, int], protocol: Protocol
 ) -> list[np.ndarray]:
-    """What a network of this size is shown of an image."""
-    seen: list[np.ndarray] = []
+    """Collects the inputs that a network of this size gets for an image."""
+    inputs: list[np.ndarray] = []
 
-    def see(images: np.ndarray) -> np.ndarray:
-        seen.extend(images)
+    def remember(images: np.ndarray) -> np.ndarray:
+        inputs.extend(images)
         return np.zeros((*images.shape[:3], 1), np.float32)
 
-    Segmenter(Network(see, size=size, batch=1), protocol).scores(image)
-    return seen
+    network = Network(remember, size=size, batch=1)
+    predict_logits(network, replace(protocol, ms_flip=False), image)
+    return inputs

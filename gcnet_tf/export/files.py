@@ -10,7 +10,7 @@ import gcnet_tf
 from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.exported import protocol_settings
+from gcnet_tf.evaluation.load import protocol_settings
 from gcnet_tf.export.plan import PORTABLE
 from gcnet_tf.files.atomic import new_file, new_folder
 from gcnet_tf.models import Segmentor
@@ -54,7 +54,7 @@ def describe(
         batch=batch,
         input=input,
         outputs=outputs,
-        protocol=protocol_settings(config),
+        protocol=protocol_settings(config, model.backbone.padding_colour),
         config=content,
         weights_sha256=weights_hash(model),
         sha256="",

@@ -30,12 +30,13 @@ def export_onnx(
     *,
     size: tuple[int, int] | None = None,
     layout: str = "nhwc",
-    scores: str = PROBABILITIES,
+    values: str = PROBABILITIES,
 ) -> list[Path]:
     """Writes `model_fp32.onnx` into `out`.
 
     Its input is `images`, RGB 0-255; its outputs are `labels`, uint8 `(batch, height,
-    width)`, and the scores, float32 `(batch, height, width, num_classes)`.
+    width)`, and `probabilities` or `logits`, float32 `(batch, height, width,
+    num_classes)`.
 
     Protobuf ends at 2 GB; the largest published model, an R101, takes 0.27.
 
@@ -47,7 +48,7 @@ def export_onnx(
             number at once.
         layout: of the input: "nhwc", uint8 `(batch, height, width, 3)`, or "nchw",
             float32 `(batch, 3, height, width)`.
-        scores: "probabilities" or "logits".
+        values: the second output, "probabilities" or "logits".
 
     Raises:
         UserError: when a package is missing, or something that is not an earlier
@@ -58,7 +59,7 @@ def export_onnx(
     _require_packages()
     outputs = {
         LABELS: TensorInfo(LABELS, "uint8", "nhw", "class ids"),
-        scores: TensorInfo(scores, "float32", "nhwc", f"{scores} of the classes"),
+        values: TensorInfo(values, "float32", "nhwc", f"{values} of the classes"),
     }
     dtype = tf.uint8 if layout == "nhwc" else tf.float32
     manifest = describe(
@@ -129,8 +130,8 @@ def _resize_to_sizes(graph) -> None:
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    (scores,) = [tensor for tensor in graph.output if tensor.name != LABELS]
-    batch, height, width, channels = scores.type.tensor_type.shape.dim
+    (values,) = [tensor for tensor in graph.output if tensor.name != LABELS]
+    batch, height, width, channels = values.type.tensor_type.shape.dim
     sizes = [side.dim_value for side in (batch, channels, height, width)]
     for node in graph.node:
         if node.op_type == "Resize" and len(node.input) == 3:

@@ -20,8 +20,8 @@ from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime import open_network
+from gcnet_tf.runtime.images import padded
 from gcnet_tf.runtime.manifest import megabytes, read_manifest, write_manifest
-from gcnet_tf.runtime.protocol import padded
 from gcnet_tf.runtime.resize import resize_image
 from gcnet_tf.runtime.windows import keep_ratio_size
 
@@ -121,7 +121,7 @@ def measure(
     found = {}
     sizes = {path: read_manifest(path).size or size for path in paths}
     for each in sorted(set(sizes.values())):
-        samples = list(_samples(config, each, count))
+        samples = list(_samples(config, model.backbone.padding_colour, each, count))
         reference = _Reference(model, samples)
         for path in (path for path in paths if sizes[path] == each):
             found[path] = _measure(path, samples, reference)
@@ -170,7 +170,7 @@ class _Reference:
                 self.logits.append(logits)
             self.labels.append(logits.argmax(axis=-1).astype(np.uint8))
             matrix.update(sample.label, self.labels[-1])
-        self.miou = matrix.scores().miou
+        self.miou = matrix.metrics().miou
         self.num_classes = model.num_classes
 
 
@@ -181,16 +181,16 @@ def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accura
     difference = None
     for number, sample in enumerate(_bar(samples, path.name)):
         images = sample.image[None]
-        scores = None
-        if network.scores and (number < _LOGIT_IMAGES or not network.labels):
-            scores = network.scores(images)[0]
+        logits = None
+        if network.logits and (number < _LOGIT_IMAGES or not network.labels):
+            logits = network.logits(images)[0]
         if network.labels:
             labels = network.labels(images)[0]
         else:
-            assert scores is not None
-            labels = scores.argmax(axis=-1).astype(np.uint8)
-        if scores is not None and number < _LOGIT_IMAGES:
-            this = _difference(scores, reference.logits[number], sample.valid)
+            assert logits is not None
+            labels = logits.argmax(axis=-1).astype(np.uint8)
+        if logits is not None and number < _LOGIT_IMAGES:
+            this = _difference(logits, reference.logits[number], sample.valid)
             difference = max(difference or 0.0, this)
         same = (labels == reference.labels[number])[sample.valid]
         equal, total = equal + int(same.sum()), total + same.size
@@ -200,7 +200,7 @@ def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accura
         size=samples[0].label.shape,
         agreement=equal / total,
         difference=difference,
-        miou=float(matrix.scores().miou),
+        miou=float(matrix.metrics().miou),
         keras_miou=float(reference.miou),
     )
     content = {"split": SPLIT, **dataclasses.asdict(accuracy)}
@@ -209,25 +209,32 @@ def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accura
 
 
 def _difference(
-    scores: np.ndarray, logits: np.ndarray, valid: tuple[slice, slice]
+    logits: np.ndarray, expected: np.ndarray, valid: tuple[slice, slice]
 ) -> float:
-    """Scores may be logarithms of probabilities: a number per pixel is free."""
-    apart = scores[valid] - logits[valid]
+    """Compares logits, which may differ by one number per pixel."""
+    apart = logits[valid] - expected[valid]
     apart -= apart.mean(axis=-1, keepdims=True)
     return float(np.abs(apart).max())
 
 
-def _samples(config: Config, size: tuple[int, int], count: int) -> Iterator[Sample]:
+def _samples(
+    config: Config, colour: tuple[int, int, int], size: tuple[int, int], count: int
+) -> Iterator[Sample]:
     total = read_record_manifest(config.data.records, SPLIT).num_samples
     dataset = evaluation_dataset(config, SPLIT).as_numpy_iterator()
     chosen = islice(dataset, 0, None, max(total // count, 1))
     for sample in islice(chosen, count):
-        yield _framed(sample["image"], sample["label"], size)
+        yield _framed(sample["image"], sample["label"], size, colour)
 
 
-def _framed(image: np.ndarray, label: np.ndarray, size: tuple[int, int]) -> Sample:
+def _framed(
+    image: np.ndarray,
+    label: np.ndarray,
+    size: tuple[int, int],
+    colour: tuple[int, int, int],
+) -> Sample:
     height, width = keep_ratio_size(image.shape[0], image.shape[1], size, size)
-    canvas = padded(resize_image(image, (height, width))[None], size)[0]
+    canvas = padded(resize_image(image, (height, width))[None], size, colour)[0]
     truth = np.full(size, IGNORE_LABEL, np.uint8)
     truth[:height, :width] = cv2.resize(
         label, (width, height), interpolation=cv2.INTER_NEAREST

@@ -42,14 +42,14 @@ def export(
         UserError: when a file could not be written, or has lost too much; the message
             says which, and the others are there.
     """
-    scores = LOGITS if logits else PROBABILITIES
+    values = LOGITS if logits else PROBABILITIES
     paths: list[Path] = []
     problems: list[str] = []
     bar = tqdm(jobs, desc="export", unit="file", leave=False, disable=None)
     for job in bar:
         bar.set_postfix_str(f"{job.format} {job.precision}")
         try:
-            paths += _export(model, config, job, out, scores, layout, target)
+            paths += _export(model, config, job, out, values, layout, target)
         except UserError as error:
             problems.append(f"Not written: {job.format} {job.precision}. {error}")
     for path in paths:
@@ -66,7 +66,7 @@ def _export(
     config: Config,
     job: Job,
     out: Path,
-    scores: str,
+    values: str,
     layout: str,
     target: str,
 ) -> list[Path]:
@@ -78,11 +78,11 @@ def _export(
             precision=job.precision,
             target=target,
             size=job.size,
-            scores=scores,
+            values=values,
         )
     if job.format == "onnx":
         return export_onnx(
-            model, config, out, size=job.size, scores=scores, layout=layout
+            model, config, out, size=job.size, values=values, layout=layout
         )
     assert job.size is not None  # the plan gives TFLite files one
     return export_tflite(model, config, out, precision=job.precision, size=job.size)

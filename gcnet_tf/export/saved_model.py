@@ -26,15 +26,15 @@ def export_saved_model(
     precision: str = "fp32",
     target: str = PORTABLE,
     size: tuple[int, int] | None = None,
-    scores: str = PROBABILITIES,
+    values: str = PROBABILITIES,
 ) -> list[Path]:
     """Writes the folder `saved_model_PRECISION` into `out`, or `saved_model_fp32_cpu`.
 
     Its signature `serving_default` takes `images`, uint8 RGB 0-255 `(batch, height,
     width, 3)`, and `serving_encoded` takes `image_bytes`, strings `(batch,)`, JPEG or
     PNG files of one size; an EXIF orientation in them is not heeded. Both return
-    `labels`, uint8 `(batch, height, width)`, and the scores, float32 `(batch, height,
-    width, num_classes)`.
+    `labels`, uint8 `(batch, height, width)`, and `probabilities` or `logits`, float32
+    `(batch, height, width, num_classes)`.
 
     Args:
         model: the trained model.
@@ -45,7 +45,7 @@ def export_saved_model(
         target: "portable", or "cpu-fp32": in fp32 with Winograd convolutions, which
             take half the time on processors. See `inference_graph.fold`.
         size: (height, width) of the images; None for any.
-        scores: "probabilities" or "logits".
+        values: the second output, "probabilities" or "logits".
 
     Raises:
         UserError: when something is in that place that is not an earlier export.
@@ -54,7 +54,7 @@ def export_saved_model(
     spec = tf.TensorSpec([None, *(size or (None, None)), 3], tf.uint8, INPUT)
     outputs = {
         LABELS: TensorInfo(LABELS, "uint8", "nhw", "class ids"),
-        scores: TensorInfo(scores, "float32", "nhwc", f"{scores} of the classes"),
+        values: TensorInfo(values, "float32", "nhwc", f"{values} of the classes"),
     }
     manifest = describe(
         model,

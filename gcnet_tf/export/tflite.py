@@ -17,6 +17,7 @@ from tqdm import tqdm
 import gcnet_tf
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.load import protocol_settings
 from gcnet_tf.export.calibration import calibration_inputs
 from gcnet_tf.export.files import describe, placed
 from gcnet_tf.export.plan import PRECISIONS
@@ -26,16 +27,17 @@ from gcnet_tf.export.tflite_worker import ALL, CALIBRATED
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import INPUT, inference_graph
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, ExportManifest, TensorInfo
+from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import weights_by_path
 
 # From 2 to 32 images the labels hardly change, and each image takes seconds.
 NUM_CALIBRATION_IMAGES = 16
 
 _OUTPUTS = {
-    "scores": TensorInfo(LOGITS, "float32", "nhwc", "logits of the classes"),
-    "labels": TensorInfo(LABELS, "uint8", "nhw", "class ids"),
+    LOGITS: TensorInfo(LOGITS, "float32", "nhwc", "logits of the classes"),
+    LABELS: TensorInfo(LABELS, "uint8", "nhw", "class ids"),
 }
-_ENDINGS = {"scores": "", "labels": "_labels"}
+_ENDINGS = {LOGITS: "", LABELS: "_labels"}
 
 
 def export_tflite(
@@ -45,7 +47,7 @@ def export_tflite(
     *,
     precision: str = "fp32",
     size: tuple[int, int] | None = None,
-    outputs: Sequence[str] = ("scores", "labels"),
+    outputs: Sequence[str] = (LOGITS, LABELS),
 ) -> list[Path]:
     """Writes `model_PRECISION.tflite` and `model_PRECISION_labels.tflite` into `out`.
 
@@ -62,7 +64,7 @@ def export_tflite(
             convolutions as they come; "int8": 8 bits throughout, with ranges from
             training images.
         size: (height, width) of the image.
-        outputs: which of the two files: "scores", "labels".
+        outputs: which of the two files: "logits", "labels".
 
     Raises:
         UserError: for another precision or size, without records, when the conversion
@@ -103,7 +105,7 @@ def export_tflite(
         _save_model(model, size, list(about), work / "model")
         num_images = 0
         if precision == "int8":
-            num_images = _save_images(config, size, work / "images.npy")
+            num_images = _save_images(model, config, size, work / "images.npy")
         _run_worker(work, precision, list(about), num_images)
         for partial, (name, manifest) in zip(partials, about.items()):
             converted = (work / f"{name}.tflite").read_bytes()
@@ -139,9 +141,13 @@ def _save_model(
     tf.saved_model.save(module, str(folder), signatures=module.served)
 
 
-def _save_images(config: Config, size: tuple[int, int], path: Path) -> int:
+def _save_images(
+    model: Segmentor, config: Config, size: tuple[int, int], path: Path
+) -> int:
     """Writes the images for calibration; returns how many there are."""
-    images = list(calibration_inputs(config, size, NUM_CALIBRATION_IMAGES))
+    settings = protocol_settings(config, model.backbone.padding_colour)
+    protocol = Protocol.from_settings(settings)
+    images = list(calibration_inputs(config, protocol, size, NUM_CALIBRATION_IMAGES))
     np.save(path, np.stack(images))
     return len(images)
 
@@ -210,7 +216,7 @@ def _finish(converted: bytes, model: Segmentor, manifest: ExportManifest) -> byt
     (output,) = manifest.outputs
     name_tensors(flat, manifest.input.name, output)
     check_graph(flat, _num_convolutions(model))
-    about = metadata(manifest.classes, output, scores=output == LOGITS)
+    about = metadata(manifest.classes, output, is_logits=output == LOGITS)
     return with_metadata(flat, about, manifest.classes)
 
 

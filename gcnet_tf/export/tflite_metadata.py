@@ -73,13 +73,13 @@ _PARSER = "1.5.0"
 _Fields = dict[int, Any]
 
 
-def metadata(classes: Sequence[str], output_name: str, scores: bool) -> bytes:
+def metadata(classes: Sequence[str], output_name: str, is_logits: bool) -> bytes:
     """The metadata as a flatbuffer.
 
     Args:
         classes: names in the order of their ids.
         output_name: of the only output.
-        scores: whether that is logits, and not labels.
+        is_logits: whether the output is logits, and not labels.
     """
     image = _table(
         _TENSOR,
@@ -89,7 +89,7 @@ def metadata(classes: Sequence[str], output_name: str, scores: bool) -> bytes:
         stats=_table(_STATS, max=_floats(255), min=_floats(0)),
         process_units=[_normalisation()],
     )
-    what = "Logits" if scores else "Class ids"
+    what = "Logits" if is_logits else "Class ids"
     labels = _table(
         _FILE,
         name=LABELS_FILE,
@@ -105,7 +105,10 @@ def metadata(classes: Sequence[str], output_name: str, scores: bool) -> bytes:
     )
     custom = _table(_CUSTOM, name="SEGMENTER_METADATA", data=_segmenter())
     subgraph = _table(
-        _SUBGRAPH, inputs=[image], outputs=[result], custom=[custom] if scores else []
+        _SUBGRAPH,
+        inputs=[image],
+        outputs=[result],
+        custom=[custom] if is_logits else [],
     )
     model = _table(
         _MODEL,

@@ -61,6 +61,12 @@ class Backbone(keras.layers.Layer):
         self.folded = folded
 
     @property
+    def padding_colour(self) -> tuple[int, int, int]:
+        """RGB in 0-255 that the normalisation turns to zeros, up to rounding."""
+        red, green, blue = (round(value) for value in self.mean)
+        return red, green, blue
+
+    @property
     def stem(self) -> list[keras.layers.Layer]:
         """The layers before the first stage."""
         return [getattr(self, f"stem{number + 1}") for number in range(self.num_stem)]

@@ -12,10 +12,10 @@ from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 
+from gcnet_tf.compat import weights_by_path
 from gcnet_tf.layers import BatchNorm, SymmetricConv2D
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, PROBABILITIES
-from gcnet_tf.weights.files import weights_by_path
 
 INPUT = "images"
 _FIRST_KERNEL = "backbone/stem1/conv/kernel"

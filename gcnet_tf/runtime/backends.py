@@ -3,6 +3,7 @@
 Each imports its interpreter when it is made, and not before.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.processor import num_cores
 from gcnet_tf.runtime.manifest import ExportManifest
 from gcnet_tf.runtime.tensors import Tensor, check_tensors
 
@@ -66,7 +66,7 @@ class TFLite:
         litert = _interpreter("ai_edge_litert.interpreter", "ai-edge-litert", model)
         try:
             self._interpreter = litert.Interpreter(
-                str(model), num_threads=threads or num_cores()
+                str(model), num_threads=threads or _num_cores()
             )
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
@@ -99,7 +99,7 @@ class ONNX:
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         onnxruntime = _interpreter("onnxruntime", "onnxruntime", model)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or num_cores()
+        options.intra_op_num_threads = threads or _num_cores()
         options.log_severity_level = 3  # errors; they reach the user as exceptions
         try:
             self._session = onnxruntime.InferenceSession(
@@ -163,6 +163,13 @@ class SavedModel:
                 "and keeps the number it has. Open the model before anything else "
                 "uses TensorFlow, or leave out threads."
             ) from error
+
+
+def _num_cores() -> int:
+    # As `processor.num_cores`: the runtime imports nothing of the package but errors.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _interpreter(module: str, package: str, model: Path) -> Any:

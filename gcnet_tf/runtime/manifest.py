@@ -13,7 +13,8 @@ from typing import Any
 from gcnet_tf.errors import UserError
 
 LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
-SCORES = (LOGITS, PROBABILITIES)
+# Outputs that hold a value for each class.
+PER_CLASS = (LOGITS, PROBABILITIES)
 
 
 @dataclass(frozen=True)

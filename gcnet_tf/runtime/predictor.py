@@ -1,4 +1,4 @@
-"""An exported model as a function of images."""
+"""Segmenting images of any size: an exported model, or any network with a protocol."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,23 +11,38 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.backends import Backend, format_of, open_backend
 from gcnet_tf.runtime.manifest import (
     LABELS,
+    PER_CLASS,
     PROBABILITIES,
-    SCORES,
     ExportManifest,
     read_manifest,
 )
-from gcnet_tf.runtime.protocol import Network, Protocol, Segmenter
+from gcnet_tf.runtime.predict import (
+    Network,
+    images_at_once,
+    predict_labels,
+    predict_logits,
+    predict_probabilities,
+)
+from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.runtime.tensors import output_shape
+
+Palette = tuple[tuple[int, int, int], ...]
 
 
 class Predictor:
-    """Segments images with a file that scripts/export.py wrote.
+    """Segments images of any size.
 
     Attributes:
-        manifest: what the file says of itself.
+        network: computes logits or labels.
+        protocol: how it is shown images.
         classes: names in the order of their ids.
         palette: RGB per class.
     """
+
+    network: Network
+    protocol: Protocol
+    classes: tuple[str, ...]
+    palette: Palette
 
     def __init__(
         self,
@@ -36,47 +51,82 @@ class Predictor:
         threads: int | None = None,
         mode: str | None = None,
     ):
-        """Opens a model; the manifest has to lie beside it.
+        """Opens a file that the command `export` wrote, with the manifest beside it.
 
         Args:
             model: a .tflite or .onnx file, or the folder of a SavedModel.
             threads: how many to use; None for all cores.
-            mode: "whole", "slide", "ms_flip" or "tiled", see
-                `gcnet_tf.runtime.protocol.Protocol`; None for the manifest's.
+            mode: "whole", "slide", "ms_flip" or "tiled", see `Protocol`; None for the
+                manifest's.
 
         Raises:
             UserError: when the model cannot be opened, or is not what its manifest
                 says.
         """
         path = Path(model)
-        network, self.manifest = open_network(path, threads)
-        self.classes = self.manifest.classes
-        self.palette = self.manifest.palette
-        protocol = protocol_of(path, self.manifest).with_mode(mode)
-        self._segmenter = Segmenter(network, protocol)
+        network, manifest = open_network(path, threads)
+        protocol = protocol_of(path, manifest).with_mode(mode)
+        self._set(network, protocol, manifest.classes, manifest.palette)
+
+    @classmethod
+    def of_network(
+        cls,
+        network: Network,
+        protocol: Protocol,
+        classes: tuple[str, ...],
+        palette: Palette,
+    ) -> "Predictor":
+        """Makes a predictor of any network, such as a Keras model."""
+        predictor = cls.__new__(cls)
+        predictor._set(network, protocol, classes, palette)
+        return predictor
+
+    def _set(
+        self,
+        network: Network,
+        protocol: Protocol,
+        classes: tuple[str, ...],
+        palette: Palette,
+    ) -> None:
+        self.network = network
+        self.protocol = protocol
+        self.classes = classes
+        self.palette = palette
 
     def __call__(
         self, images: np.ndarray | Sequence[np.ndarray]
     ) -> np.ndarray | list[np.ndarray]:
-        """Class ids of images of any size.
+        """Predicts the class of each pixel of images of any size.
 
         Args:
             images: RGB uint8 `(height, width, 3)`, or several of one size, `(batch,
                 height, width, 3)`, or a list of images.
 
         Returns:
-            uint8 `(height, width)`, or `(batch, height, width)`, or a list of them.
+            Class ids uint8 `(height, width)`, or `(batch, height, width)`, or a list.
 
         Raises:
             UserError: when these are no such images, or the file cannot serve them.
         """
         if isinstance(images, Sequence):
-            return [self._segmenter.labels(image) for image in images]
-        return self._segmenter.labels(images)
+            return [self.labels(image) for image in images]
+        return self.labels(images)
 
-    def scores(self, image: np.ndarray) -> np.ndarray:
-        """Scores float32 of an image or batch, see `Segmenter.scores`."""
-        return self._segmenter.scores(image)
+    def labels(self, images: np.ndarray) -> np.ndarray:
+        """Predicts the class of each pixel, see `predict_labels`."""
+        return predict_labels(self.network, self.protocol, images)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Predicts logits up to one number per pixel, see `predict_logits`."""
+        return predict_logits(self.network, self.protocol, images)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Predicts the probability of each class, see `predict_probabilities`."""
+        return predict_probabilities(self.network, self.protocol, images)
+
+    def images_at_once(self, size: tuple[int, int]) -> int:
+        """Returns how many images of a (height, width) are best given at once."""
+        return images_at_once(self.network, self.protocol, size)
 
 
 def open_network(
@@ -135,16 +185,16 @@ def _network(model: Path, backend: Backend, manifest: ExportManifest) -> Network
 
     def logits(images: np.ndarray) -> np.ndarray:
         assert kind is not None
-        scores = output(kind, images)
+        values = output(kind, images)
         if kind != PROBABILITIES:
-            return scores
+            return values
         # Logarithms are the logits up to a number per pixel, which changes neither the
         # interpolation between classes nor the mean of windows.
-        return np.log(np.maximum(scores, np.finfo(scores.dtype).tiny))
+        return np.log(np.maximum(values, np.finfo(values.dtype).tiny))
 
-    kind = next((each for each in SCORES if each in manifest.outputs), None)
+    kind = next((each for each in PER_CLASS if each in manifest.outputs), None)
     return Network(
-        scores=logits if kind else None,
+        logits=logits if kind else None,
         labels=partial(output, LABELS) if LABELS in manifest.outputs else None,
         size=manifest.size,
         batch=manifest.batch,

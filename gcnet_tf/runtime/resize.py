@@ -1,4 +1,4 @@
-"""Bilinear resizing with numpy: of images as OpenCV does it, of scores as PyTorch does.
+"""Bilinear resizing with numpy: of images as OpenCV does it, of logits as PyTorch does.
 
 Sizes are (height, width). The arrays may have any axes before height and width.
 """
@@ -43,25 +43,25 @@ def resize_image_without_opencv(image: np.ndarray, size: tuple[int, int]) -> np.
     return ((mixed + 2) >> 2).astype(np.uint8)
 
 
-def resize_scores(
-    scores: np.ndarray,
+def resize_logits(
+    logits: np.ndarray,
     size: tuple[int, int],
     align_corners: bool,
     rows: slice = slice(None),
 ) -> np.ndarray:
-    """Rows of the resized scores `(..., height, width, channels)`, without the rest.
+    """Resizes logits to some rows of the result, `(..., height, width, channels)`.
 
     Args:
-        scores: float32 or float64, which the result has, too.
+        logits: float32 or float64, which the result has, too.
         size: of the whole result.
         align_corners: as in `gcnet_tf.layers.resize_bilinear`.
         rows: which rows of the result; all by default.
     """
-    if scores.shape[-3:-1] == size:
-        return scores[..., rows, :, :]
-    low, high, share = _score_taps(scores.shape[-3], size[0], align_corners, scores)
-    mixed = _mix(scores, -3, low[rows], high[rows], share[rows, None, None])
-    low, high, share = _score_taps(scores.shape[-2], size[1], align_corners, scores)
+    if logits.shape[-3:-1] == size:
+        return logits[..., rows, :, :]
+    low, high, share = _logit_taps(logits.shape[-3], size[0], align_corners, logits)
+    mixed = _mix(logits, -3, low[rows], high[rows], share[rows, None, None])
+    low, high, share = _logit_taps(logits.shape[-2], size[1], align_corners, logits)
     return _mix(mixed, -2, low, high, share[:, None])
 
 
@@ -90,20 +90,20 @@ def _image_taps(old: int, new: int, sharp_border: bool = False):
     return positions, weights.astype(np.int32)
 
 
-def _score_taps(old: int, new: int, align_corners: bool, scores: np.ndarray):
+def _logit_taps(old: int, new: int, align_corners: bool, logits: np.ndarray):
     """The old positions on both sides of each new one, and the share of the second.
 
-    Positions are computed in the precision of the scores, as in PyTorch.
+    Positions are computed in the precision of the logits, as in PyTorch.
     """
-    number = scores.dtype.type
-    place = np.arange(new, dtype=scores.dtype)
+    number = logits.dtype.type
+    place = np.arange(new, dtype=logits.dtype)
     if align_corners:
         source = place * (number(old - 1) / number(max(new - 1, 1)))
     else:
         source = np.maximum((place + number(0.5)) * (number(old) / number(new)), 0.5)
         source -= number(0.5)
     low = np.minimum(source.astype(np.int64), old - 1)
-    return low, np.minimum(low + 1, old - 1), source - low.astype(scores.dtype)
+    return low, np.minimum(low + 1, old - 1), source - low.astype(logits.dtype)
 
 
 def _mix(array, axis, low, high, share):

@@ -1,8 +1,8 @@
 """Running a network on an image of any size, with numpy alone.
 
-The functions take `predict`, from RGB images `(batch, height, width, 3)` to scores
-`(batch, height, width, num_classes)`; what computes it is not their business.
-`gcnet_tf.runtime.protocol` puts them together.
+The functions take `predict`, from RGB images `(batch, height, width, 3)` to logits
+`(batch, height, width, num_classes)`, whatever computes it. `predict` puts them
+together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -51,7 +51,7 @@ def slide(
     stride: tuple[int, int],
     at_once: int = 1,
 ) -> np.ndarray:
-    """Mean of the scores of overlapping windows, `at_once` of them shown together."""
+    """Averages the logits of overlapping windows, `at_once` of them shown together."""
     height, width = images.shape[1:3]
     places = list(windows(height, width, window, stride))
     total = None
@@ -59,8 +59,8 @@ def slide(
     for first in range(0, len(places), at_once):
         # All windows have the same size.
         seen = places[first : first + at_once]
-        scores = predict(np.concatenate([images[:, *place] for place in seen]))
-        for place, one in zip(seen, np.split(scores, len(seen))):
+        logits = predict(np.concatenate([images[:, *place] for place in seen]))
+        for place, one in zip(seen, np.split(logits, len(seen))):
             if total is None:
                 shape = (len(one), height, width, one.shape[-1])
                 total = np.zeros(shape, one.dtype)
@@ -100,9 +100,9 @@ def scales_of(scale: tuple[int, int], ratios: Iterable[float]) -> list[tuple[int
     return [(int(scale[0] * ratio), int(scale[1] * ratio)) for ratio in ratios]
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis."""
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
 

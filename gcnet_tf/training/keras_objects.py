@@ -13,8 +13,8 @@ from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.extensions.named import make
 
 
-class Metrics:
-    """What train.metrics names, over the images of an evaluation."""
+class NamedMetrics:
+    """The metrics that train.metrics names, over the images of an evaluation."""
 
     def __init__(self, config: Config):
         self._metrics = [

@@ -1,16 +1,13 @@
 """The training loop: iterations under `tf.distribute`, resumable at every one."""
 
-import gc
 import math
-import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from gcnet_tf import compat
@@ -22,16 +19,13 @@ from gcnet_tf.data.records.damage import (
     READ_ERRORS,
     Damage,
     DamagedData,
+    Repair,
     check_sizes,
-    find_damage,
-    repaired,
 )
 from gcnet_tf.data.stream.lanes import Share
-from gcnet_tf.data.stream.pipeline import training_dataset
+from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.evaluate import evaluate
-from gcnet_tf.evaluation.load import predictor_from_model
-from gcnet_tf.evaluation.metrics import Scores
+from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.layers.kernels import lacking
 from gcnet_tf.models import build_model
@@ -42,13 +36,20 @@ from gcnet_tf.training.class_weights import check_class_weights, class_weights
 from gcnet_tf.training.distributed.strategy import make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.initial import initialise
-from gcnet_tf.training.keras_objects import Metrics, colour_layer, named_callbacks
+from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
 from gcnet_tf.training.losses import make_loss
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
 from gcnet_tf.training.monitor.run_folder import check_run, open_run
 from gcnet_tf.training.optim import make_optimizer
+from gcnet_tf.training.state import Progress
 from gcnet_tf.training.step import make_train_step
-from gcnet_tf.training.stopping import Interrupted, explaining, stop_signals
+from gcnet_tf.training.stopping import (
+    Interrupted,
+    StopReason,
+    explaining,
+    stop_signals,
+)
+from gcnet_tf.training.validation import Validation
 from gcnet_tf.weights.files import newest_checkpoint
 
 
@@ -128,38 +129,27 @@ class _Training:
             self.model = build_model(config)
             self.schedule, self.optimizer = make_optimizer(config)
             compat.build_optimizer(self.optimizer, self.model)
-        self.state: dict[str, Any] = {
-            "iteration": 0,
-            "best_miou": -1.0,
-            "evaluations_since_best": 0,
-            "evaluation_due": False,
-            "unreported": None,
-        }
-        with strategy.scope():
-            origin, self.state = workers.chief_does(self._load)
+            origin, content = workers.chief_does(self._load)
             variables = compat.optimizer_variables(self.optimizer)
             workers.take_from_chief([*self.model.variables, *variables])
-        self.iteration: int = self.state["iteration"]
+        self.progress = Progress.from_dict(content)
         self.monitor: Monitor | NoMonitor = NoMonitor()
         if workers.chief:
             self.monitor = Monitor(
                 run,
                 config.train.iterations,
-                self.iteration,
+                self.progress.iteration,
                 config.train.batch_size,
                 config.train.evaluate_every,
-                self.state["unreported"],
+                self.progress.unreported,
             )
-        # The same with records that were repaired, once any were found damaged.
-        self.data_config = config
-        self.repaired = ExitStack()
-        self.damaged: list[Damage] = []
+        self.repair = Repair(config, "train", self._report_damage)
         self.monitor.say(origin)
         if weights is not None:
             pairs = zip(self.facts.classes, weights)
             texts = ", ".join(f"{name.strip()} {weight:.3g}" for name, weight in pairs)
             self.monitor.say(f"Class weights: {texts}.")
-        self.metrics = Metrics(config)
+        self.validation = Validation(config, self.model, workers, self.monitor)
         self.train_step = make_train_step(
             self.model,
             self.optimizer,
@@ -173,28 +163,28 @@ class _Training:
         """Loads the newest checkpoint of the run, or what a new run starts from.
 
         Returns:
-            A sentence on what was loaded, and the state.
+            A sentence on what was loaded, and the progress in the form of JSON.
         """
         checkpoint = newest_checkpoint(self.run)
         if checkpoint is None:
-            origin = initialise(self.model, self.config)
+            origin, content = initialise(self.model, self.config), {}
             restart_averages(self.optimizer, self.model)
         else:
             origin = f"Loaded {checkpoint}."
-            # On top, because states of older versions lack an entry.
-            self.state |= checkpoints.restore_checkpoint(
+            content = checkpoints.restore_checkpoint(
                 checkpoint, self.model, self.optimizer
             )
         open_run(self.run, self.config)
-        return origin, self.state
+        return origin, content
 
     def close(self) -> None:
         """Ends what the run shows, and removes what it needed meanwhile."""
-        with self.repaired:
+        with self.repair:
             self.monitor.close()
 
     def loop(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        settings = self.config.train
+        """Trains until the last iteration, or until there is a reason to stop."""
+        settings, progress = self.config.train, self.progress
         self._announce()
         self.model.stop_training = False
         callback_list = keras.callbacks.CallbackList(
@@ -206,48 +196,49 @@ class _Training:
             verbose=1,
         )
         callback_list.on_train_begin()
-        callback_list.on_epoch_begin(self.iteration // settings.evaluate_every)
-        reason = 0
-        with stop_signals() as stop_requested, closing(self._batches()) as batches:
-            if self.state["evaluation_due"]:  # a signal has stopped it
-                self._evaluate(callback_list, {}, stop_requested)
+        callback_list.on_epoch_begin(progress.iteration // settings.evaluate_every)
+        reason = StopReason.NONE
+        with stop_signals() as signals, closing(self._batches()) as batches:
+            if progress.evaluation_due:  # a signal has stopped it
+                self._evaluate(callback_list, {}, signals)
                 self._save()
-                reason = self._reason_to_stop(stop_requested)
+                reason = self._reason_to_stop(signals)
             for batch, waited in () if reason else batches:
-                callback_list.on_train_batch_begin(self.iteration)
+                callback_list.on_train_batch_begin(progress.iteration)
                 losses = self._step(batch, waited)
-                callback_list.on_train_batch_end(self.iteration - 1, losses)
-                last = self.iteration == settings.iterations
-                if last or self.iteration % settings.log_every == 0:
-                    self.monitor.report(self.iteration)
-                if last or self.iteration % settings.evaluate_every == 0:
-                    self._evaluate(callback_list, losses, stop_requested)
-                reason = self._reason_to_stop(stop_requested)
-                stopping = reason > 0 or self._has_stalled()
-                if last or stopping or self.iteration % settings.checkpoint_every == 0:
+                callback_list.on_train_batch_end(progress.iteration - 1, losses)
+                last = progress.iteration == settings.iterations
+                if last or progress.iteration % settings.log_every == 0:
+                    self.monitor.report(progress.iteration)
+                if last or progress.iteration % settings.evaluate_every == 0:
+                    self._evaluate(callback_list, losses, signals)
+                reason = self._reason_to_stop(signals)
+                stopping = bool(reason) or self._has_stalled()
+                due = progress.iteration % settings.checkpoint_every == 0
+                if last or stopping or due:
                     self._save()
                 if stopping:
                     break
         # Nobody leaves while another's input still needs the connection.
         self.workers.largest(0)
-        if reason > _CALLBACK:
-            raise Interrupted(self.iteration, reason)
-        if reason == _CALLBACK:
-            self.monitor.say(f"Stopped by a callback at {self.iteration}.")
-        if self._has_stalled() and self.iteration < settings.iterations:
+        if reason.is_signal:
+            raise Interrupted(progress.iteration, reason)
+        if reason is StopReason.CALLBACK:
+            self.monitor.say(f"Stopped by a callback at {progress.iteration}.")
+        if self._has_stalled() and progress.iteration < settings.iterations:
             self._say_stalled()
         callback_list.on_train_end()
 
-    def _reason_to_stop(self, stop_requested: list[int]) -> int:
-        """0 to go on, else a signal or _CALLBACK: that of any worker holds for all."""
-        callback = _CALLBACK if self.model.stop_training else 0
-        return self.workers.largest(max(stop_requested[:1], default=callback))
+    def _reason_to_stop(self, signals: list[StopReason]) -> StopReason:
+        """Finds the reason to stop of any worker, which holds for all."""
+        callback = StopReason.CALLBACK if self.model.stop_training else StopReason.NONE
+        return StopReason(self.workers.largest(max(signals[:1], default=callback)))
 
     def _announce(self) -> None:
         settings = self.config.train
-        verb = "Resuming" if self.iteration else "Training"
+        verb = "Resuming" if self.progress.iteration else "Training"
         self.monitor.say(
-            f"{verb} {self.run} at iteration {self.iteration} of "
+            f"{verb} {self.run} at iteration {self.progress.iteration} of "
             f"{settings.iterations}: {self.model.count_params():,} parameters, "
             f"{self.facts.num_classes} classes, batch {settings.batch_size} on "
             f"{self.strategy.num_replicas_in_sync} replica(s) of {self.workers.number} "
@@ -257,30 +248,35 @@ class _Training:
         if lack := lacking(tf.as_dtype(self.model.compute_dtype)):
             self.monitor.say(lack)
 
-    def _batches(self) -> Generator[tuple[dict, float], None, None]:
+    def _batches(self) -> Generator[tuple[TrainingBatch, float], None, None]:
         """Yields the remaining batches with the seconds spent waiting for each."""
-        if self.iteration >= self.config.train.iterations or self._has_stalled():
+        if self._has_stalled():
             return
         iterator = None
-        while self.iteration < self.config.train.iterations:
+        while self.progress.iteration < self.config.train.iterations:
             start = time.perf_counter()
             try:
                 iterator = iterator or self._iterator()
                 batch = next(iterator)
             except READ_ERRORS as error:
-                self._repair(error)
+                self.repair.find(error)
+                try:
+                    self.repair.go_on()
+                except DamagedData:
+                    self._save()
+                    raise
                 iterator = None
                 continue
             yield batch, time.perf_counter() - start
 
-    def _iterator(self) -> Iterator[dict]:
-        check_sizes(self.data_config, "train")
+    def _iterator(self) -> Iterator[TrainingBatch]:
+        check_sizes(self.repair.config, "train")
 
         def part_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
             number = context.num_input_pipelines
             dataset = training_dataset(
-                self.data_config,
-                self.iteration,
+                self.repair.config,
+                self.progress.iteration,
                 Share(context.input_pipeline_id, number),
                 context.num_replicas_in_sync // number,
             )
@@ -289,125 +285,73 @@ class _Training:
 
         return iter(self.strategy.distribute_datasets_from_function(part_of_worker))
 
-    def _repair(self, error: Exception) -> None:
-        """Goes on without the damaged samples, or stops, as data.on_error says."""
-        damaged = find_damage(self.config, "train")
-        if damaged == self.damaged:
-            raise error  # not the records' fault, then
-        self.damaged = damaged
-        self.monitor.report_damage(self.iteration, "train", damaged)
-        if self.config.data.on_error == "stop":
-            self._save()
-            raise DamagedData(damaged)
-        # Until the end of the run: input that is under way still reads the one before.
-        folder = Path(self.repaired.enter_context(tempfile.TemporaryDirectory()))
-        self.data_config = repaired(self.config, "train", damaged, folder)
+    def _report_damage(self, damaged: list[Damage]) -> None:
+        self.monitor.report_damage(self.progress.iteration, "train", damaged)
 
-    def _step(self, batch: dict, waited: float) -> dict[str, float]:
+    def _step(self, batch: TrainingBatch, waited: float) -> dict[str, float]:
         start = time.perf_counter()
         losses = {name: float(value) for name, value in self.train_step(batch).items()}
         worked = time.perf_counter() - start
         if not all(math.isfinite(value) for value in losses.values()):
             raise self._not_finite(losses)
-        self.iteration += 1
-        self.monitor.step(losses, self._learning_rate(), waited, worked)
+        self.progress.iteration += 1
+        # The rate of this step, whose number counts from 0 on.
+        rate = float(self.schedule(self.progress.iteration - 1))
+        self.monitor.step(losses, rate, waited, worked)
         return {"loss": sum(losses.values()), **losses}
 
     def _not_finite(self, losses: dict[str, float]) -> UserError:
         # The stream is a pure function of the iteration: ask it again, for the names.
-        batch = next(iter(training_dataset(self.data_config, self.iteration)))
+        iteration = self.progress.iteration
+        batch = next(iter(training_dataset(self.repair.config, iteration)))
         names = ", ".join(name.decode() for name in batch["name"].numpy())
         values = ", ".join(f"{name} {value}" for name, value in losses.items())
         return UserError(
-            f"The loss is not finite at iteration {self.iteration}: {values}; samples: "
+            f"The loss is not finite at iteration {iteration}: {values}; samples: "
             f"{names}. Look at these samples, or lower train.learning_rate "
-            f"(now {float(self.schedule(self.iteration)):.3e}) and start again with "
+            f"(now {float(self.schedule(iteration)):.3e}) and start again with "
             "another --out."
         )
-
-    def _learning_rate(self) -> float:
-        """The rate of the latest step."""
-        return float(self.schedule(max(self.iteration - 1, 0)))
 
     def _evaluate(
         self,
         callback_list: keras.callbacks.CallbackList,
         losses: dict[str, float],
-        stop_requested: list[int],
+        signals: list[StopReason],
     ) -> None:
         """Scores the model; where a signal stops it, a resumed run begins with it."""
-        self.state["evaluation_due"] = True
+        progress = self.progress
+        progress.evaluation_due = True
         start = time.perf_counter()
         with averaged(self.optimizer, self.model):
-            scores = self._scores(stop_requested)
-            if scores is None:
+            metrics = self.validation.run(progress.iteration, signals)
+            if metrics is None:
                 return
-            self.state["evaluation_due"] = False
-            self._keep_scores(scores)
+            progress.evaluation_due = False
+            self._keep_metrics(metrics)
         self.monitor.evaluated(time.perf_counter() - start)
-        results = self.metrics.results()
-        self.monitor.report_metrics(self.iteration, results)
+        results = self.validation.named.results()
+        self.monitor.report_named_metrics(progress.iteration, results)
         logs = {f"val_{name}": value for name, value in results.items()}
-        epoch = (self.iteration - 1) // self.config.train.evaluate_every
-        callback_list.on_epoch_end(epoch, {**losses, **logs, "val_mIoU": scores.miou})
-        if self.iteration < self.config.train.iterations:
+        epoch = (progress.iteration - 1) // self.config.train.evaluate_every
+        callback_list.on_epoch_end(epoch, {**losses, **logs, "val_mIoU": metrics.miou})
+        if progress.iteration < self.config.train.iterations:
             callback_list.on_epoch_begin(epoch + 1)
 
-    def _scores(self, stop_requested: list[int]) -> Scores | None:
-        """The scores and metrics of the weights of now; None where a signal came."""
-
-        def show(index: int, image: np.ndarray, truth: np.ndarray, found: np.ndarray):
-            self.metrics.update(truth, found)
-            if index < self.config.train.panels:
-                self.monitor.show_panel(
-                    self.iteration, index, image, truth, found, self.facts.palette
-                )
-
-        def begin_again(damaged: list[Damage]):
-            self.metrics.reset()
-            self.monitor.report_damage(self.iteration, "val", damaged)
-
-        self.metrics.reset()
-        predictor = predictor_from_model(self.model, self.config)
-        scores = evaluate(
-            predictor,
-            "val",
-            on_sample=show,
-            on_damage=begin_again,
-            should_stop=lambda: bool(stop_requested),
-            share=self.workers.share,
-            add_up=self.workers.sum,
-        )
-        # Frozen functions sit in reference cycles. Left to Python's own collector,
-        # those of three evaluations, 3.5 GB for half an R50, pile up before one goes.
-        del predictor
-        gc.collect()
-        return scores
-
-    def _keep_scores(self, scores: Scores) -> None:
-        self.monitor.report_scores(self.iteration, scores, self.facts.classes)
-        self.state["evaluations_since_best"] += 1
-        if scores.miou > self.state["best_miou"]:
-            self.state["best_miou"] = scores.miou
-            self.state["evaluations_since_best"] = 0
-            if self.workers.chief:
-                checkpoints.save_best(
-                    self.run,
-                    self.model,
-                    {"iteration": self.iteration, **scores.to_dict(self.facts.classes)},
-                )
+    def _keep_metrics(self, metrics: Metrics) -> None:
+        iteration, classes = self.progress.iteration, self.facts.classes
+        self.monitor.report_metrics(iteration, metrics, classes)
+        if self.progress.add_evaluation(metrics.miou) and self.workers.chief:
+            content = {"iteration": iteration, **metrics.to_dict(classes)}
+            checkpoints.save_best(self.run, self.model, content)
 
     def _has_stalled(self) -> bool:
-        """Whether early stopping ends the run; only an evaluation changes that."""
-        patience = self.config.train.early_stopping
-        return patience is not None and (
-            self.state["evaluations_since_best"] >= patience
-        )
+        return self.progress.has_stalled(self.config.train.early_stopping)
 
     def _say_stalled(self) -> None:
-        number = self.state["evaluations_since_best"]
+        number = self.progress.evaluations_since_best
         self.monitor.say(
-            f"Stopped early at iteration {self.iteration}: no better mIoU in "
+            f"Stopped early at iteration {self.progress.iteration}: no better mIoU in "
             f"{number} evaluation{'' if number == 1 else 's'}. To go on all the same: "
             "--resume --set train.early_stopping=null"
         )
@@ -415,19 +359,14 @@ class _Training:
     def _save(self) -> None:
         if not self.workers.chief:
             return
-        self.state["iteration"] = self.iteration
-        self.state["unreported"] = self.monitor.unreported()
+        self.progress.unreported = self.monitor.unreported()
         checkpoints.save_checkpoint(
             self.run,
             self.model,
             self.optimizer,
-            self.state,
+            self.progress.to_dict(),
             keep=self.config.train.keep_checkpoints,
         )
-
-
-# A reason to stop beside the numbers of signals; no signal that we take is 1.
-_CALLBACK = 1
 
 
 def _without_name(batch: dict) -> dict:

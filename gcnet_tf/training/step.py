@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from gcnet_tf import compat
 from gcnet_tf.data.stream.photometric import distort_batch
+from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.models import Segmentor
 from gcnet_tf.training.losses import cross_entropy
 
@@ -18,7 +19,7 @@ def make_train_step(
     auxiliary_weight: float,
     loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = cross_entropy,
     change_colours: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
-) -> Callable[[dict], dict[str, tf.Tensor]]:
+) -> Callable[[TrainingBatch], dict[str, tf.Tensor]]:
     """Returns a function from a distributed batch to the losses of the step.
 
     The losses are means over the global batch, `decode_loss` and the weighted
@@ -29,7 +30,7 @@ def make_train_step(
     weights = model.trainable_weights
     share_verdict = num_replicas > 1 and compat.skips_by_own_gradients(optimizer)
 
-    def forward_and_backward(batch):
+    def forward_and_backward(batch: TrainingBatch):
         images = batch["image"]
         if "distortion" in batch:  # augment.photometric_on_device
             images = distort_batch(images, batch["distortion"], batch["valid_size"])

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,12 +15,25 @@ from gcnet_tf.files.atomic import is_disk_full
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class StopReason(IntEnum):
+    """Why a training stops before its last iteration; the largest of all workers'."""
+
+    NONE = 0
+    CALLBACK = 1
+    SIGINT = signal.SIGINT
+    SIGTERM = signal.SIGTERM
+
+    @property
+    def is_signal(self) -> bool:
+        return self > StopReason.CALLBACK
+
+
 class Interrupted(Exception):
     """Training was asked to stop (Ctrl-C or SIGTERM); a checkpoint was saved."""
 
-    def __init__(self, iteration: int, number: int):
+    def __init__(self, iteration: int, reason: StopReason):
         super().__init__(f"at iteration {iteration}")
-        self.exit_code = 128 + number
+        self.exit_code = 128 + reason
 
 
 @contextmanager
@@ -43,13 +57,13 @@ def explaining(run: Path) -> Iterator[None]:
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[StopReason]]:
     """Collects SIGINT and SIGTERM instead of dying; a second one acts as usual."""
-    received: list[int] = []
+    received: list[StopReason] = []
     before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
 
     def handle(number, frame):
-        received.append(number)
+        received.append(StopReason(number))
         signal.signal(number, before[number])
         # Not print: the signal may have come in the middle of one.
         os.write(1, "\nStopping after this iteration …\n".encode())

@@ -14,7 +14,7 @@ import numpy as np
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import new_file
-from gcnet_tf.runtime.resize import resize_image, resize_scores
+from gcnet_tf.runtime.resize import resize_image, resize_logits
 from gcnet_tf.runtime.windows import keep_ratio_size
 
 if TYPE_CHECKING:  # for the annotations alone: wrong input is found without TensorFlow
@@ -146,7 +146,7 @@ def draw(
         _mark(grid[0], point, str(number))
     for axes, each in zip(grid[1:], maps):
         axes.imshow(image)
-        values = resize_scores(each.values[..., np.newaxis], (height, width), False)
+        values = resize_logits(each.values[..., np.newaxis], (height, width), False)
         axes.imshow(values[..., 0], cmap="jet", alpha=0.55)
         least, most, mean = each.values.min(), each.values.max(), each.values.mean()
         scale = f"{least:.2g} to {most:.2g}, mean {mean:.2g}"

@@ -25,30 +25,33 @@ def main() -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
+    from gcnet_tf.config import Config
     from gcnet_tf.data.stream.pipeline import evaluation_dataset
     from gcnet_tf.evaluation.evaluate import evaluate
-    from gcnet_tf.evaluation.load import Predictor, load_predictor
+    from gcnet_tf.evaluation.load import load_predictor
+    from gcnet_tf.runtime import Predictor
     from gcnet_tf.weights.files import WEIGHTS_FILE
 
     @cache
-    def predictor(mode: str) -> Predictor:
+    def loaded(mode: str) -> tuple[Predictor, Config]:
         config, weights = str(folder / CONFIG), str(folder / WEIGHTS_FILE)
         return load_predictor(config, weights, None, [], mode)
 
     def warm_up(mode: str) -> int:
-        sample = next(iter(evaluation_dataset(predictor(mode).config, SPLIT)))
+        predictor, config = loaded(mode)
+        sample = next(iter(evaluation_dataset(config, SPLIT)))
         image = sample["image"].numpy()
-        number = predictor(mode).at_once(image.shape[:2])
-        predictor(mode).labels(np.stack([image] * number))
+        number = predictor.images_at_once(image.shape[:2])
+        predictor.labels(np.stack([image] * number))
         return number
 
     def run(mode: str) -> int:
         seen: list[int] = []
-        scores = evaluate(
-            predictor(mode), SPLIT, on_sample=lambda index, *images: seen.append(index)
+        metrics = evaluate(
+            *loaded(mode), SPLIT, on_sample=lambda index, *images: seen.append(index)
         )
-        assert scores is not None  # nothing stops it
-        write_scores(folder, OURS, mode, scores.miou)
+        assert metrics is not None  # nothing stops it
+        write_scores(folder, OURS, mode, metrics.miou)
         return len(seen)
 
     serve(

@@ -24,6 +24,7 @@ def step_function(path: str, batch: int, size: tuple[int, int]) -> Callable[[], 
 
     from benchmarks.infer_exports import drawn_model
     from gcnet_tf.config import load_config
+    from gcnet_tf.data.stream.pipeline import TrainingBatch
     from gcnet_tf.training.optim import make_optimizer
     from gcnet_tf.training.step import make_train_step
 
@@ -35,16 +36,16 @@ def step_function(path: str, batch: int, size: tuple[int, int]) -> Callable[[], 
         model, optimizer, tf.distribute.get_strategy(), config.train.auxiliary_weight
     )
     rng = np.random.default_rng(0)
-    data = {
-        "image": rng.integers(0, 256, (batch, *size, 3), np.uint8),
-        "label": rng.integers(0, model.num_classes, (batch, *size), np.uint8),
-        "valid_size": np.full((batch, 2), size, np.int32),
-        "seed": rng.integers(0, 2**31, (batch, 2), np.int32),
+    labels = rng.integers(0, model.num_classes, (batch, *size), np.uint8)
+    data: TrainingBatch = {
+        "image": tf.constant(rng.integers(0, 256, (batch, *size, 3), np.uint8)),
+        "label": tf.constant(labels),
+        "valid_size": tf.constant(np.full((batch, 2), size, np.int32)),
+        "seed": tf.constant(rng.integers(0, 2**31, (batch, 2), np.int32)),
     }
-    tensors = {name: tf.constant(value) for name, value in data.items()}
 
     def run() -> int:
-        losses = step(tensors)
+        losses = step(data)
         assert all(np.isfinite(float(value)) for value in losses.values())
         return batch
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.exported import load_exported
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
+from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.manifest import LABELS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -65,7 +65,7 @@ def test_predict_takes_modes_and_settings(predict, onnx, tmp_path):
     path = save_image(tmp_path / "images" / "photo.png", random_image(0, 60, 90))
     image = read_image(path)
     plain = predict(path)
-    np.testing.assert_array_equal(plain, load_exported(str(onnx)).labels(image))
+    np.testing.assert_array_equal(plain, Predictor(onnx).labels(image))
     tiled = predict(path, "--mode", "tiled")
     np.testing.assert_array_equal(tiled, logits(image).argmax(-1))
     assert (tiled != plain).mean() > 0.05
@@ -98,9 +98,7 @@ def test_image_files_of_any_kind_are_seen_as_training_sees_them(
     path.parent.mkdir()
     image.save(path)
     expected = read_image(path) if same_as is None else same_as
-    np.testing.assert_array_equal(
-        predict(path), load_exported(str(onnx)).labels(expected)
-    )
+    np.testing.assert_array_equal(predict(path), Predictor(onnx).labels(expected))
 
 
 def test_files_that_are_no_images(predict, tmp_path):
@@ -163,7 +161,7 @@ def test_evaluate(tiny_config, tmp_path, capsys):
     for image in sorted((Path(tiny.data.root) / "val" / "images").iterdir()):
         truth = np.asarray(Image.open(image.parents[1] / "labels" / image.name))
         matrix.update(truth, logits(read_image(image)).argmax(-1).astype(np.uint8))
-    expected = matrix.scores().miou
+    expected = matrix.metrics().miou
     assert json.loads(scores.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
     assert expected > 0
 

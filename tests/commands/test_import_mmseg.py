@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from convert.mmseg_states import drawn_state
-from convert.torch_files import call, write_torch_file
 from file_server import FileServer
 from script_server import REPOSITORY
+from weights.mmseg_states import drawn_state
+from weights.torch_files import call, write_torch_file
 
 from gcnet_tf.config import load_config
 from gcnet_tf.models import build_model

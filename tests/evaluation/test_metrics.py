@@ -9,7 +9,7 @@ from gcnet_tf.evaluation.metrics import ConfusionMatrix, format_table
 def score(labels, predictions, num_classes):
     matrix = ConfusionMatrix(num_classes)
     matrix.update(np.array(labels), np.array(predictions))
-    return matrix.scores()
+    return matrix.metrics()
 
 
 def test_a_hand_computed_example():
@@ -30,7 +30,7 @@ def test_against_sets_of_pixels_over_several_images():
         predictions = rng.integers(0, 5, size).astype(np.uint8)
         matrix.update(labels, predictions)
         pairs += [(t, p) for t, p in zip(labels.flat, predictions.flat) if t != 255]
-    for index, iou in enumerate(matrix.scores().iou):
+    for index, iou in enumerate(matrix.metrics().iou):
         truth = {i for i, pair in enumerate(pairs) if pair[0] == index}
         found = {i for i, pair in enumerate(pairs) if pair[1] == index}
         assert iou == pytest.approx(len(truth & found) / len(truth | found))

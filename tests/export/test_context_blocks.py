@@ -6,11 +6,11 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from export.worker_here import run_worker
 from tensorflow.lite.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
+from worker_here import run_worker
 
 from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
@@ -89,7 +89,7 @@ def close(found, model, inputs, tolerance=1e-4):
 @pytest.mark.parametrize("name", MODELS)
 def test_saved_model(models, name, tmp_path):
     model, config = models(name)
-    (path,) = export_saved_model(model, config, tmp_path, scores="logits")
+    (path,) = export_saved_model(model, config, tmp_path, values="logits")
     loaded = tf.saved_model.load(str(path))
     for shape in ((1, *SIZE), (2, 33, 49)):
         inputs = images(*shape)
@@ -103,7 +103,7 @@ def test_saved_model(models, name, tmp_path):
 )
 def test_onnx(models, name, size, tmp_path):
     model, config = models(name)
-    (path,) = export_onnx(model, config, tmp_path, size=size, scores="logits")
+    (path,) = export_onnx(model, config, tmp_path, size=size, values="logits")
     session = onnxruntime.InferenceSession(str(path))
     for shape in ((1, *SIZE), *([] if size else [(2, 33, 49)])):
         inputs = images(*shape)

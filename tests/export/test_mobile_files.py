@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from export.worker_here import run_worker
 from tensorflow.lite.tools import flatbuffer_utils
+from worker_here import run_worker
 
 from benchmarks import mobile_command
 from benchmarks.workers import Worker
@@ -65,7 +65,7 @@ def test_onnx(model, config, tmp_path, size):
     network, _ = open_network(path)
     expected = model(images)["logits"].numpy()
     # The file gives logarithms of probabilities: a number per pixel is free.
-    found = network.scores(images)
+    found = network.logits(images)
     apart = (found - expected) - (found - expected).mean(-1, keepdims=True)
     assert np.abs(apart).max() < 1e-4
     if size:

@@ -42,7 +42,7 @@ def model(tiny_config):
 @pytest.fixture(scope="module")
 def dynamic(model, tiny_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx")
-    (path,) = export_onnx(model, tiny_config(), folder, scores="logits")
+    (path,) = export_onnx(model, tiny_config(), folder, values="logits")
     return path
 
 
@@ -89,7 +89,7 @@ def test_any_size_and_number_in_one_session(runtime, dynamic, model):
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 def test_one_odd_size(runtime, layout, model, tiny_config, tmp_path, capfd):
     (path,) = export_onnx(
-        model, tiny_config(), tmp_path, size=(65, 97), layout=layout, scores="logits"
+        model, tiny_config(), tmp_path, size=(65, 97), layout=layout, values="logits"
     )
     images = RNG.integers(0, 256, (1, 65, 97, 3), np.uint8)
     inputs = images
@@ -112,7 +112,7 @@ def test_one_odd_size(runtime, layout, model, tiny_config, tmp_path, capfd):
 def test_other_networks(setting, tiny_config, tmp_path):
     config = tiny_config(setting)
     model = build(config)
-    (path,) = export_onnx(model, config, tmp_path, scores="logits")
+    (path,) = export_onnx(model, config, tmp_path, values="logits")
     images = RNG.integers(0, 256, (2, 33, 49, 3), np.uint8)
     check(with_onnxruntime(path)(images), model, images)
 

@@ -80,7 +80,7 @@ def test_holds_constants_and_not_variables(exported):
 
 def test_one_size_and_logits_on_request(model, tiny_config, tmp_path):
     (path,) = export_saved_model(
-        model, tiny_config(), tmp_path, size=(32, 48), scores="logits"
+        model, tiny_config(), tmp_path, size=(32, 48), values="logits"
     )
     serve = signature(path)
     assert serve.structured_input_signature[1]["images"].shape == [None, 32, 48, 3]

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from export.worker_here import run_worker
 from tensorflow.lite.tools import flatbuffer_utils
+from worker_here import run_worker
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.load import protocol_settings
 from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
 from gcnet_tf.export.tflite import export_tflite
@@ -19,7 +20,7 @@ from gcnet_tf.export.tflite_graph import check_graph, operations
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime.manifest import read_manifest
-from gcnet_tf.runtime.protocol import PADDING_COLOUR
+from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import weights_by_path
 
 SIZE = (33, 47)
@@ -122,11 +123,13 @@ def test_manifests_say_what_the_files_are(exported):
 
 
 def test_calibration_images_are_padded_as_the_runtime_pads(tiny_config):
-    inputs = list(calibration_inputs(tiny_config(), SIZE, 4))
+    config = tiny_config()
+    protocol = Protocol.from_settings(protocol_settings(config, (10, 20, 30)))
+    inputs = list(calibration_inputs(config, protocol, SIZE, 4))
     assert len(inputs) == 4 and inputs[0].shape == (*SIZE, 3)
-    assert (inputs[0][:, 33:] == PADDING_COLOUR).all()
-    assert not (inputs[0][:, :32] == PADDING_COLOUR).all()
-    again = list(calibration_inputs(tiny_config(), SIZE, 4))
+    assert (inputs[0][:, 33:] == (10, 20, 30)).all()
+    assert not (inputs[0][:, :32] == (10, 20, 30)).all()
+    again = list(calibration_inputs(config, protocol, SIZE, 4))
     np.testing.assert_array_equal(inputs, again)
     assert len({image.tobytes() for image in inputs}) == 4
 

@@ -51,8 +51,8 @@ class Reader:
         return self.table.GetVectorAsNumpy(flags, self._place(field) - self.table.Pos)
 
 
-def read(scores=True):
-    return Reader.root(metadata(CLASSES, "logits", scores), b"M001")
+def read(is_logits=True):
+    return Reader.root(metadata(CLASSES, "logits", is_logits), b"M001")
 
 
 def test_says_what_the_model_is():
@@ -90,4 +90,4 @@ def test_scores_become_probabilities_by_softmax():
 
 
 def test_labels_have_no_activation():
-    assert not read(scores=False).only(3).has(9)
+    assert not read(is_logits=False).only(3).has(9)

@@ -11,7 +11,7 @@ CASES = sorted(key.split("/")[0] for key in GOLDEN if key.endswith("/label"))
 
 
 def assert_scores(matrix, case):
-    scores = matrix.scores()
+    scores = matrix.metrics()
     for name in ("iou", "accuracy", "miou", "macc", "aacc"):
         expected = GOLDEN[f"{case}/{name}"]
         np.testing.assert_allclose(getattr(scores, name), expected, rtol=1e-12)

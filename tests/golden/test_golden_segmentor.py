@@ -12,10 +12,11 @@ from golden import check_drawn, drawn_weights, load
 
 from gcnet_tf.config import EvaluationConfig, load_config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.evaluation.load import Predictor, predictor_from_model
+from gcnet_tf.evaluation.load import predictor_from_model, protocol_settings
 from gcnet_tf.models import Segmentor
-from gcnet_tf.runtime import windows
-from gcnet_tf.runtime.protocol import Network
+from gcnet_tf.runtime import Predictor, windows
+from gcnet_tf.runtime.predict import Network
+from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import assign_weights, weight_shapes
 
 CLASSES = 'data.classes=["a", "b", "c", "d", "e"]'
@@ -54,20 +55,28 @@ def models(golden):
     return get
 
 
-def predictor(model, mode, ms_flip=False, scale=SCALE) -> Predictor:
-    """A predictor by the model itself, in its own precision."""
-    config = dataclasses.replace(
+def config_of(model, mode, ms_flip=False, scale=SCALE):
+    return dataclasses.replace(
         CONFIG,
         model=dataclasses.replace(CONFIG.model, align_corners=model.align_corners),
         evaluation=EvaluationConfig(scale, mode, **WINDOWS, ms_flip=ms_flip),
     )
 
+
+def predictor(model, mode, ms_flip=False, scale=SCALE) -> Predictor:
+    """A predictor by the model itself, in its own precision."""
+    config = config_of(model, mode, ms_flip, scale)
+
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def logits(images):
         return model(images)["logits"]
 
-    network = Network(scores=lambda images: logits(images).numpy())
-    return Predictor(network, config, facts_of(config.data))
+    network = Network(logits=lambda images: logits(images).numpy())
+    settings = protocol_settings(config, model.backbone.padding_colour)
+    facts = facts_of(config.data)
+    return Predictor.of_network(
+        network, Protocol.from_settings(settings), facts.classes, facts.palette
+    )
 
 
 def image(golden):
@@ -88,9 +97,8 @@ def other_image(golden):
 def test_logits_in_float64(golden, models, mode, align_corners):
     run = predictor(models(align_corners), mode, scale=(97, 65))
     expected = golden[f"{mode}/align_corners_{align_corners}/logits".lower()]
-    np.testing.assert_allclose(
-        run.scores(image(golden))[::2, ::2], expected, rtol=0, atol=1e-10
-    )
+    found = run.logits(image(golden))[::2, ::2]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -100,9 +108,9 @@ def test_logits_in_float32(golden, models, mode, align_corners, fused):
     model = models(align_corners, "float32")
     run = predictor(model, mode, scale=(97, 65))
     if fused:
-        run = predictor_from_model(model, run.config)
+        run = predictor_from_model(model, config_of(model, mode, scale=(97, 65)))
     name = f"{mode}/align_corners_{align_corners}".lower()
-    found = run.scores(image(golden))[::2, ::2]
+    found = run.logits(image(golden))[::2, ::2]
     expected = golden[f"{name}/logits_float32"]
     largest = np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=0, atol=6e-5 * largest)
@@ -117,14 +125,14 @@ def test_logits_in_float32(golden, models, mode, align_corners, fused):
 def test_two_resizes(golden, models, mode, align_corners):
     run = predictor(models(align_corners), mode)
     expected = golden[f"{mode}/two_step/logits"]
-    found = run.scores(other_image(golden))[::2, ::2]
+    found = run.logits(other_image(golden))[::2, ::2]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("mode, align_corners", [("whole", False), ("slide", True)])
 def test_multi_scale_flip(golden, models, mode, align_corners):
     run = predictor(models(align_corners), mode, ms_flip=True)
-    found = run.scores(other_image(golden))
+    found = run.probabilities(other_image(golden))
     expected = golden[f"{mode}/ms_flip/probabilities"]
     np.testing.assert_allclose(found[::2, ::2], expected, rtol=0, atol=1e-10)
     labels = found.argmax(axis=-1)

@@ -146,7 +146,7 @@ def compare_row(row: str, reference: Reference) -> list[str]:
     largest = np.abs(logits).max()
 
     # What evaluation and export run: normalisation folded away, weights frozen.
-    fused = predictor_from_model(model, config).network.scores(image[None])[0]
+    fused = predictor_from_model(model, config).network.logits(image[None])[0]
     plain = model(image[np.newaxis])["logits"][0].numpy()
     double = Segmentor.from_config({**model.get_config(), "dtype": "float64"})
     double.build((None, None, None, 3))
@@ -216,11 +216,11 @@ def compare_miou(reference: Reference, data: Path, count: int) -> list[str]:
         for name, theirs in zip(expected["names"], expected[f"{protocol}/labels"]):
             (path,) = images.glob(f"{name}.*")
             found = predictor.labels(read_image(path))
-            truth = read_label(labels / f"{name}.png", predictor.facts)
+            truth = read_label(labels / f"{name}.png", facts_of(config.data))
             matrix.update(truth, found)
             differing += int((found != theirs).sum())
             pixels += found.size
-        scores = matrix.scores()
+        scores = matrix.metrics()
         theirs = float(expected[f"{protocol}/miou"])
         difference = abs(scores.miou - theirs)
         print(

@@ -1,278 +1,14 @@
-"""Protocols on networks made up of numpy."""
+"""Protocols: modes, and what manifests hold of them."""
 
 import dataclasses
-from functools import partial
 
-import numpy as np
-import oracles
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.runtime import protocol as module
-from gcnet_tf.runtime.protocol import PADDING_COLOUR, Network, Protocol, Segmenter
-from gcnet_tf.runtime.resize import resize_image
-from gcnet_tf.runtime.windows import slide
+from gcnet_tf.runtime.protocol import Protocol
 
-RNG = np.random.default_rng(0)
-WEIGHTS = RNG.normal(size=(3, 5)) / 16
-IMAGE = RNG.integers(0, 256, (30, 44, 3), np.uint8)
 WHOLE = Protocol("whole", (66, 45), (30, 30), (20, 14), False, (0.5, 1.0), False)
 SLIDE = dataclasses.replace(WHOLE, mode="slide")
-MS_FLIP = dataclasses.replace(WHOLE, ms_flip=True)
-TILED = dataclasses.replace(WHOLE, mode="tiled")
-
-
-def logits(images):
-    """Sees the pixel on the left as well, so that mirroring and borders matter."""
-    left = np.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)
-    return (images + 0.5 * left) @ WEIGHTS
-
-
-def labels(images):
-    return logits(images).argmax(axis=-1).astype(np.uint8)
-
-
-ANY = Network(logits)
-
-
-class Seen:
-    """A network that remembers what it is shown."""
-
-    def __init__(self, size=None, batch=None, gives=("scores",)):
-        self.images = []
-        functions = {"scores": logits, "labels": labels}
-        self.network = Network(
-            **{"scores": None}
-            | {name: partial(self._run, functions[name]) for name in gives},
-            size=size,
-            batch=batch,
-        )
-
-    def _run(self, function, images):
-        self.images.append(images)
-        return function(images)
-
-    @property
-    def sizes(self):
-        return [images.shape[:3] for images in self.images]
-
-
-def test_whole_resizes_there_and_back():
-    seen = logits(resize_image(IMAGE[None], (45, 66)))
-    expected = oracles.resize_bilinear(seen, (30, 44), False)[0]
-    run = Segmenter(ANY, WHOLE)
-    np.testing.assert_allclose(run.scores(IMAGE), expected, rtol=0, atol=1e-10)
-    np.testing.assert_array_equal(run.labels(IMAGE), expected.argmax(-1))
-    assert run.labels(IMAGE).dtype == np.uint8
-
-
-def test_slide_goes_over_the_scaled_image():
-    resized = resize_image(IMAGE[None], (45, 66))
-    seen = slide(logits, resized, (30, 30), (20, 14))
-    expected = oracles.resize_bilinear(seen, (30, 44), False)[0]
-    run = Segmenter(ANY, SLIDE)
-    np.testing.assert_allclose(run.scores(IMAGE), expected, rtol=0, atol=1e-10)
-    np.testing.assert_array_equal(run.labels(IMAGE), expected.argmax(-1))
-
-
-def test_ms_flip_is_the_mean_of_probabilities():
-    """Not of the scores, which a class with large ones would dominate."""
-    passes = []
-    for size in ((22, 32), (45, 66)):
-        resized = resize_image(IMAGE[None], size)
-        for step in (1, -1):
-            seen = logits(resized[:, :, ::step])[:, :, ::step]
-            resized_back = oracles.resize_bilinear(seen, (30, 44), False)[0]
-            passes.append(oracles.softmax(resized_back))
-    expected = np.mean(passes, axis=0)
-    run = Segmenter(ANY, MS_FLIP)
-    np.testing.assert_allclose(run.scores(IMAGE), expected, rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(run.labels(IMAGE), expected.argmax(-1))
-
-
-@pytest.mark.parametrize("protocol", [WHOLE, SLIDE, MS_FLIP])
-@pytest.mark.parametrize("scale", [(11, 8), (150, 90)])
-def test_labels_in_strips_are_those_of_the_scores(protocol, scale, monkeypatch):
-    """Whether the mean of the passes is smaller than they are, or not."""
-    run = Segmenter(ANY, dataclasses.replace(protocol, scale=scale))
-    expected = run.scores(IMAGE).argmax(-1)
-    for strip in (1, 1000, 2**19):
-        monkeypatch.setattr(module, "_STRIP", strip)
-        np.testing.assert_array_equal(run.labels(IMAGE), expected)
-
-
-def test_large_images_are_never_held_as_scores(monkeypatch):
-    """The largest array that is made is a strip of the result."""
-    made = []
-
-    def remember(scores, size, align_corners, rows=slice(None)):
-        found = resize(scores, size, align_corners, rows)
-        made.append(found.shape[1])
-        return found
-
-    resize = module.resize_scores
-    monkeypatch.setattr(module, "resize_scores", remember)
-    monkeypatch.setattr(module, "_STRIP", 5 * 2000 * 8)
-    image = np.zeros((300, 2000, 3), np.uint8)
-    for protocol in (WHOLE, SLIDE, MS_FLIP):
-        Segmenter(ANY, protocol).labels(image)
-    assert len(made) > 100 and max(made) == 8
-
-
-def test_scores_that_are_too_large_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "_MAX_BYTES", 50_000)
-    run = Segmenter(ANY, WHOLE)
-    with pytest.raises(UserError, match=r'0.0 GiB.*labels.*"tiled"'):
-        run.scores(IMAGE)
-    assert run.labels(IMAGE).shape == (30, 44)
-
-
-def test_a_network_of_one_size_sees_the_image_fitted_and_padded():
-    seen = Seen(size=(40, 40), batch=1)
-    scores = Segmenter(seen.network, WHOLE).scores(IMAGE)
-    # The scale asks for 45x66, and 27x40 fits.
-    resized = resize_image(IMAGE, (27, 40))
-    assert seen.sizes == [(1, 40, 40)]
-    np.testing.assert_array_equal(seen.images[0][0, :27], resized)
-    assert (seen.images[0][0, 27:] == PADDING_COLOUR).all()
-    expected = oracles.resize_bilinear(logits(resized[None]), (30, 44), False)[0]
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("protocol", [SLIDE, TILED])
-def test_a_network_of_one_size_slides_in_windows_of_it(protocol):
-    seen = Seen(size=(40, 40), batch=1)
-    Segmenter(seen.network, protocol).labels(IMAGE)
-    assert set(seen.sizes) == {(1, 40, 40)}
-    # Steps are the same share of a window: 40 * 20 / 30 down, 40 * 14 / 30 across.
-    assert len(seen.sizes) == (2 * 3 if protocol is SLIDE else 2)
-
-
-def test_ms_flip_of_a_network_of_one_size_pads_the_mirror_image_too():
-    wide = dataclasses.replace(MS_FLIP, scale=(40, 40), ratios=(1.0,))
-    image = resize_image(IMAGE, (27, 40))
-    found = Segmenter(Network(logits, size=(40, 40), batch=1), wide).scores(image)
-    expected = Segmenter(ANY, wide).scores(image)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-
-
-def test_tiled_leaves_the_scale_alone():
-    seen = Seen()
-    found = Segmenter(seen.network, TILED).labels(IMAGE)
-    assert set(seen.sizes) == {(1, 30, 30)}
-    # Away from borders of windows, which are not kept, it is the network itself.
-    np.testing.assert_array_equal(found, labels(IMAGE[None])[0])
-    with pytest.raises(UserError, match="labels only"):
-        Segmenter(ANY, TILED).scores(IMAGE)
-
-
-def test_tiled_takes_images_of_20000_pixels():
-    network = Seen(size=(64, 64), batch=1, gives=("labels",))
-    image = np.zeros((70, 20000, 3), np.uint8)
-    image[:, 12345] = 255
-    found = Segmenter(network.network, TILED).labels(image)
-    np.testing.assert_array_equal(found, labels(image[None])[0])
-    whole = Segmenter(ANY, WHOLE).labels(image)
-    assert whole.shape == (70, 20000)
-
-
-def test_batches_go_through_at_once_or_one_by_one():
-    images = np.stack([IMAGE, IMAGE[::-1], IMAGE[:, ::-1]])
-    for protocol in (WHOLE, SLIDE, MS_FLIP, TILED):
-        expected = [Segmenter(ANY, protocol).labels(image) for image in images]
-        for batch in (None, 1):
-            seen = Seen(batch=batch)
-            found = Segmenter(seen.network, protocol).labels(images)
-            np.testing.assert_array_equal(found, expected)
-            assert {size[0] for size in seen.sizes} == {batch or 3}
-    scores = Segmenter(ANY, WHOLE).scores(images)
-    np.testing.assert_allclose(scores[1], Segmenter(ANY, WHOLE).scores(images[1]))
-
-
-@pytest.mark.parametrize("pixels", [1, 3000, 4000, 10**6])
-@pytest.mark.parametrize("protocol", [WHOLE, SLIDE, MS_FLIP])
-def test_windows_and_mirror_images_go_through_together(protocol, pixels):
-    """As many as make up the pixels that the network is best shown."""
-    seen = Seen()
-    network = dataclasses.replace(seen.network, pixels=pixels)
-    found = Segmenter(network, protocol).scores(IMAGE)
-    np.testing.assert_array_equal(found, Segmenter(ANY, protocol).scores(IMAGE))
-    for number, height, width in seen.sizes:
-        assert number == 1 or number * height * width <= pixels
-    # 45x66 is cut into 2x4 windows of 30x30; ms_flip sees 22x32 and 45x66 twice each.
-    calls = {
-        WHOLE: {1: 1, 3000: 1, 4000: 1, 10**6: 1},
-        SLIDE: {1: 8, 3000: 3, 4000: 2, 10**6: 1},
-        MS_FLIP: {1: 4, 3000: 3, 4000: 3, 10**6: 2},
-    }
-    assert len(seen.images) == calls[protocol][pixels]
-
-
-def test_how_many_images_to_give_at_once():
-    def at_once(protocol, pixels=10_000, **network):
-        network = Network(logits, pixels=pixels, **network)
-        return Segmenter(network, protocol).at_once((30, 44))
-
-    # Resized to 45x66 = 2970 pixels, the largest of the scales of ms_flip.
-    assert at_once(WHOLE) == at_once(SLIDE) == at_once(MS_FLIP) == 3
-    assert at_once(TILED) == 10_000 // (30 * 44)
-    assert at_once(WHOLE, pixels=0) == at_once(WHOLE, pixels=2000) == 1
-    assert at_once(WHOLE, batch=1) == 1
-
-
-def test_labels_of_the_network_are_used_where_nothing_is_resized():
-    plain = dataclasses.replace(WHOLE, scale=(44, 30))
-    seen = Seen(gives=("labels", "scores"))
-    run = Segmenter(seen.network, plain)
-    np.testing.assert_array_equal(run.labels(IMAGE), labels(IMAGE[None])[0])
-    assert seen.network.labels.args == (labels,) and len(seen.images) == 1
-    Segmenter(seen.network, WHOLE).labels(IMAGE)
-    assert seen.sizes[1:] == [(1, 45, 66)]
-
-
-LABELS_ONLY = Network(None, labels, size=(40, 50), batch=1)
-
-
-@pytest.mark.parametrize("protocol", [WHOLE, SLIDE])
-def test_labels_only_takes_an_image_of_its_size(protocol):
-    image = RNG.integers(0, 256, (40, 50, 3), np.uint8)
-    found = Segmenter(LABELS_ONLY, protocol).labels(image)
-    np.testing.assert_array_equal(found, labels(image[None])[0])
-
-
-def test_labels_only_takes_a_small_image_that_is_not_scaled():
-    plain = dataclasses.replace(WHOLE, scale=(44, 30))
-    found = Segmenter(LABELS_ONLY, plain).labels(IMAGE)
-    np.testing.assert_array_equal(found, labels(IMAGE[None])[0])
-
-
-@pytest.mark.parametrize("protocol", [WHOLE, SLIDE, MS_FLIP])
-def test_labels_only_refuses_what_needs_scores(protocol):
-    with pytest.raises(UserError, match="labels only.*44x30.*50x40.*with scores"):
-        Segmenter(LABELS_ONLY, protocol).labels(IMAGE)
-    with pytest.raises(UserError, match="labels only"):
-        Segmenter(LABELS_ONLY, protocol).scores(IMAGE)
-
-
-@pytest.mark.parametrize(
-    "image, words",
-    [
-        ([[1, 2, 3]], "received list; allowed"),
-        (IMAGE.astype(np.float32) / 255, "Not an 8-bit.*float32"),
-        (IMAGE.astype(np.uint16), "Not an 8-bit.*uint16"),
-        (IMAGE[..., 0], r"Not a colour.*\(30, 44\).*grey"),
-        (IMAGE[None, None], r"Not a colour"),
-        (np.dstack([IMAGE, IMAGE[..., :1]]), r"\(30, 44, 4\).*alpha"),
-        (IMAGE[..., :1], r"\(30, 44, 1\)"),
-        (IMAGE.transpose(2, 0, 1), r"\(3, 30, 44\)"),
-        (IMAGE[:0], r"without pixels.*\(0, 44, 3\)"),
-        (IMAGE[None][:0], r"without pixels.*\(0, 30, 44, 3\)"),
-    ],
-)
-def test_what_is_no_image_is_refused(image, words):
-    for ask in (Segmenter(ANY, WHOLE).labels, Segmenter(ANY, WHOLE).scores):
-        with pytest.raises(UserError, match=words):
-            ask(image)
 
 
 @pytest.mark.parametrize(
@@ -299,9 +35,15 @@ def test_unknown_modes():
 def test_a_protocol_comes_from_json():
     settings = {**dataclasses.asdict(SLIDE), "scale": [66, 45], "ratios": [0.5, 1]}
     assert Protocol.from_settings(settings) == SLIDE
-    for wrong in ({"scale": [66]}, {"mode": "all"}, {"stride": [0, 4]}):
+    for wrong in (
+        *({"scale": [66]}, {"mode": "all"}, {"stride": [0, 4]}),
+        *({"padding_colour": [0, 0]}, {"padding_colour": [0, 0, 256]}),
+    ):
         with pytest.raises(ValueError):
             Protocol.from_settings({**settings, **wrong})
+    # Manifests of before 0.2 hold no colour; all of them were padded with this one.
+    del settings["padding_colour"]
+    assert Protocol.from_settings(settings).padding_colour == (124, 116, 104)
     settings.pop("window")
     with pytest.raises(KeyError):
         Protocol.from_settings(settings)

@@ -59,28 +59,28 @@ def test_opencv_is_loaded_at_the_first_need():
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-def test_scores_follow_the_formula(align_corners):
+def test_logits_follow_the_formula(align_corners):
     for old, new in sizes(40):
-        scores = RNG.normal(size=(2, *old, 5))
-        expected = oracles.resize_bilinear(scores, new, align_corners)
-        found = module.resize_scores(scores, new, align_corners)
+        logits = RNG.normal(size=(2, *old, 5))
+        expected = oracles.resize_bilinear(logits, new, align_corners)
+        found = module.resize_logits(logits, new, align_corners)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("new", [(65, 97), (9, 13), (4, 5), (1, 1)])
-def test_scores_in_float32_are_those_of_the_layer(new, align_corners):
-    scores = RNG.normal(size=(2, 9, 13, 150)).astype(np.float32)
-    found = module.resize_scores(scores, new, align_corners)
-    expected = resize_bilinear(scores, new, align_corners).numpy()
+def test_logits_in_float32_are_those_of_the_layer(new, align_corners):
+    logits = RNG.normal(size=(2, 9, 13, 150)).astype(np.float32)
+    found = module.resize_logits(logits, new, align_corners)
+    expected = resize_bilinear(logits, new, align_corners).numpy()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
 
 
-def test_scores_in_strips_are_the_same_numbers():
-    scores = RNG.normal(size=(2, 19, 13, 4)).astype(np.float32)
+def test_logits_in_strips_are_the_same_numbers():
+    logits = RNG.normal(size=(2, 19, 13, 4)).astype(np.float32)
     for align_corners in (False, True):
-        whole = module.resize_scores(scores, (50, 33), align_corners)
+        whole = module.resize_logits(logits, (50, 33), align_corners)
         for rows in (slice(0, 1), slice(7, 31), slice(49, 50)):
-            strip = module.resize_scores(scores, (50, 33), align_corners, rows)
+            strip = module.resize_logits(logits, (50, 33), align_corners, rows)
             np.testing.assert_array_equal(strip, whole[:, rows])

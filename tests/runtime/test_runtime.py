@@ -18,7 +18,7 @@ import gcnet_tf
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime import Predictor, backends
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, content_hash, read_manifest
-from gcnet_tf.runtime.protocol import Network, Segmenter
+from gcnet_tf.runtime.predict import Network, predict_labels, predict_logits
 from gcnet_tf.runtime.windows import softmax
 
 IMAGE = random_image(0, 48, 64)  # what the protocol's scale leaves as it is
@@ -59,32 +59,32 @@ def change_manifest(path, **changes):
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnx_nchw", "onnx_logits", "saved_model"])
-def test_labels_and_scores(files, name):
+def test_labels_logits_and_probabilities(files, name):
     predictor = Predictor(files[name])
     np.testing.assert_array_equal(predictor(IMAGE), logits(IMAGE).argmax(-1))
-    scores = predictor.scores(IMAGE)
-    assert scores.shape == (48, 64, 6) and scores.dtype == np.float32
-    np.testing.assert_allclose(softmax(scores), softmax(logits(IMAGE)), atol=1e-5)
+    found = predictor.logits(IMAGE)
+    assert found.shape == (48, 64, 6) and found.dtype == np.float32
+    np.testing.assert_allclose(softmax(found), softmax(logits(IMAGE)), atol=1e-5)
+    probabilities = predictor.probabilities(IMAGE)
+    np.testing.assert_allclose(probabilities, softmax(logits(IMAGE)), atol=1e-5)
     assert predictor.classes[0] == "background" and len(predictor.palette) == 6
-    assert predictor.manifest.format in name
 
 
 def test_tflite_scores_of_an_image_that_does_not_fit(files):
     """By the network that numpy makes of the same weights."""
     predictor = Predictor(files["tflite"], threads=1)
     network = Network(logits, size=SIZE, batch=1)
-    same = Segmenter(network, predictor._segmenter.protocol)
-    np.testing.assert_allclose(
-        predictor.scores(IMAGE), same.scores(IMAGE), rtol=1e-5, atol=1e-5
-    )
-    agree = predictor(IMAGE) == same.labels(IMAGE)
+    expected = predict_logits(network, predictor.protocol, IMAGE)
+    found = predictor.logits(IMAGE)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    agree = predictor(IMAGE) == predict_labels(network, predictor.protocol, IMAGE)
     assert agree.mean() > 0.999
 
 
 def test_tflite_labels(files):
     predictor = Predictor(files["tflite_labels"])
     np.testing.assert_array_equal(predictor(SMALL), logits(SMALL).argmax(-1))
-    with pytest.raises(UserError, match="labels only.*32x24.*with scores"):
+    with pytest.raises(UserError, match="labels only.*32x24.*with probabilities"):
         predictor(IMAGE)
     tiled = Predictor(files["tflite_labels"], mode="tiled")
     np.testing.assert_array_equal(tiled(IMAGE), logits(IMAGE).argmax(-1))
@@ -104,12 +104,12 @@ def test_batches_and_lists(files, name, mode):
 
 def test_modes_change_what_is_seen(files):
     """A slide of a function of the pixel is that function; ms_flip is smoother."""
-    plain = Predictor(files["onnx"]).scores(IMAGE)
-    slide = Predictor(files["onnx"], mode="slide").scores(IMAGE)
+    plain = Predictor(files["onnx"]).probabilities(IMAGE)
+    slide = Predictor(files["onnx"], mode="slide").probabilities(IMAGE)
     np.testing.assert_allclose(slide, plain, atol=1e-5)
-    ms_flip = Predictor(files["onnx"], mode="ms_flip").scores(IMAGE)
+    ms_flip = Predictor(files["onnx"], mode="ms_flip").probabilities(IMAGE)
     np.testing.assert_allclose(ms_flip.sum(-1), 1, atol=1e-5)
-    assert np.abs(ms_flip - softmax(plain)).max() > 0.05
+    assert np.abs(ms_flip - plain).max() > 0.05
     with pytest.raises(UserError, match='mode: received "fast"'):
         Predictor(files["onnx"], mode="fast")
 

@@ -5,8 +5,10 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.evaluation.exported import Predictor
-from gcnet_tf.runtime.protocol import Network
+from gcnet_tf.evaluation.load import protocol_settings
+from gcnet_tf.runtime import Predictor
+from gcnet_tf.runtime.predict import Network
+from gcnet_tf.runtime.protocol import Protocol
 
 
 class Toy(keras.Model):
@@ -38,12 +40,17 @@ def plain_predictor(monkeypatch):
     """
 
     def make_predictor(model, config):
-        def scores(images):
+        def logits(images):
             return model(images)["logits"].numpy()
 
-        return Predictor(Network(scores, pixels=2**19), config, facts_of(config.data))
+        network = Network(logits, pixels=2**19)
+        protocol = Protocol.from_settings(protocol_settings(config, (0, 0, 0)))
+        facts = facts_of(config.data)
+        return Predictor.of_network(network, protocol, facts.classes, facts.palette)
 
-    monkeypatch.setattr("gcnet_tf.training.loop.predictor_from_model", make_predictor)
+    monkeypatch.setattr(
+        "gcnet_tf.training.validation.predictor_from_model", make_predictor
+    )
 
 
 @pytest.fixture

@@ -24,16 +24,16 @@ def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(
     config = tiny_config("train.iterations=2")
     seen = []
 
-    def interrupted(predictor, split, on_sample, **options):
+    def interrupted(predictor, config, split, on_sample, **options):
         def stop(index, *arrays):
             seen.append(index)
             on_sample(index, *arrays)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        return evaluate(predictor, split, on_sample=stop, **options)
+        return evaluate(predictor, config, split, on_sample=stop, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("gcnet_tf.training.loop.evaluate", interrupted)
+        patch.setattr("gcnet_tf.training.validation.evaluate", interrupted)
         with pytest.raises(Interrupted) as error:
             train(config, run)
     assert error.value.exit_code == 143

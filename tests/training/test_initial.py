@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from convert.mmseg_states import backbone_state, drawn_state
-from convert.torch_files import write_torch_file
 from file_server import FileServer
+from weights.mmseg_states import backbone_state, drawn_state
+from weights.torch_files import write_torch_file
 
 from gcnet_tf.config import config_to_dict, format_json, load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training.initial import initialise
+from gcnet_tf.weights import official
 from gcnet_tf.weights.files import (
-    official,
     save_weights,
     weight_shapes,
     weights_by_path,

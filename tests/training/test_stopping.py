@@ -16,7 +16,7 @@ from training.runs import Do, records, stop
 
 from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.metrics import Scores
+from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.training import Interrupted, train
 from gcnet_tf.weights.files import checkpoint_state, list_checkpoints
 
@@ -73,11 +73,11 @@ def scripted_scores(monkeypatch, mious):
     """Lets the evaluations give these mIoU, one after the other."""
     remaining = iter(mious)
 
-    def evaluate(predictor, split, **options):
+    def evaluate(predictor, config, split, **options):
         miou = next(remaining)
-        return Scores(np.zeros(6), np.zeros(6), miou, miou, miou)
+        return Metrics(np.zeros(6), np.zeros(6), miou, miou, miou)
 
-    monkeypatch.setattr("gcnet_tf.training.loop.evaluate", evaluate)
+    monkeypatch.setattr("gcnet_tf.training.validation.evaluate", evaluate)
 
 
 def test_early_stopping_is_at_the_same_place_after_a_resume(

@@ -7,8 +7,9 @@ message that names neither the file nor the image. Only then are all of them loo
 import struct
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -87,6 +88,67 @@ def damage_text(damaged: Sequence[Damage]) -> str:
 def warn_of(damaged: Sequence[Damage]) -> None:
     """Warns of damaged samples."""
     warnings.warn(f"{damage_text(damaged)}.", stacklevel=2)
+
+
+class Repair:
+    """Reads a split on without its damaged records, as `data.on_error` says.
+
+    Use as a context; at its end the repaired files are removed.
+
+    Attributes:
+        config: names records that can be read, as far as it is known.
+        damaged: what was found last.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        split: str,
+        on_damage: Callable[[list[Damage]], None] = warn_of,
+    ):
+        """Starts with the records of `config`; `on_damage` is told of damaged ones."""
+        self.config = config
+        self.damaged: list[Damage] = []
+        self._original = config
+        self._split = split
+        self._on_damage = on_damage
+        self._folders = ExitStack()
+
+    def find(self, error: Exception) -> None:
+        """Looks for the records behind one of `READ_ERRORS`.
+
+        Raises:
+            Exception: `error` itself, when no further record is damaged.
+        """
+        damaged = find_damage(self._original, self._split)
+        if damaged == self.damaged:
+            raise error
+        self.damaged = damaged
+
+    def go_on(self) -> None:
+        """Replaces the damaged records in `config`.
+
+        Raises:
+            DamagedData: when data.on_error is "stop".
+        """
+        if not self.damaged:  # another worker has found them
+            self.damaged = find_damage(self._original, self._split)
+        self._on_damage(self.damaged)
+        if self._original.data.on_error == "stop":
+            raise DamagedData(self.damaged)
+        # Until the end: input that is under way still reads the one before.
+        folder = Path(self._folders.enter_context(tempfile.TemporaryDirectory()))
+        self.config = repaired(self._original, self._split, self.damaged, folder)
+
+    def close(self) -> None:
+        """Removes the repaired files."""
+        self._folders.close()
+
+    def __enter__(self) -> "Repair":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def check_sizes(config: Config, split: str) -> None:

@@ -9,19 +9,47 @@ uninterrupted one, and workers that share the batches equal one that has them al
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import tensorflow as tf
 
 from gcnet_tf.config import AugmentConfig, Config
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.records import shards
-from gcnet_tf.data.stream import augmentation
+from gcnet_tf.data.stream import augmentation, photometric
 from gcnet_tf.data.stream.lanes import ALL, Share, numbered_records, split_records
 
 # Branches and loops are tf.cond and tf.while_loop here. AutoGraph, which would turn
 # Python's into them, took a third of the time from the start to the first batch.
 _as_written = tf.autograph.experimental.do_not_convert
+
+
+class EvaluationSample(TypedDict):
+    """A sample of `evaluation_dataset`; arrays, or tensors inside of tf.data."""
+
+    image: Any
+    """uint8 RGB (height, width, 3)"""
+    label: Any
+    """uint8 (height, width)"""
+    name: Any
+    """string ()"""
+
+
+class TrainingBatch(TypedDict):
+    """A batch of `training_dataset`, tensors; (height, width) is the crop size."""
+
+    image: tf.Tensor
+    """uint8 RGB (batch, height, width, 3), zero where padded"""
+    label: tf.Tensor
+    """uint8 (batch, height, width), 255 where padded or ignored"""
+    valid_size: tf.Tensor
+    """int32 (batch, 2), height and width without the padding"""
+    seed: tf.Tensor
+    """int32 (batch, 2), the seed of each sample's random choices"""
+    name: NotRequired[tf.Tensor]
+    """string (batch,); training leaves it out"""
+    distortion: NotRequired[photometric.Distortion]
+    """still to be applied, under augment.photometric_on_device; fields (batch,)"""
 
 
 @_as_written
@@ -40,14 +68,8 @@ def training_dataset(
         num_replicas: in how many equal pieces, one after the other, it gets it.
 
     Returns:
-        Batches of `train.batch_size` samples, or of the size of a piece, with (height,
-        width) the crop size:
-        "image" uint8 RGB (batch, height, width, 3), zero where padded;
-        "label" uint8 (batch, height, width), 255 where padded or ignored;
-        "valid_size" int32 (batch, 2), height and width without the padding;
-        "name" string (batch,); "seed" int32 (batch, 2), which `augment` took;
-        under augment.photometric_on_device "distortion", a `photometric.Distortion`
-        with fields (batch,) that is still to be applied.
+        Batches, each a `TrainingBatch`, of `train.batch_size` samples or of the size of
+        a piece.
 
     Raises:
         UserError: if the records are missing, empty or of another data set.
@@ -133,8 +155,7 @@ def evaluation_dataset(
     """The samples of a share of a split, each at original size, in record order.
 
     Returns:
-        Samples of "image" uint8 RGB (height, width, 3), "label" uint8 (height, width)
-        and "name", a scalar string.
+        Samples, each an `EvaluationSample`.
 
     Raises:
         UserError: if the records are missing, empty or of another data set.

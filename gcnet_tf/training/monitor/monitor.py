@@ -11,7 +11,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gcnet_tf.data.records.damage import Damage, damage_text
-from gcnet_tf.evaluation.metrics import Scores
+from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.training.monitor.pace import Pace
 from gcnet_tf.visualize.pictures import panel
@@ -169,26 +169,30 @@ class Monitor:
             f"{self._left(iteration)}"
         )
 
-    def report_scores(
-        self, iteration: int, scores: Scores, classes: tuple[str, ...]
+    def report_metrics(
+        self, iteration: int, metrics: Metrics, classes: tuple[str, ...]
     ) -> None:
-        """Writes the scores of an evaluation."""
+        """Writes the metrics of an evaluation."""
         with self.writer.as_default(step=iteration):
-            tf.summary.scalar("val/mIoU", scores.miou)
-            tf.summary.scalar("val/mAcc", scores.macc)
-            tf.summary.scalar("val/aAcc", scores.aacc)
-            for name, iou in zip(classes, scores.iou):
+            tf.summary.scalar("val/mIoU", metrics.miou)
+            tf.summary.scalar("val/mAcc", metrics.macc)
+            tf.summary.scalar("val/aAcc", metrics.aacc)
+            for name, iou in zip(classes, metrics.iou):
                 if not np.isnan(iou):
                     tf.summary.scalar(f"val_IoU/{name.strip()}", iou)
         self.writer.flush()
-        self._append({"kind": "val", "iteration": iteration, **scores.to_dict(classes)})
+        self._append(
+            {"kind": "val", "iteration": iteration, **metrics.to_dict(classes)}
+        )
         self.say(
-            f"iteration {iteration}: val mIoU {100 * scores.miou:.2f}, "
-            f"mAcc {100 * scores.macc:.2f}, aAcc {100 * scores.aacc:.2f}"
+            f"iteration {iteration}: val mIoU {100 * metrics.miou:.2f}, "
+            f"mAcc {100 * metrics.macc:.2f}, aAcc {100 * metrics.aacc:.2f}"
         )
 
-    def report_metrics(self, iteration: int, results: Mapping[str, float]) -> None:
-        """Writes what train.metrics adds to the scores of an evaluation."""
+    def report_named_metrics(
+        self, iteration: int, results: Mapping[str, float]
+    ) -> None:
+        """Writes what train.metrics adds to them."""
         if not results:
             return
         with self.writer.as_default(step=iteration):

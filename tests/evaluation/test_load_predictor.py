@@ -55,37 +55,40 @@ def test_slide_averages_windows(model, tiny_config):
 
 
 def test_evaluate_counts_every_image_once(model, tiny_config):
-    predictor = predictor_from_model(model, tiny_config())
+    config = tiny_config()
+    predictor = predictor_from_model(model, config)
     matrix, shown = ConfusionMatrix(6), []
 
     def remember(index, image, truth, prediction):
         matrix.update(truth, prediction)
         shown.append(index)
 
-    scores = evaluate(predictor, "val", on_sample=remember)
+    metrics = evaluate(predictor, config, "val", on_sample=remember)
     assert shown == [0, 1, 2]
-    assert scores.miou == matrix.scores().miou
+    assert metrics.miou == matrix.metrics().miou
     assert matrix.counts.sum() > 0.8 * 3 * 32 * 32
 
 
 def test_a_perfect_predictor_scores_one(model, tiny_config):
     truths = []
-    predictor = predictor_from_model(model, tiny_config())
-    evaluate(predictor, "train", on_sample=lambda i, x, y, p: truths.append(y))
+    config = tiny_config()
+    predictor = predictor_from_model(model, config)
+    evaluate(predictor, config, "train", on_sample=lambda i, x, y, p: truths.append(y))
 
     class Perfect:
+        classes = predictor.classes
+
         def __init__(self):
-            self.config, self.facts = predictor.config, predictor.facts
             self.truths = iter(truths)
 
-        def at_once(self, size):
+        def images_at_once(self, size):
             return 4
 
         def labels(self, images):
             labels = np.stack([next(self.truths) for _ in images])
             return np.where(labels == 255, 0, labels)
 
-    assert evaluate(Perfect(), "train").miou == 1.0
+    assert evaluate(Perfect(), config, "train").miou == 1.0
 
 
 def test_a_keras_file_needs_its_configuration(model, tmp_path):

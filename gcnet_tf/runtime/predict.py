@@ -1,0 +1,331 @@
+"""Running a network by a protocol: from RGB images of any size to labels or logits.
+
+Evaluation, prediction and the runtime share it; it needs numpy alone. A `Network` is a
+function and what it takes, whatever computes it. Images are RGB uint8
+`(batch, height, width, 3)`, sizes are (height, width).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.runtime.images import check_images, padded
+from gcnet_tf.runtime.protocol import Protocol
+from gcnet_tf.runtime.resize import resize_image, resize_logits
+from gcnet_tf.runtime.windows import Predict, keep_ratio_size, slide, softmax, tiled
+
+Size = tuple[int, int]
+
+# The largest array of logits that is returned.
+_MAX_BYTES = 4 * 2**30
+# Values in a strip of rows: small enough for a processor's cache.
+_STRIP = 2**19
+
+
+@dataclass(frozen=True)
+class Network:
+    """A function of images, and which images it takes.
+
+    Attributes:
+        logits: images to float `(batch, height, width, num_classes)`: logits, up to one
+            number per pixel. None for a network that gives labels only.
+        labels: images to class ids uint8 `(batch, height, width)`; None where they are
+            to be taken from the logits.
+        size: the only (height, width) it takes; None for any.
+        batch: the only number of images at once; None for any.
+        pixels: how many it is best shown at once, in several images where one has
+            fewer; 0: images come as they are given.
+    """
+
+    logits: Predict | None
+    labels: Predict | None = None
+    size: Size | None = None
+    batch: int | None = None
+    pixels: int = 0
+
+    def at_once(self, size: Size) -> int:
+        """Returns how many images of a size it is best shown at once, at least 1."""
+        if self.batch is not None:
+            return 1
+        return max(self.pixels // (size[0] * size[1]), 1)
+
+
+def predict_labels(
+    network: Network, protocol: Protocol, images: np.ndarray
+) -> np.ndarray:
+    """Predicts the class of each pixel.
+
+    A network of one size sees images padded at the right and at the bottom: in mode
+    "whole" scaled so that they fit, else in windows of its size. Logits at the images'
+    size are never held as a whole, only strips of rows.
+
+    Args:
+        network: computes logits or labels.
+        protocol: says how it is shown the images.
+        images: RGB uint8 `([batch,] height, width, 3)`, of any size.
+
+    Returns:
+        Class ids uint8 `([batch,] height, width)`.
+
+    Raises:
+        UserError: when these are no such images, or need logits that the network does
+            not give.
+    """
+    check_images(images)
+    return _one_by_one(_Run(network, protocol).labels, network, images)
+
+
+def predict_logits(
+    network: Network, protocol: Protocol, images: np.ndarray
+) -> np.ndarray:
+    """Predicts logits, up to one number per pixel.
+
+    Args:
+        network, protocol, images: as in `predict_labels`.
+
+    Returns:
+        `([batch,] height, width, num_classes)`; under `protocol.ms_flip` logarithms of
+        the mean probabilities.
+
+    Raises:
+        UserError: as `predict_labels`, in mode "tiled", and where they are too large.
+    """
+    found = _one_by_one(
+        _Run(network, protocol).mean, network, _checked(protocol, images)
+    )
+    if protocol.ms_flip:
+        np.log(np.maximum(found, np.finfo(found.dtype).tiny, out=found), out=found)
+    return found
+
+
+def predict_probabilities(
+    network: Network, protocol: Protocol, images: np.ndarray
+) -> np.ndarray:
+    """Predicts the probability of each class.
+
+    Args:
+        network, protocol, images: as in `predict_labels`.
+
+    Returns:
+        `([batch,] height, width, num_classes)` in [0, 1], with the sum 1 per pixel.
+
+    Raises:
+        UserError: as `predict_logits`.
+    """
+    found = _one_by_one(
+        _Run(network, protocol).mean, network, _checked(protocol, images)
+    )
+    if not protocol.ms_flip:
+        for rows in found:  # one by one: softmax needs as much memory again
+            rows[:] = softmax(rows)
+    return found
+
+
+def images_at_once(network: Network, protocol: Protocol, size: Size) -> int:
+    """Returns how many images of a size are best given at once, at least 1."""
+    scales = protocol.scales() if protocol.mode != "tiled" else []
+    inputs = [_Run(network, protocol).input_size(size, scale) for scale in scales]
+    return network.at_once(max(inputs, default=size))
+
+
+def _checked(protocol: Protocol, images: np.ndarray) -> np.ndarray:
+    check_images(images)
+    if protocol.mode == "tiled":
+        raise UserError(
+            'The mode "tiled" gives labels only, and logits or probabilities were '
+            "asked for; use another mode."
+        )
+    return images
+
+
+def _one_by_one(function: Predict, network: Network, images: np.ndarray) -> np.ndarray:
+    """Runs as many images at once as the network takes."""
+    if images.ndim == 3:
+        return function(images[None])[0]
+    if network.batch is None:
+        return function(images)
+    return np.concatenate([function(image[None]) for image in images])
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The steps between a batch and its labels, for a network and a protocol."""
+
+    network: Network
+    protocol: Protocol
+
+    def labels(self, images: np.ndarray) -> np.ndarray:
+        if self.protocol.mode == "tiled":
+            return tiled(self._tile_labels, images, *self._window())
+        if self.network.labels is not None and self._is_seen_as_it_is(images):
+            return self._fitted(self.network.labels)(images)
+        size = images.shape[1:3]
+        if self._mean_is_smaller(size):
+            mean = self.mean(images)
+            return _argmax(mean, size, lambda rows: mean[:, rows])
+        passes = list(self._passes(images))
+        return _argmax(
+            passes[0], size, lambda rows: self._mean_rows(passes, size, rows)
+        )
+
+    def mean(self, images: np.ndarray) -> np.ndarray:
+        """Returns logits, under ms_flip the mean of the probabilities of all passes."""
+        size = images.shape[1:3]
+        total = None
+        count = 0
+        for logits in self._passes(images):
+            if total is None:
+                shape = (len(logits), *size, logits.shape[-1])
+                _require_memory(shape, logits.dtype)
+                total = np.zeros(shape, logits.dtype)
+            for rows in _strips(logits, size):
+                total[:, rows] += self._at_size(logits, size, rows)
+            count += 1
+        assert total is not None  # there is always one scale
+        total /= count
+        return total
+
+    def input_size(self, size: Size, scale: Size) -> Size:
+        """Returns what an image of `size` is resized to."""
+        fit = self.network.size if self.protocol.mode == "whole" else None
+        return keep_ratio_size(*size, scale, fit)
+
+    def _passes(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields logits at the scales that the network sees, mirrored ones undone."""
+        if self.network.logits is None:
+            raise UserError(self._labels_only(images.shape[1:3]))
+        for scale in self.protocol.scales():
+            resized = resize_image(images, self.input_size(images.shape[1:3], scale))
+            if not self.protocol.ms_flip:
+                yield self._pass(resized)
+                continue
+            views = [resized, resized[:, :, ::-1]]
+            if self.network.at_once(resized.shape[1:3]) >= 2 * len(images):
+                plain, mirrored = np.split(self._pass(np.concatenate(views)), 2)
+            else:
+                plain, mirrored = (self._pass(view) for view in views)
+            yield plain
+            yield mirrored[:, :, ::-1]
+
+    def _pass(self, inputs: np.ndarray) -> np.ndarray:
+        """Computes the logits of resized images."""
+        assert self.network.logits is not None
+        predict = self._fitted(self.network.logits)
+        if self.protocol.mode != "slide":
+            return predict(inputs)
+        window, stride = self._window()
+        at_once = max(self.network.at_once(window) // len(inputs), 1)
+        return slide(predict, inputs, window, stride, at_once)
+
+    def _at_size(self, logits: np.ndarray, size: Size, rows: slice) -> np.ndarray:
+        """Resizes a pass to rows of the image; probabilities under ms_flip."""
+        resized = resize_logits(logits, size, self.protocol.align_corners, rows)
+        return softmax(resized) if self.protocol.ms_flip else resized
+
+    def _mean_rows(
+        self, passes: list[np.ndarray], size: Size, rows: slice
+    ) -> np.ndarray:
+        """Computes the same rows of `mean`, from passes that are held."""
+        total = self._at_size(passes[0], size, rows)
+        for logits in passes[1:]:
+            total = total + self._at_size(logits, size, rows)
+        return total / len(passes)
+
+    def _mean_is_smaller(self, size: Size) -> bool:
+        """Tells whether the mean of all passes takes less memory than the passes."""
+        if not self.protocol.ms_flip:
+            return False
+        inputs = [self.input_size(size, scale) for scale in self.protocol.scales()]
+        return size[0] * size[1] < 2 * sum(height * width for height, width in inputs)
+
+    def _tile_labels(self, images: np.ndarray) -> np.ndarray:
+        if self.network.labels is not None:
+            return self._fitted(self.network.labels)(images)
+        assert self.network.logits is not None
+        logits = self._fitted(self.network.logits)(images)
+        return _argmax(logits, images.shape[1:3], lambda rows: logits[:, rows])
+
+    def _fitted(self, predict: Predict) -> Predict:
+        """Makes `predict` take images that are smaller than the network's inputs."""
+        size = self.network.size
+
+        def run(images: np.ndarray) -> np.ndarray:
+            height, width = images.shape[1:3]
+            if size is None or size == (height, width):
+                return predict(images)
+            inputs = padded(images, size, self.protocol.padding_colour)
+            return predict(inputs)[:, :height, :width]
+
+        return run
+
+    def _window(self) -> tuple[Size, Size]:
+        """Returns window and stride; for a network of one size that, in proportion."""
+        window, stride = self.protocol.window, self.protocol.stride
+        if self.network.size is None:
+            return window, stride
+        steps = [
+            max(side * step // whole, 1)
+            for side, step, whole in zip(self.network.size, stride, window)
+        ]
+        return self.network.size, (steps[0], steps[1])
+
+    def _is_seen_as_it_is(self, images: np.ndarray) -> bool:
+        """Tells whether the network sees an image once, and without resizing."""
+        size = images.shape[1:3]
+        if self.protocol.ms_flip:
+            return False
+        if self.network.logits is None and size == self.network.size:
+            return True  # it could be of no use otherwise
+        limit = self._window()[0] if self.protocol.mode == "slide" else size
+        return self.input_size(size, self.protocol.scale) == size and all(
+            side <= most for side, most in zip(size, limit)
+        )
+
+    def _labels_only(self, size: Size) -> str:
+        takes = self.network.size
+        only = "" if takes is None else f" of {takes[1]}x{takes[0]} (width x height)"
+        return (
+            f"This model gives labels only, which can be neither resized nor averaged: "
+            f"received an image of {size[1]}x{size[0]}; allowed: images{only} that the "
+            'protocol leaves as they are, or the mode "tiled". The exported file with '
+            "probabilities (without _labels in its name) takes images of any size."
+        )
+
+
+def _strips(logits: np.ndarray, size: Size) -> Iterator[slice]:
+    """Cuts rows of logits at another size into strips of about `_STRIP` values."""
+    values_per_row = len(logits) * size[1] * logits.shape[-1]
+    step = max(_STRIP // values_per_row, 1)
+    for start in range(0, size[0], step):
+        yield slice(start, min(start + step, size[0]))
+
+
+def _argmax(
+    like: np.ndarray, size: Size, logits_of: Callable[[slice], np.ndarray]
+) -> np.ndarray:
+    """Takes class ids from strips of logits.
+
+    Args:
+        like: logits of any size, for the number of images and classes.
+        size: of the result.
+        logits_of: rows to logits `(batch, rows, width, num_classes)`.
+
+    Returns:
+        uint8 `(batch, height, width)`.
+    """
+    labels = np.empty((len(like), *size), np.uint8)
+    for rows in _strips(like, size):
+        labels[:, rows] = logits_of(rows).argmax(axis=-1)
+    return labels
+
+
+def _require_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if needed > _MAX_BYTES:
+        raise UserError(
+            f"The logits of shape {shape} would take {needed / 2**30:.1f} GiB; allowed "
+            f"are {_MAX_BYTES / 2**30:.0f}. Ask for labels instead, which are made in "
+            'strips, and for very large images use the mode "tiled".'
+        )
