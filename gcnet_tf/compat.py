@@ -1,13 +1,15 @@
 """The one place that asks which Keras this is: 3 on TensorFlow 2.21, or 2.15 on 2.15.
 
-Everything else calls what is here, and is written once for both stacks. The second one
-exists for tensorflow-addons, see `gcnet_tf.extensions.addons`.
+All other code calls these functions and is written once for both stacks. The second one
+exists for tensorflow-addons, see `gcnet_tf.extensions.addons`. Gaps in TensorFlow's
+kernels on this machine are asked here, too.
 """
 
 import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,43 @@ def without_farewell() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended")
         yield
+
+
+# TensorFlow's kernels. On x86 processors TensorFlow takes oneDNN's by itself only where
+# there are instructions for neural networks (AVX-512 VNNI, AVX-VNNI, bf16, AMX). A
+# processor with AVX2 alone is like any other one with TF_ENABLE_ONEDNN_OPTS=0.
+
+
+@cache
+def has_dilated_gradient(dtype: tf.DType) -> bool:
+    """Tells whether `tf.nn.conv2d` has a gradient when dilated (tensorflow#28264).
+
+    On a CPU only oneDNN's kernels have one: never for float64, and for 16-bit types
+    only where the processor knows them. Every GPU's have one.
+    """
+    with tf.init_scope():
+        try:
+            tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=[1, 3, 3, 1],
+                filter=tf.ones([3, 3, 1, 1], dtype),
+                out_backprop=tf.ones([1, 3, 3, 1], dtype),
+                strides=[1, 1, 1, 1],
+                padding="SAME",
+                dilations=[1, 2, 2, 1],
+            )
+        except tf.errors.OpError:
+            return False
+    return True
+
+
+def lacking(dtype: tf.DType) -> str:
+    """Describes what is computed in another, slower way here; "" for nothing."""
+    if has_dilated_gradient(dtype):
+        return ""
+    return (
+        f"TensorFlow has no gradient of dilated {dtype.name} convolutions here (its "
+        "oneDNN kernels are off, or lack the type): they go by space-to-batch, slower"
+    )
 
 
 # Layers and models

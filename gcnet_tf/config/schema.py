@@ -178,12 +178,20 @@ class ModelConfig:
     """What the network is made of."""
 
     backbone: BackboneConfig = setting(BackboneConfig, "The backbone.")
-    head: HeadConfig = setting(HeadConfig, "The GC decode head.")
-    auxiliary: AuxiliaryConfig = setting(AuxiliaryConfig, "The auxiliary FCN head.")
+    head: HeadConfig = setting(HeadConfig, "The decode head with a context block.")
+    auxiliary: AuxiliaryConfig = setting(
+        AuxiliaryConfig, "The auxiliary head, in training only."
+    )
     align_corners: bool = setting(
         False,
         "How logits are enlarged: true aligns the corner pixels "
         "(the 769x769 models), false the pixel borders (all others).",
+    )
+    winograd: bool | None = setting(
+        None,
+        "Whether large 3x3 convolutions are computed by Winograd's method in float32, "
+        "about twice as fast on a processor; false: directly; null: where there is no "
+        "GPU. Logits differ by rounding.",
     )
 
 

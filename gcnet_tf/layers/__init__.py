@@ -4,12 +4,7 @@ from gcnet_tf.layers.context import make_context
 from gcnet_tf.layers.conv import SymmetricConv2D, exact_policy
 from gcnet_tf.layers.conv_norm import ConvNorm, SeparableConvNorm
 from gcnet_tf.layers.dropout import ChannelDropout
-from gcnet_tf.layers.global_context import (
-    ContextTransform,
-    GlobalContextBlock,
-    SimplifiedNonLocalBlock,
-    SqueezeExcitation,
-)
+from gcnet_tf.layers.global_context import ContextTransform, GlobalContextBlock
 from gcnet_tf.layers.non_local import NonLocalBlock
 from gcnet_tf.layers.norm import BatchNorm
 from gcnet_tf.layers.resize import resize_bilinear
@@ -22,8 +17,6 @@ __all__ = [
     "GlobalContextBlock",
     "NonLocalBlock",
     "SeparableConvNorm",
-    "SimplifiedNonLocalBlock",
-    "SqueezeExcitation",
     "SymmetricConv2D",
     "exact_policy",
     "make_context",

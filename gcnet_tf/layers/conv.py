@@ -1,12 +1,12 @@
 """Convolution as the reference model defines it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from gcnet_tf.compat import DTypePolicy
-from gcnet_tf.layers.kernels import has_dilated_gradient
+from gcnet_tf.compat import DTypePolicy, has_dilated_gradient
 from gcnet_tf.layers.winograd import (
     pays,
     trainable_winograd_conv2d,
@@ -15,9 +15,14 @@ from gcnet_tf.layers.winograd import (
 
 PACKAGE = "gcnet_tf"
 
+# (batch, height, width, channels) of a batch; None: known only when it runs.
+Shape = tuple[int | None, ...]
+# A type, as "float32", or a policy of mixed types; None for Keras' global policy.
+Policy = Any
+
 
 def he_normal_fan_out() -> keras.initializers.Initializer:
-    """N(0, sqrt(2 / fan_out)), the reference's initialisation of convolutions.
+    """Makes N(0, sqrt(2 / fan_out)), the reference's initialisation of convolutions.
 
     A function, because a Keras 3 initializer object returns the same values each time.
     """
@@ -26,8 +31,8 @@ def he_normal_fan_out() -> keras.initializers.Initializer:
     )
 
 
-def exact_policy(policy: DTypePolicy, folded: bool) -> DTypePolicy:
-    """The policy of the layers that see pixels or give logits.
+def exact_policy(policy: Policy, folded: bool) -> Policy:
+    """Returns the policy of the layers that see pixels or give logits.
 
     In the inference form that is float32 also where all others are in 16 bits.
     """
@@ -37,7 +42,7 @@ def exact_policy(policy: DTypePolicy, folded: bool) -> DTypePolicy:
 
 
 def direct_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1) -> tf.Tensor:
-    """Computes a convolution of stride 1 by its definition, with a gradient everywhere.
+    """Computes a direct convolution of stride 1, with a gradient on every device.
 
     Args:
         inputs: `(batch, height, width, channels)`.
@@ -74,9 +79,15 @@ class SymmetricConv2D(keras.layers.Layer):
         use_bias: whether to add a bias per output channel.
         kernel_initializer: initializer of the kernel; fan-out He normal if None.
         bias_initializer: initializer of the bias.
+        winograd: whether it is computed by `winograd_conv2d` where that is possible and
+            faster (`uses_winograd`); a processor computes it fastest in float32, and
+            nothing else does.
         folded: whether this is the inference form, whose pads are explicit: ONNX
             Runtime refuses "SAME" with a dilation and a size known only when it runs
             (onnxruntime#20582). A dilated one then has no gradient on a CPU.
+
+    Raises:
+        ValueError: for an even kernel, or a stride together with a dilation.
     """
 
     def __init__(
@@ -86,10 +97,11 @@ class SymmetricConv2D(keras.layers.Layer):
         strides: int = 1,
         dilation: int = 1,
         use_bias: bool = False,
-        kernel_initializer=None,
-        bias_initializer="zeros",
+        kernel_initializer: Any = None,
+        bias_initializer: Any = "zeros",
+        winograd: bool = False,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
@@ -104,15 +116,14 @@ class SymmetricConv2D(keras.layers.Layer):
         self.strides = strides
         self.dilation = dilation
         self.use_bias = use_bias
+        self.winograd = winograd
         self.folded = folded
-        # Of the inference form `inference_graph.fold` decides: it may run elsewhere.
-        self.winograd = False
         self.kernel_initializer = (
             keras.initializers.get(kernel_initializer) or he_normal_fan_out()
         )
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         size = self.kernel_size
         self.kernel = self.add_weight(
             name="kernel",
@@ -124,25 +135,33 @@ class SymmetricConv2D(keras.layers.Layer):
             self.bias = self.add_weight(
                 name="bias", shape=(self.filters,), initializer=self.bias_initializer
             )
-        if not self.folded and not tf.config.list_physical_devices("GPU"):
-            self.winograd = self.can_be_winograd()
         self.built = True
 
-    def call(self, inputs):
-        """The convolution of `inputs`, or of several joined on their channels."""
+    @property
+    def uses_winograd(self) -> bool:
+        """Tells how a built layer computes: by Winograd's method, or directly."""
+        return (
+            self.winograd
+            and (self.kernel_size, self.strides) == (3, 1)
+            and self.compute_dtype == "float32"
+            and pays(*self.kernel.shape[2:])
+        )
+
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor]) -> tf.Tensor:
+        """Convolves `inputs`, or several joined on their channels."""
         parts = inputs if isinstance(inputs, Sequence) else [inputs]
         kernel = tf.cast(self.kernel, parts[0].dtype)
-        if self.winograd and self.folded:
+        if self.uses_winograd and self.folded:
             outputs = winograd_conv2d(parts, kernel, self.dilation)
         else:
             joined = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
             outputs = self._convolve(joined, kernel)
         if self.bias is not None:
             outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype))
-        return outputs
+        return outputs  # (batch, height / strides, width / strides, filters)
 
-    def _convolve(self, inputs, kernel):
-        if self.winograd:
+    def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if self.uses_winograd:
             return trainable_winograd_conv2d(inputs, kernel, self.dilation)
         if self.kernel_size > 1 and (self.strides > 1 or self.folded):
             pad = self.dilation * (self.kernel_size - 1) // 2
@@ -157,22 +176,14 @@ class SymmetricConv2D(keras.layers.Layer):
             return tf.nn.conv2d(inputs, kernel, self.strides, padding="SAME")
         return direct_conv2d(inputs, kernel, self.dilation)
 
-    def can_be_winograd(self) -> bool:
-        """Whether `winograd_conv2d` computes this, and faster than the definition."""
-        return (
-            (self.kernel_size, self.strides) == (3, 1)
-            and self.compute_dtype == "float32"
-            and pays(*self.kernel.shape[2:])
-        )
-
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         height, width = (
             None if side is None else -(-side // self.strides)
             for side in input_shape[1:3]
         )
         return (input_shape[0], height, width, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
@@ -182,5 +193,6 @@ class SymmetricConv2D(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "winograd": self.winograd,
             "folded": self.folded,
         }

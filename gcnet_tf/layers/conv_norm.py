@@ -1,14 +1,17 @@
-"""A convolution, its normalisation and its activation: what networks are made of."""
+"""A convolution, its normalisation and its activation: the unit of all networks."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.conv import SymmetricConv2D
+from gcnet_tf.layers.conv import Shape, SymmetricConv2D
 from gcnet_tf.layers.norm import EPSILON, BatchNorm
 from gcnet_tf.layers.same_conv import DepthwiseConv2D, SameConv2D
 
 
-def hard_swish(x):
+def hard_swish(x: tf.Tensor) -> tf.Tensor:
     """x * min(max(x + 3, 0), 6) / 6: swish of straight pieces (arXiv 1905.02244)."""
     # The place of the sixth keeps TFLite's converter from making a HARD_SWISH of this,
     # which in 8 bits XNNPACK leaves to others, and half of the time with it. 3 + x, not
@@ -29,6 +32,9 @@ CONVOLUTIONS: dict[str, type[SymmetricConv2D]] = {
 class ConvNorm(keras.layers.Layer):
     """Convolution without bias, batch normalisation, and an activation if asked for.
 
+    Input `(batch, height, width, channels)`, output
+    `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
     With `folded=True` the normalisation is gone and the convolution has a bias
     instead: the inference form, whose weights `inference_graph.fold` computes.
 
@@ -41,6 +47,7 @@ class ConvNorm(keras.layers.Layer):
         gamma_initializer: initial scale of the normalisation.
         epsilon: of the normalisation.
         kind: a key of `CONVOLUTIONS`.
+        winograd: see `SymmetricConv2D`.
         folded: whether this is the inference form.
     """
 
@@ -54,8 +61,9 @@ class ConvNorm(keras.layers.Layer):
         gamma_initializer: str = "ones",
         epsilon: float = EPSILON,
         kind: str = "symmetric",
+        winograd: bool = False,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.activation = activation
@@ -69,6 +77,7 @@ class ConvNorm(keras.layers.Layer):
             strides,
             dilation,
             use_bias=folded,
+            winograd=winograd,
             folded=folded,
             name="conv",
             dtype=self.dtype_policy,
@@ -82,22 +91,24 @@ class ConvNorm(keras.layers.Layer):
                 dtype=self.dtype_policy,
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.conv.build(input_shape)
         if self.norm is not None:
             self.norm.build(self.conv.compute_output_shape(input_shape))
         self.built = True
 
-    def call(self, inputs, training=False):
-        outputs = self.conv(inputs)
+    def call(
+        self, inputs: tf.Tensor | Sequence[tf.Tensor], training: bool = False
+    ) -> tf.Tensor:
+        outputs = self.conv(inputs)  # (batch, height / strides, width / strides, …)
         if self.norm is not None:
             outputs = self.norm(outputs, training=training)
         return ACTIVATIONS[self.activation](outputs) if self.activation else outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self.conv.compute_output_shape(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.conv.filters,
@@ -108,6 +119,7 @@ class ConvNorm(keras.layers.Layer):
             "gamma_initializer": self.gamma_initializer,
             "epsilon": self.epsilon,
             "kind": self.kind,
+            "winograd": self.conv.winograd,
             "folded": self.folded,
         }
 
@@ -116,6 +128,7 @@ class ConvNorm(keras.layers.Layer):
 class SeparableConvNorm(keras.layers.Layer):
     """A depthwise convolution and a 1x1 one, each with normalisation and ReLU.
 
+    Input `(batch, height, width, channels)`, output `(batch, height, width, filters)`.
     In place of a `ConvNorm` of stride 1, with a ninth of its products at 3x3 and many
     filters.
 
@@ -126,17 +139,19 @@ class SeparableConvNorm(keras.layers.Layer):
     """
 
     def __init__(
-        self, filters: int, kernel_size: int = 3, folded: bool = False, **kwargs
+        self, filters: int, kernel_size: int = 3, folded: bool = False, **kwargs: Any
     ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.folded = folded
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
+        channels = input_shape[-1]
+        assert channels is not None  # Keras cannot build a layer otherwise
         shared = {"folded": self.folded, "dtype": self.dtype_policy}
         self.depthwise = ConvNorm(
-            input_shape[-1],
+            channels,
             self.kernel_size,
             kind="depthwise",
             name="depthwise",
@@ -147,14 +162,14 @@ class SeparableConvNorm(keras.layers.Layer):
         self.pointwise.build(input_shape)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         outputs = self.depthwise(inputs, training=training)
         return self.pointwise(outputs, training=training)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

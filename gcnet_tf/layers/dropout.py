@@ -1,7 +1,11 @@
 """Channel dropout whose masks are a pure function of each sample's seed."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from gcnet_tf.layers.conv import Shape
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
@@ -16,15 +20,20 @@ class ChannelDropout(keras.layers.Layer):
         rate: probability of dropping a channel, in [0, 1).
     """
 
-    def __init__(self, rate: float, **kwargs):
+    def __init__(self, rate: float, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = rate
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.built = True
 
-    def call(self, inputs, seeds=None, training=False):
-        """Masks `inputs` `(batch, height, width, channels)`.
+    def call(
+        self,
+        inputs: tf.Tensor,
+        seeds: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Drops channels of `inputs` `(batch, height, width, channels)`.
 
         Args:
             inputs: features.
@@ -35,7 +44,9 @@ class ChannelDropout(keras.layers.Layer):
             return inputs
         num_samples, num_channels = tf.shape(inputs)[0], inputs.shape[-1]
         if seeds is None:
-            uniform = tf.random.uniform([num_samples, num_channels])
+            uniform = tf.random.uniform(
+                [num_samples, num_channels]
+            )  # (batch, channels)
         else:
             uniform = tf.map_fn(
                 lambda seed: tf.random.stateless_uniform([num_channels], seed),
@@ -43,10 +54,10 @@ class ChannelDropout(keras.layers.Layer):
                 fn_output_signature=tf.TensorSpec([num_channels], tf.float32),
             )
         kept = tf.cast(uniform >= self.rate, inputs.dtype) / (1.0 - self.rate)
-        return inputs * kept[:, tf.newaxis, tf.newaxis, :]
+        return inputs * kept[:, tf.newaxis, tf.newaxis, :]  # (batch, 1, 1, channels)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}

@@ -1,38 +1,44 @@
 """The global context block (GCNet, arXiv 1904.11492, figure 4d) and what it unites.
 
-Context modelling (pooling), transform, fusion: the paper's framework, of which the
-simplified non-local block and squeeze-and-excitation are settings.
+Context modelling (pooling), transform, fusion: the paper's framework. The simplified
+non-local block and squeeze-and-excitation are settings of it, rows of
+`gcnet_tf.layers.context.BLOCKS`.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.conv import SymmetricConv2D
+from gcnet_tf.layers.conv import Policy, Shape, SymmetricConv2D
 
 POOLINGS = ("att", "avg")
 TRANSFORMS = ("bottleneck_norm", "bottleneck", "linear")
 FUSIONS = ("channel_add", "channel_mul")
+GATES = ("sigmoid", "hard_sigmoid")
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
 class ContextTransform(keras.layers.Layer):
     """Bottleneck on the context vector: 1x1, LayerNorm if asked for, ReLU, 1x1.
 
-    The second convolution starts at zero, so that adding the result changes nothing at
-    the start of training.
+    Input and output `(batch, 1, 1, channels)`. The second convolution starts at zero,
+    so that adding the result changes nothing at the start of training.
 
     Args:
         hidden: channels inside the bottleneck.
         normalised: whether there is the LayerNorm.
     """
 
-    def __init__(self, hidden: int, normalised: bool = True, **kwargs):
+    def __init__(self, hidden: int, normalised: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         self.hidden = hidden
         self.normalised = normalised
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
+        assert channels is not None  # Keras cannot build a layer otherwise
         # PyTorch's default for a 1x1 convolution: weight and bias U(-1, 1)/sqrt(fan_in)
         bound = channels**-0.5
         self.reduce = SymmetricConv2D(
@@ -56,16 +62,16 @@ class ContextTransform(keras.layers.Layer):
         self.expand.build(hidden_shape)
         self.built = True
 
-    def call(self, context):
-        hidden = self.reduce(context)
+    def call(self, context: tf.Tensor) -> tf.Tensor:
+        hidden = self.reduce(context)  # (batch, 1, 1, hidden)
         if self.norm is not None:
             hidden = self.norm(hidden)
-        return self.expand(tf.nn.relu(hidden))
+        return self.expand(tf.nn.relu(hidden))  # (batch, 1, 1, channels)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden": self.hidden,
@@ -73,7 +79,7 @@ class ContextTransform(keras.layers.Layer):
         }
 
 
-def _last_convolution(channels, name, policy) -> SymmetricConv2D:
+def _last_convolution(channels: int, name: str, policy: Policy) -> SymmetricConv2D:
     return SymmetricConv2D(
         channels, use_bias=True, kernel_initializer="zeros", name=name, dtype=policy
     )
@@ -85,7 +91,7 @@ class GlobalContextBlock(keras.layers.Layer):
 
     Input and output `(batch, height, width, channels)`. The context is pooled from the
     input over all positions, by learned attention or by the mean, transformed, and then
-    multiplied (after a sigmoid) and/or added to the input, multiplication first. No
+    multiplied (through a gate) and/or added to the input, multiplication first. No
     activation follows.
 
     Args:
@@ -94,30 +100,37 @@ class GlobalContextBlock(keras.layers.Layer):
         fusions: one or both of "channel_add" and "channel_mul".
         transform: "bottleneck_norm" (1x1, LayerNorm, ReLU, 1x1), "bottleneck" (the same
             without the LayerNorm) or "linear" (one 1x1, whatever the ratio).
+        gate: for "channel_mul": "sigmoid", or "hard_sigmoid", a gate of straight lines,
+            `relu6(x + 3) / 6`.
+        width_multiple: the bottleneck's width is rounded to a multiple of it
+            (`rounded_to_multiple`); 1 to round down.
         folded: whether this is the inference form, whose pooling stays right when a
             phone computes it in 8 bits.
 
     Raises:
-        ValueError: for an unknown pooling, transform or fusion, or a bottleneck of no
-            channels.
+        ValueError: for an unknown pooling, transform, gate or fusion, or a bottleneck
+            of no channels.
     """
 
     def __init__(
         self,
         ratio: float = 0.25,
         pooling: str = "att",
-        fusions: tuple[str, ...] = ("channel_add",),
+        fusions: Sequence[str] = ("channel_add",),
         transform: str = "bottleneck_norm",
+        gate: str = "sigmoid",
+        width_multiple: int = 1,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {POOLINGS}. Received: {pooling}")
-        if transform not in TRANSFORMS:
-            raise ValueError(
-                f"transform must be one of {TRANSFORMS}. Received: {transform}"
-            )
+        for name, value, allowed in (
+            ("pooling", pooling, POOLINGS),
+            ("transform", transform, TRANSFORMS),
+            ("gate", gate, GATES),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}. Received: {value}")
         if not fusions or not set(fusions) <= set(FUSIONS):
             raise ValueError(
                 f"fusions must be one or both of {FUSIONS}. Received: {fusions}"
@@ -126,10 +139,13 @@ class GlobalContextBlock(keras.layers.Layer):
         self.pooling = pooling
         self.fusions = tuple(fusions)
         self.transform = transform
+        self.gate = gate
+        self.width_multiple = width_multiple
         self.folded = folded
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
+        assert channels is not None  # Keras cannot build a layer otherwise
         self.mask = None
         if self.pooling == "att":
             # Fan-in He normal, unlike the other convolutions.
@@ -144,15 +160,17 @@ class GlobalContextBlock(keras.layers.Layer):
             )
             self.mask.build(input_shape)
         for fusion in self.fusions:
-            transform = self._transform(fusion, channels)
+            transform = self._make_transform(fusion, channels)
             transform.build((input_shape[0], 1, 1, channels))
             setattr(self, fusion, transform)
         self.built = True
 
-    def _transform(self, name, channels):
+    def _make_transform(self, name: str, channels: int) -> keras.layers.Layer:
         if self.transform == "linear":
             return _last_convolution(channels, name, self.dtype_policy)
-        hidden = self._hidden(channels)
+        hidden = int(channels * self.ratio)
+        if self.width_multiple > 1:
+            hidden = rounded_to_multiple(hidden, self.width_multiple)
         if hidden < 1:
             raise ValueError(
                 "ratio * channels must be at least 1. "
@@ -161,31 +179,33 @@ class GlobalContextBlock(keras.layers.Layer):
         normalised = self.transform == "bottleneck_norm"
         return ContextTransform(hidden, normalised, name=name, dtype=self.dtype_policy)
 
-    def _hidden(self, channels):
-        """Channels inside the bottleneck."""
-        return int(channels * self.ratio)
-
-    def call(self, inputs, training=False):
-        """`training` changes nothing; all context blocks take it."""
-        context = self._pool(inputs)
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Adds the context; `training` changes nothing, but all blocks take it."""
+        context = self._pool(inputs)  # (batch, 1, 1, channels)
         outputs = inputs
         if "channel_mul" in self.fusions:
-            outputs = outputs * self._gate(self.channel_mul(context))
+            outputs = outputs * self._gated(self.channel_mul(context))
         if "channel_add" in self.fusions:
             outputs = outputs + self.channel_add(context)
-        return outputs
+        return outputs  # (batch, height, width, channels)
 
-    def _gate(self, context):
-        """From any number to a factor in [0, 1]."""
-        return tf.sigmoid(context)
+    def _gated(self, context: tf.Tensor) -> tf.Tensor:
+        """Turns any numbers into factors in [0, 1]."""
+        if self.gate == "sigmoid":
+            return tf.sigmoid(context)
+        # 3 + x, not x + 3: see `hard_swish`.
+        return tf.nn.relu6(3 + context) / 6
 
-    def attention(self, inputs, queries=None):
-        """What share of the context each position has, `(batch, 1, height, width)`.
+    def attention(self, inputs: tf.Tensor, queries: Any = None) -> tf.Tensor:
+        """Computes the share of the context that each position has.
 
         Args:
-            inputs: what the block is called with.
+            inputs: the block's input.
             queries: of no effect, since every position gets the same context; see
                 `NonLocalBlock.attention`.
+
+        Returns:
+            `(batch, 1, height, width)`, with the sum 1 per image.
 
         Raises:
             ValueError: when the block pools by the mean.
@@ -193,101 +213,54 @@ class GlobalContextBlock(keras.layers.Layer):
         if self.mask is None:
             raise ValueError("A block that pools by the mean has no attention.")
         shape = tf.shape(inputs)
-        scores = tf.reshape(self.mask(inputs), [shape[0], 1, shape[1] * shape[2]])
-        return tf.reshape(softmax(scores), [shape[0], 1, shape[1], shape[2]])
+        batch, height, width = shape[0], shape[1], shape[2]
+        scores = self.mask(inputs)  # (batch, height, width, 1)
+        scores = tf.reshape(scores, [batch, 1, height * width])  # (batch, 1, positions)
+        return tf.reshape(softmax(scores), [batch, 1, height, width])
 
-    def _pool(self, inputs):
-        """Returns the context `(batch, 1, 1, channels)`."""
+    def _pool(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Computes the context `(batch, 1, 1, channels)`."""
         if self.mask is None:
             return tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
         if self.folded:
-            return _mean_by_weights(inputs, self.mask(inputs))
+            return _weighted_mean(inputs, self.mask(inputs))
         shape = tf.shape(inputs)
         batch, positions = shape[0], shape[1] * shape[2]
         channels = inputs.shape[-1]
-        scores = tf.reshape(self.mask(inputs), [batch, 1, positions])
-        attention = tf.cast(softmax(scores), inputs.dtype)
+        scores = self.mask(inputs)  # (batch, height, width, 1)
+        scores = tf.reshape(scores, [batch, 1, positions])
+        attention = tf.cast(softmax(scores), inputs.dtype)  # (batch, 1, positions)
         features = tf.reshape(inputs, [batch, positions, channels])
-        return tf.reshape(attention @ features, [batch, 1, 1, channels])
+        context = attention @ features  # (batch, 1, channels)
+        return tf.reshape(context, [batch, 1, 1, channels])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "ratio": self.ratio,
             "pooling": self.pooling,
             "fusions": list(self.fusions),
             "transform": self.transform,
+            "gate": self.gate,
+            "width_multiple": self.width_multiple,
             "folded": self.folded,
         }
 
 
-@keras.saving.register_keras_serializable("gcnet_tf")
-class SimplifiedNonLocalBlock(GlobalContextBlock):
-    """Attention pooling and one 1x1 convolution, added (GCNet, figure 4b).
+def rounded_to_multiple(channels: float, multiple: int = 8) -> int:
+    """Rounds to the nearest multiple, but to at least 90 % of `channels`.
 
-    Args:
-        folded: see `GlobalContextBlock`.
+    As in the MobileNets (arXiv 1801.04381). The least result is one multiple.
     """
-
-    def __init__(self, folded: bool = False, **kwargs):
-        super().__init__(transform="linear", folded=folded, **kwargs)
-
-    def get_config(self):
-        return _without(super().get_config(), *AXES, "ratio")
+    rounded = max(multiple, int(channels + multiple / 2) // multiple * multiple)
+    return rounded + multiple if rounded < 0.9 * channels else rounded
 
 
-@keras.saving.register_keras_serializable("gcnet_tf")
-class SqueezeExcitation(GlobalContextBlock):
-    """The mean over positions, through a bottleneck, gates the channels.
-
-    Of SENet (arXiv 1709.01507), whose gate is a sigmoid; here it starts at one half.
-
-    Args:
-        ratio: width of the bottleneck as a share of the channels, in (0, 1].
-        hard: the form of mmsegmentation and MobileNetV3: the bottleneck's width rounded
-            to a multiple of 8, and a gate of straight lines, `relu6(x + 3) / 6`.
-        folded: see `GlobalContextBlock`.
-    """
-
-    def __init__(
-        self, ratio: float = 1 / 16, hard: bool = False, folded: bool = False, **kwargs
-    ):
-        super().__init__(
-            ratio, "avg", ("channel_mul",), "bottleneck", folded=folded, **kwargs
-        )
-        self.hard = hard
-
-    def _hidden(self, channels):
-        hidden = super()._hidden(channels)
-        return multiple_of_8(hidden) if self.hard else hidden
-
-    def _gate(self, context):
-        # 3 + x, not x + 3: see `hard_swish`.
-        return tf.nn.relu6(3 + context) / 6 if self.hard else tf.sigmoid(context)
-
-    def get_config(self):
-        return {**_without(super().get_config(), *AXES), "hard": self.hard}
-
-
-# What the two blocks above have decided.
-AXES = ("pooling", "fusions", "transform")
-
-
-def _without(config, *names):
-    return {name: value for name, value in config.items() if name not in names}
-
-
-def multiple_of_8(channels: float) -> int:
-    """The nearest multiple of 8, but at least 8 and 90 % of `channels`."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
-
-
-def softmax(scores):
-    """Over the last axis, at least in float32.
+def softmax(scores: tf.Tensor) -> tf.Tensor:
+    """Computes the softmax over the last axis, at least in float32.
 
     Thousands of positions share a sum of 1: too fine for 16-bit arithmetic.
     """
@@ -296,14 +269,21 @@ def softmax(scores):
     return tf.nn.softmax(scores, axis=-1)
 
 
-def _mean_by_weights(inputs, scores):
-    """Attention pooling by means and one division, on 4-D tensors throughout.
+def _weighted_mean(inputs: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """Pools by attention with means and one division, on 4-D tensors throughout.
 
     The softmax of an int8 TFLite file has steps of 1/256, in which the share of each of
     4,096 positions is 0 and the context is gone. Here every tensor has values around 1.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        scores: `(batch, height, width, 1)`.
+
+    Returns:
+        `(batch, 1, 1, channels)`.
     """
     weights = tf.exp(scores - tf.reduce_max(scores, axis=[1, 2], keepdims=True))
-    weighted = inputs * weights
+    weighted = inputs * weights  # (batch, height, width, channels)
     if scores.dtype.size < 4:
         weights, weighted = (tf.cast(x, tf.float32) for x in (weights, weighted))
     context = tf.reduce_mean(weighted, axis=[1, 2], keepdims=True)

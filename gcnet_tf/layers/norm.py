@@ -1,9 +1,12 @@
 """Batch normalisation that equals PyTorch's, on one replica or on many."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from gcnet_tf.compat import first_replicas_value, unchanging_dtype
+from gcnet_tf.layers.conv import Shape
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
@@ -12,6 +15,8 @@ EPSILON = 1e-5
 @keras.saving.register_keras_serializable("gcnet_tf")
 class BatchNorm(keras.layers.Layer):
     """Batch normalisation over `(batch, height, width)`, synchronised over replicas.
+
+    Input and output `(batch, height, width, channels)`.
 
     Equals PyTorch's BatchNorm2d/SyncBatchNorm: running statistics moved by a tenth,
     normalisation by the biased variance, and a running variance that takes the
@@ -25,12 +30,17 @@ class BatchNorm(keras.layers.Layer):
         epsilon: added to the variance; PyTorch's by default.
     """
 
-    def __init__(self, gamma_initializer="ones", epsilon: float = EPSILON, **kwargs):
+    def __init__(
+        self,
+        gamma_initializer: Any = "ones",
+        epsilon: float = EPSILON,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = (input_shape[-1],)
         self.gamma = self._add("gamma", shape, self.gamma_initializer)
         self.beta = self._add("beta", shape, "zeros")
@@ -38,7 +48,9 @@ class BatchNorm(keras.layers.Layer):
         self.moving_variance = self._add("moving_variance", shape, "ones", running=True)
         self.built = True
 
-    def _add(self, name, shape, initializer, running=False):
+    def _add(
+        self, name: str, shape: Shape, initializer: Any, running: bool = False
+    ) -> Any:
         return self.add_weight(
             name=name,
             shape=shape,
@@ -50,7 +62,7 @@ class BatchNorm(keras.layers.Layer):
             **(first_replicas_value() if running else {}),
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training:
             return self._normalise_by_running_statistics(inputs)
         replica = tf.distribute.get_replica_context()
@@ -73,7 +85,7 @@ class BatchNorm(keras.layers.Layer):
         self._update(self.moving_variance, variance)
         return outputs
 
-    def _normalise_by_running_statistics(self, inputs):
+    def _normalise_by_running_statistics(self, inputs: tf.Tensor) -> tf.Tensor:
         if inputs.dtype == tf.float64:
             return tf.nn.batch_normalization(
                 inputs,
@@ -94,10 +106,17 @@ class BatchNorm(keras.layers.Layer):
         )
         return outputs
 
-    def _normalise_over_replicas(self, inputs, replica):
-        """Statistics over the global batch; replicas hold equally many samples."""
+    def _normalise_over_replicas(
+        self, inputs: tf.Tensor, replica: tf.distribute.ReplicaContext
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Normalises by the global batch; replicas hold equally many samples.
+
+        Returns:
+            Outputs as `inputs`, mean and unbiased variance `(channels,)`.
+        """
         num_replicas = replica.num_replicas_in_sync
         features = tf.cast(inputs, self.gamma.dtype)
+        # (channels,) each
         local_mean, local_variance = tf.nn.moments(features, axes=[0, 1, 2])
         # Mean of the variances plus variance of the means: unlike E[x^2] - E[x]^2 over
         # all values it loses no digits when the mean is large.
@@ -112,13 +131,13 @@ class BatchNorm(keras.layers.Layer):
         unbiased = variance * count / tf.maximum(count - 1, 1)
         return tf.cast(outputs, inputs.dtype), mean, unbiased
 
-    def _update(self, running, value):
+    def _update(self, running: Any, value: tf.Tensor) -> None:
         running.assign(MOMENTUM * running + (1.0 - MOMENTUM) * value)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),

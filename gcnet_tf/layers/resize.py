@@ -1,9 +1,13 @@
 """Bilinear resizing with either convention for the corners."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
-def resize_bilinear(images, size, align_corners: bool):
+def resize_bilinear(
+    images: tf.Tensor, size: Sequence[int] | tf.Tensor, align_corners: bool
+) -> tf.Tensor:
     """Resizes `(batch, height, width, channels)` to `size` = (height, width).
 
     Args:
@@ -24,20 +28,28 @@ def resize_bilinear(images, size, align_corners: bool):
     return tf.image.resize(images, size, method="bilinear", antialias=False)
 
 
-def _resize_float64(images, size, align_corners):
-    """Rows, then columns. TensorFlow's operations return float32 for float64, too."""
+def _resize_float64(
+    images: tf.Tensor, size: Sequence[int] | tf.Tensor, align_corners: bool
+) -> tf.Tensor:
+    """Resizes rows, then columns; TensorFlow's operations return float32 here, too."""
     for axis in (1, 2):
         length = tf.shape(images)[axis]
         low, high, share = _neighbours(length, size[axis - 1], align_corners)
-        share = tf.reshape(share, [-1, 1, 1] if axis == 1 else [-1, 1])
+        share = tf.reshape(share, [-1, 1, 1] if axis == 1 else [-1, 1])  # as images
         images = (1 - share) * tf.gather(images, low, axis=axis) + share * tf.gather(
             images, high, axis=axis
         )
     return images
 
 
-def _neighbours(length, new_length, align_corners):
-    """For each new position, the old ones on both sides and the share of the second."""
+def _neighbours(
+    length: tf.Tensor, new_length: int | tf.Tensor, align_corners: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Finds the old positions beside each new one, and the share of the second.
+
+    Returns:
+        Three of shape `(new_length,)`: int32, int32 and float64 in [0, 1].
+    """
     old = tf.cast(length, tf.float64)
     new = tf.cast(new_length, tf.float64)
     position = tf.range(new)

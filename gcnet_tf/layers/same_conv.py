@@ -1,9 +1,11 @@
 """Convolutions padded as in Keras' pretrained networks; of them the depthwise one."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.conv import SymmetricConv2D
+from gcnet_tf.layers.conv import Shape, SymmetricConv2D
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
@@ -14,13 +16,15 @@ class SameConv2D(SymmetricConv2D):
     before it than behind: weights trained so expect it.
     """
 
-    def _convolve(self, inputs, kernel):
+    def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(inputs, kernel, self.strides, padding="SAME")
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
 class DepthwiseConv2D(SameConv2D):
-    """Each channel with a kernel of its own; `filters` is the number of channels.
+    """Convolves each channel with a kernel of its own.
+
+    `filters` is the number of channels.
 
     The kernel is `(size, size, 1, channels)`: the filters come last, as in all others.
     """
@@ -31,8 +35,8 @@ class DepthwiseConv2D(SameConv2D):
         kernel_size: int = 1,
         strides: int = 1,
         dilation: int = 1,
-        kernel_initializer=None,
-        **kwargs,
+        kernel_initializer: Any = None,
+        **kwargs: Any,
     ):
         if kernel_initializer is None:
             # One channel goes into each filter; the reference's fan-out, which counts
@@ -49,7 +53,7 @@ class DepthwiseConv2D(SameConv2D):
             **kwargs,
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if input_shape[-1] != self.filters:
             raise ValueError(
                 "filters must be the number of channels. "
@@ -57,7 +61,7 @@ class DepthwiseConv2D(SameConv2D):
             )
         super().build((*input_shape[:-1], 1))
 
-    def _convolve(self, inputs, kernel):
+    def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         # By space-to-batch where dilated. Not DepthwiseConv2dNative with dilations: on
         # a CPU its output is right and its gradients are those of no dilation, without
         # an error (oneDNN; without oneDNN it refuses).
@@ -69,5 +73,6 @@ class DepthwiseConv2D(SameConv2D):
             dilations=[self.dilation, self.dilation],
         )
 
-    def can_be_winograd(self) -> bool:
+    @property
+    def uses_winograd(self) -> bool:
         return False

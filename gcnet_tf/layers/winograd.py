@@ -1,7 +1,7 @@
 """3x3 convolution by Winograd's minimal filtering, F(4x4, 3x3).
 
 Lavin and Gray, arXiv 1509.09308. A tile of 4x4 outputs takes 36 multiplications for
-each pair of channels where the definition takes 144. The rest is sums, by three
+each pair of channels where the direct convolution takes 144. The rest is sums, by three
 constant matrices, and one matrix product over the channels for each of the 36 values.
 Written in plain operations: any engine that runs TensorFlow's graphs runs it.
 
@@ -9,24 +9,26 @@ float32 only: rounding grows by the size of the matrices' entries, a few times 1
 the largest output here, and too much for 16 bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+Matrix = tuple[tuple[float, ...], ...]
 
 
 class Form(NamedTuple):
     """F(tile x tile, 3x3): the matrices, each for one axis."""
 
     tile: int
-    from_input: tuple[tuple[float, ...], ...]
-    from_kernel: tuple[tuple[float, ...], ...]
-    to_output: tuple[tuple[float, ...], ...]
+    from_input: Matrix
+    from_kernel: Matrix
+    to_output: Matrix
 
     @property
     def side(self) -> int:
-        """Of what a tile sees."""
+        """The side of an input tile."""
         return self.tile + 2
 
 
@@ -66,12 +68,13 @@ F2 = Form(
 )
 
 
-# Of channels times filters. Below, moving the 36 values costs more than it saves.
+# Smallest channels * filters for which Winograd pays; below it, moving the 36 values
+# costs more than the multiplications saved.
 _LEAST_PRODUCTS = 2**14
 
 
 def pays(channels: int, filters: int) -> bool:
-    """Whether it is faster than the definition at 64x64 positions (on Zen 4)."""
+    """Tells whether it beats the direct convolution at 64x64 positions (on Zen 4)."""
     return channels * filters >= _LEAST_PRODUCTS
 
 
@@ -80,16 +83,16 @@ def winograd_conv2d(
     kernel: tf.Tensor,
     dilation: int = 1,
     form: Form = F4,
-):
-    """A 3x3 convolution of stride 1 with zeros around the input.
+) -> tf.Tensor:
+    """Computes a 3x3 convolution of stride 1 with zeros around the input.
 
     Args:
         inputs: float32 `(batch, height, width, channels)`, any size; or several, which
-            count as joined on their channels. What the same one gives to another
-            convolution is not computed twice in a graph.
+            count as joined on their channels. The values of an input that several
+            convolutions share are not computed twice in a graph.
         kernel: float32 `(3, 3, channels, filters)`.
         dilation: distance between kernel taps, in positions.
-        form: which of the two.
+        form: `F4` or `F2`.
 
     Returns:
         float32 `(batch, height, width, filters)`.
@@ -99,17 +102,20 @@ def winograd_conv2d(
     grid = _Grid.of(parts[0], dilation, form)
     kernels = tf.split(kernel, [part.shape[-1] for part in parts], axis=2)
     products = []
-    for part, each in zip(parts, kernels):
-        weights = _both_axes(form.from_kernel) @ tf.reshape(each, [9, -1])
+    for part, kernel_part in zip(parts, kernels):
+        flat = tf.reshape(kernel_part, [9, -1])  # (3 * 3, channels * filters)
+        weights = _both_axes(form.from_kernel) @ flat  # (side * side, …)
         weights = tf.reshape(weights, [form.side**2, part.shape[-1], filters])
-        products.append(grid.input_values(part) @ weights)
-    products = tf.add_n(products)
-    outputs = _both_axes(form.to_output) @ tf.reshape(products, [form.side**2, -1])
-    return grid.join(outputs, filters)
+        products.append(grid.input_values(part) @ weights)  # (side², tiles, filters)
+    total = tf.reshape(tf.add_n(products), [form.side**2, -1])
+    outputs = _both_axes(form.to_output) @ total  # (tile * tile, tiles * filters)
+    return grid.join(outputs, filters)  # (batch, height, width, filters)
 
 
-def trainable_winograd_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1):
-    """`winograd_conv2d`, and both gradients in the same way.
+def trainable_winograd_conv2d(
+    inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1
+) -> tf.Tensor:
+    """Computes `winograd_conv2d`, and both gradients in the same way.
 
     The automatic ones add up 36 padded copies of the input, and take so long that
     nothing is gained. A function of its own, because a custom gradient leaves
@@ -118,8 +124,11 @@ def trainable_winograd_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: in
 
     # `dilation` from outside: an argument would become a tensor.
     @tf.custom_gradient
-    def convolve(inputs, kernel):
-        def gradients(upstream):
+    def convolve(
+        inputs: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            # (3, 3, filters, channels)
             mirrored = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
             return (
                 winograd_conv2d(upstream, mirrored, dilation),
@@ -131,11 +140,15 @@ def trainable_winograd_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: in
     return convolve(inputs, kernel)
 
 
-def _kernel_gradient(inputs, upstream, dilation):
+def _kernel_gradient(
+    inputs: tf.Tensor, upstream: tf.Tensor, dilation: int
+) -> tf.Tensor:
+    """Computes the gradient of the kernel, `(3, 3, channels, filters)`."""
     channels, filters = inputs.shape[-1], upstream.shape[-1]
     grid = _Grid.of(inputs, dilation, F4)
     products = _both_axes(F4.to_output, transposed=True) @ grid.split(upstream)
-    products = tf.reshape(products, [F4.side**2, -1, filters])
+    products = tf.reshape(products, [F4.side**2, -1, filters])  # (side², tiles, …)
+    # (side², channels, filters)
     weights = tf.matmul(grid.input_values(inputs), products, transpose_a=True)
     weights = tf.reshape(weights, [F4.side**2, -1])
     kernel = _both_axes(F4.from_kernel, transposed=True) @ weights
@@ -143,7 +156,7 @@ def _kernel_gradient(inputs, upstream, dilation):
 
 
 class _Grid(NamedTuple):
-    """Where the tiles of an image lie.
+    """The places of an image's tiles.
 
     A dilated convolution is one for each of dilation x dilation sub-grids. A block
     holds a tile of every sub-grid.
@@ -153,30 +166,33 @@ class _Grid(NamedTuple):
     height: tf.Tensor
     width: tf.Tensor
     rows: tf.Tensor
-    """Of blocks."""
+    """number of blocks down"""
     columns: tf.Tensor
+    """number of blocks across"""
     dilation: int
     form: Form
 
     @classmethod
-    def of(cls, images, dilation, form):
+    def of(cls, images: tf.Tensor, dilation: int, form: Form) -> "_Grid":
         batch, height, width = tf.unstack(tf.shape(images)[:3])
         block = form.tile * dilation
         rows, columns = -(-height // block), -(-width // block)
         return cls(batch, height, width, rows, columns, dilation, form)
 
     @property
-    def block(self):
+    def block(self) -> int:
+        """The side of a block, in positions."""
         return self.form.tile * self.dilation
 
-    def input_values(self, images):
-        """The values of each tile: `(side * side, tiles, channels)`."""
+    def input_values(self, images: tf.Tensor) -> tf.Tensor:
+        """Transforms each input tile: `(side * side, tiles, channels)`."""
         channels = images.shape[-1]
         images = self._pad(images, self.dilation)
         height, width = tf.unstack(tf.shape(images)[1:3])
         rows = self._places(self.rows)[:, None, None, :, :, None, None]
         columns = self._places(self.columns)[:, None, None, None]
         batch = tf.range(self.batch)[:, None, None, None, None]
+        # (side, side, batch, rows, dilation, columns, dilation)
         places = (batch * height + rows) * width + columns
         # One pass over memory; slices, stacked, are two.
         values = tf.gather(tf.reshape(images, [-1, channels]), tf.reshape(places, [-1]))
@@ -185,31 +201,32 @@ class _Grid(NamedTuple):
         tiles = self.batch * self.rows * self.columns * self.dilation**2
         return tf.reshape(values, [-1, tiles, channels])
 
-    def _places(self, blocks):
-        """Where the values of tiles lie along an axis: `(side, blocks, dilation)`."""
+    def _places(self, blocks: tf.Tensor) -> tf.Tensor:
+        """Finds the tiles' positions along an axis: `(side, blocks, dilation)`."""
         first = self.block * tf.range(blocks)[:, None] + tf.range(self.dilation)
         return first + self.dilation * tf.range(self.form.side)[:, None, None]
 
-    def join(self, tiles, channels):
-        """From `(tile * tile, tiles * channels)` to images."""
+    def join(self, tiles: tf.Tensor, channels: int) -> tf.Tensor:
+        """Joins `(tile * tile, tiles * channels)` to images."""
         tile = self.form.tile
         sides = (self.batch * self.rows, self.dilation, self.columns)
         tiles = tf.reshape(tiles, [tile, tile, *sides, self.dilation * channels])
+        # (batch * rows, tile, dilation, columns, tile, dilation * channels)
         tiles = tf.transpose(tiles, [2, 0, 3, 4, 1, 5])
         height, width = self.rows * self.block, self.columns * self.block
         images = tf.reshape(tiles, [self.batch, height, width, channels])
         return images[:, : self.height, : self.width]
 
-    def split(self, images):
-        """From images to `(tile * tile, tiles * channels)`; undoes `join`."""
+    def split(self, images: tf.Tensor) -> tf.Tensor:
+        """Splits images into `(tile * tile, tiles * channels)`; undoes `join`."""
         tile = self.form.tile
         sides = (self.batch * self.rows, tile, self.dilation, self.columns, tile)
         last = self.dilation * images.shape[-1]
         tiles = tf.reshape(self._pad(images, 0), [*sides, last])
         return tf.reshape(tf.transpose(tiles, [1, 4, 0, 2, 3, 5]), [tile**2, -1])
 
-    def _pad(self, images, border):
-        """With zeros: to whole blocks, and by a border around them."""
+    def _pad(self, images: tf.Tensor, border: int) -> tf.Tensor:
+        """Pads with zeros: to whole blocks, and by a border around them."""
         missing_rows = self.rows * self.block - self.height
         missing_columns = self.columns * self.block - self.width
         rows = [border, missing_rows + border]
@@ -217,7 +234,7 @@ class _Grid(NamedTuple):
         return tf.pad(images, [[0, 0], rows, columns, [0, 0]])
 
 
-def _both_axes(matrix: tuple, transposed: bool = False) -> tf.Tensor:
-    """The matrix that does to rows and columns at once what `matrix` does to one."""
+def _both_axes(matrix: Matrix, transposed: bool = False) -> tf.Tensor:
+    """Builds the matrix that transforms rows and columns as `matrix` does one axis."""
     both = np.kron(matrix, matrix)
     return tf.constant(both.T if transposed else both, tf.float32)

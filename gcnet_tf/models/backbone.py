@@ -1,10 +1,14 @@
-"""What all backbones are: a stem and four stages, some of which training may freeze."""
+"""The base of all backbones: a stem and four stages, which training may freeze."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 
-# output stride: stride and dilation of each stage, of which the first is at stride 4
+from gcnet_tf.layers.conv import Shape
+
+# output stride: (stride, dilation) of each stage; the first one is at stride 4
 STAGES = {
     8: ((1, 1), (2, 1), (1, 2), (1, 4)),
     16: ((1, 1), (2, 1), (2, 1), (1, 2)),
@@ -45,7 +49,7 @@ class Backbone(keras.layers.Layer):
         output_stride: int,
         frozen_stages: int,
         folded: bool,
-        **kwargs,
+        **kwargs: Any,
     ):
         # No autocast: the first convolution takes pixels as they are.
         super().__init__(**{"autocast": False, **kwargs})
@@ -79,7 +83,7 @@ class Backbone(keras.layers.Layer):
             for stage, number in enumerate(self.num_blocks, start=1)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         shape = input_shape
         for layer in self.stem:
             layer.build(shape)
@@ -93,8 +97,8 @@ class Backbone(keras.layers.Layer):
             layer.trainable = False
         self.built = True
 
-    def _is_frozen(self, stage):
-        """Whether a stage, 0 for the stem, is left as it is."""
+    def _is_frozen(self, stage: int) -> bool:
+        """Tells whether training leaves a stage, 0 for the stem, as it is."""
         return stage <= self.frozen_stages
 
     def _frozen_layers(self) -> Iterator[keras.layers.Layer]:
@@ -104,7 +108,7 @@ class Backbone(keras.layers.Layer):
             if self._is_frozen(number):
                 yield from stage
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         features = images
         for layer in self.stem:
             features = layer(features, training=training and not self._is_frozen(0))
@@ -117,13 +121,13 @@ class Backbone(keras.layers.Layer):
             outputs[f"stage{number}"] = features
         return outputs
 
-    def _after_stem(self, features):
+    def _after_stem(self, features: tf.Tensor) -> tf.Tensor:
         return features
 
-    def _shape_after_stem(self, shape):
+    def _shape_after_stem(self, shape: Shape) -> Shape:
         return shape
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> dict[str, Shape]:
         shape = input_shape
         for layer in self.stem:
             shape = layer.compute_output_shape(shape)
@@ -135,7 +139,7 @@ class Backbone(keras.layers.Layer):
             shapes[f"stage{number}"] = shape
         return shapes
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "output_stride": self.output_stride,

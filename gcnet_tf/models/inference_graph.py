@@ -6,6 +6,7 @@ nothing.
 """
 
 from collections.abc import Callable, Container, Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import (
@@ -13,7 +14,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from gcnet_tf.compat import weights_by_path
-from gcnet_tf.layers import BatchNorm, SymmetricConv2D
+from gcnet_tf.layers import BatchNorm
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, PROBABILITIES
 
@@ -31,11 +32,15 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
     Args:
         model: the trained model.
         dtype: of weights and arithmetic, "float32" or "bfloat16".
-        winograd: whether large 3x3 convolutions are computed by `winograd_conv2d`. It
-            is what a processor computes fastest in float32, and nothing else does.
+        winograd: see `SymmetricConv2D`.
     """
-    arguments = {**model.get_config(), "auxiliary": None, "folded": True}
-    folded = Segmentor.from_config({**arguments, "dtype": dtype})
+    changes = {
+        "auxiliary": None,
+        "winograd": winograd,
+        "folded": True,
+        "dtype": dtype,
+    }
+    folded = Segmentor.from_config({**model.get_config(), **changes})
     folded.build((None, None, None, 3))
     source, weights = weights_by_path(model), weights_by_path(folded)
     deviation = model.backbone.standard_deviation
@@ -45,16 +50,13 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
         if path == _FIRST_KERNEL:
             value /= tf.constant(deviation, value.dtype)[:, tf.newaxis]
         weight.assign(tf.cast(value, weight.dtype))
-    for layer in folded._flatten_layers() if winograd else ():
-        if isinstance(layer, SymmetricConv2D):
-            layer.winograd = layer.can_be_winograd()
     return folded
 
 
 def _folded_norms(
     model: Segmentor, source: dict, kept: Container[str]
 ) -> dict[str, float]:
-    """Epsilon of each normalisation that goes, by a path as "backbone/stem1/norm/".
+    """Collects epsilons of the folded normalisations, by "backbone/stem1/norm/".
 
     A layer of the user's own (model.head.context_layer) keeps those that it has.
     """
@@ -69,7 +71,7 @@ def _folded_norms(
 
 
 def _folded_value(path: str, source: dict, epsilons: dict[str, float]) -> tf.Tensor:
-    """The weight `path` of the folded model.
+    """Computes the weight `path` of the folded model.
 
     Args:
         path: such as "backbone/stem1/conv/kernel", of any kind of convolution.
@@ -96,7 +98,7 @@ def inference_graph(
     outputs: Sequence[str],
     dtype: str = "float32",
     winograd: bool = False,
-):
+) -> Any:
     """Folds and freezes `model`.
 
     The graph keeps the weights of this moment: later training does not reach it.
@@ -115,7 +117,7 @@ def inference_graph(
     """
     folded = fold(model, dtype, winograd)
 
-    def infer(images):
+    def infer(images: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = folded(images)["logits"]
         found = {LOGITS: logits}
         if LABELS in outputs:
@@ -136,8 +138,7 @@ def inference_function(
     size: tuple[int | None, int | None] = (None, None),
     dtype: str = "float32",
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`inference_graph` as a function from uint8 images to their logits."""
+    """Makes `inference_graph` a function from uint8 images to their logits."""
     spec = tf.TensorSpec([None, *size, 3], tf.uint8)
-    winograd = not tf.config.list_physical_devices("GPU")
-    frozen = inference_graph(model, spec, [LOGITS], dtype, winograd)
+    frozen = inference_graph(model, spec, [LOGITS], dtype, model.winograd)
     return lambda images: frozen(tf.convert_to_tensor(images))[0]

@@ -1,14 +1,16 @@
-"""MobileNetV2 and V3 with dilated last stages, for weights of Keras' own."""
+"""MobileNetV2 and V3 with dilated last stages, for Keras' own weights."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
-from gcnet_tf.layers import ConvNorm, SqueezeExcitation, exact_policy
-from gcnet_tf.layers.global_context import multiple_of_8
+from gcnet_tf.layers import ConvNorm, exact_policy, make_context
+from gcnet_tf.layers.conv import Shape
+from gcnet_tf.layers.global_context import rounded_to_multiple
 from gcnet_tf.models.backbone import STAGES, Backbone
 
-# Of every normalisation in Keras' networks.
+# The epsilon of every normalisation in Keras' networks.
 EPSILON = 1e-3
 
 
@@ -42,7 +44,7 @@ class Architecture(NamedTuple):
 
 
 def _v2(*blocks: tuple[int, int]) -> tuple[Block, ...]:
-    """(channels, how often)"""
+    """Expands pairs of channels and repetitions."""
     return tuple(
         Block(6, filters, activation="relu6")
         for filters, number in blocks
@@ -105,6 +107,9 @@ ARCHITECTURES = {
 class InvertedResidual(keras.layers.Layer):
     """1x1 to many channels, depthwise, squeeze-and-excitation, 1x1 to few.
 
+    Input `(batch, height, width, channels)`, output
+    `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
     The input is added where it has the shape of the output, unless this is the first
     block of a stage: that has no shortcut, whether or not a dilation has taken its
     stride.
@@ -132,7 +137,7 @@ class InvertedResidual(keras.layers.Layer):
         activation: str = "relu",
         first: bool = False,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.expanded = expanded
@@ -144,35 +149,40 @@ class InvertedResidual(keras.layers.Layer):
         self.first = first
         self.folded = folded
         self.expand: ConvNorm | None = None
-        self.depthwise = self._conv(
-            "depthwise", expanded, kernel_size, strides, dilation, kind="depthwise"
+        self.depthwise = self._make_conv(
+            "depthwise",
+            expanded,
+            kernel_size=kernel_size,
+            strides=strides,
+            dilation=dilation,
+            kind="depthwise",
         )
         self.squeeze = None
         if squeeze:
-            self.squeeze = SqueezeExcitation(
-                0.25, hard=True, folded=folded, name="squeeze", dtype=self.dtype_policy
+            self.squeeze = make_context(
+                "se_mmseg",
+                ratio=0.25,
+                folded=folded,
+                name="squeeze",
+                dtype=self.dtype_policy,
             )
-        self.project = self._conv("project", filters, activation=None)
+        self.project = self._make_conv("project", filters, activation=None)
 
-    def _conv(self, name, filters, kernel_size=1, strides=1, dilation=1, **options):
-        options = {"activation": self.activation, **options}
+    def _make_conv(self, name: str, filters: int, **options: Any) -> ConvNorm:
         return ConvNorm(
             filters,
-            kernel_size,
-            strides,
-            dilation,
-            **options,
+            **{"activation": self.activation, **options},
             epsilon=EPSILON,
             folded=self.folded,
             name=name,
             dtype=self.dtype_policy,
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.has_shortcut = not self.first and channels == self.filters
         if channels != self.expanded:
-            self.expand = self._conv("expand", self.expanded)
+            self.expand = self._make_conv("expand", self.expanded)
             self.expand.build(input_shape)
         shape = (*input_shape[:-1], self.expanded)
         self.depthwise.build(shape)
@@ -181,7 +191,7 @@ class InvertedResidual(keras.layers.Layer):
         self.project.build(shape)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         outputs = inputs
         if self.expand is not None:
             outputs = self.expand(outputs, training=training)
@@ -191,11 +201,11 @@ class InvertedResidual(keras.layers.Layer):
         outputs = self.project(outputs, training=training)
         return inputs + outputs if self.has_shortcut else outputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         shape = self.depthwise.compute_output_shape(input_shape)
         return self.project.compute_output_shape(shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "expanded": self.expanded,
@@ -223,14 +233,14 @@ class MobileNet(Backbone):
 
     Args:
         architecture: a key of `ARCHITECTURES`.
-        width: what all numbers of channels are multiplied by; Keras' `alpha`.
+        width: factor on all numbers of channels; Keras' `alpha`.
         output_stride, frozen_stages, folded: see `Backbone`.
 
     Raises:
         ValueError: for an unknown architecture or output stride.
     """
 
-    # What Keras' weights were trained on: -1 to 1.
+    # Keras' weights were trained on -1 to 1.
     mean = (127.5, 127.5, 127.5)
     standard_deviation = (127.5, 127.5, 127.5)
 
@@ -241,7 +251,7 @@ class MobileNet(Backbone):
         output_stride: int = 16,
         frozen_stages: int = -1,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         if architecture not in ARCHITECTURES:
             raise ValueError(
@@ -262,7 +272,7 @@ class MobileNet(Backbone):
         self.architecture = architecture
         self.width = width
         grows = architecture == "mobilenet_v2"
-        channels = multiple_of_8(plan.first * width) if grows else plan.first
+        channels = rounded_to_multiple(plan.first * width) if grows else plan.first
         # Pixels in float32: see `ResNet`.
         self.stem1 = ConvNorm(
             channels,
@@ -292,7 +302,7 @@ class MobileNet(Backbone):
         if plan.last is not None:
             name = f"stage4_block{num_blocks[-1]}"
             conv = ConvNorm(
-                multiple_of_8(channels * plan.last),
+                rounded_to_multiple(channels * plan.last),
                 activation=plan.first_activation,
                 epsilon=EPSILON,
                 folded=folded,
@@ -301,11 +311,11 @@ class MobileNet(Backbone):
             )
             setattr(self, name, conv)
 
-    def _add(self, name: str, block: Block, channels: int, **arguments) -> int:
+    def _add(self, name: str, block: Block, channels: int, **arguments: Any) -> int:
         """Makes the block that follows `channels`; returns how many come out of it."""
-        filters = multiple_of_8(block.filters * self.width)
+        filters = rounded_to_multiple(block.filters * self.width)
         residual = InvertedResidual(
-            expanded=multiple_of_8(channels * block.expansion),
+            expanded=rounded_to_multiple(channels * block.expansion),
             filters=filters,
             kernel_size=block.kernel_size,
             squeeze=block.squeeze,
@@ -318,7 +328,7 @@ class MobileNet(Backbone):
         setattr(self, name, residual)
         return filters
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "architecture": self.architecture,

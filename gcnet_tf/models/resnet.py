@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.layers import ConvNorm, exact_policy, make_context
+from gcnet_tf.layers.conv import Shape
 from gcnet_tf.models.backbone import STAGES, Backbone
 
 # depth: (blocks per stage, whether blocks are bottlenecks)
@@ -22,6 +23,9 @@ EXPANSION = 4
 class ResidualUnit(keras.layers.Layer):
     """Two 3x3 convolutions (basic), or 1x1, 3x3, 1x1 (bottleneck), plus a shortcut.
 
+    Input `(batch, height, width, channels)`, output
+    `(batch, ceil(height / strides), ceil(width / strides), filters)`.
+
     The stride and the dilation sit on the first 3x3 convolution; the second one of a
     basic unit is never dilated. The shortcut is a 1x1 convolution where the stride or
     the number of channels changes, else the identity. The last scale starts at zero, so
@@ -34,6 +38,7 @@ class ResidualUnit(keras.layers.Layer):
         dilation: dilation of the first 3x3 convolution.
         context: arguments of `make_context`, for a block on the main path, before the
             shortcut is added; None for no block.
+        winograd: see `SymmetricConv2D`.
         folded: whether this is the inference form (see `ConvNorm`).
     """
 
@@ -44,14 +49,16 @@ class ResidualUnit(keras.layers.Layer):
         strides: int = 1,
         dilation: int = 1,
         context: dict[str, Any] | None = None,
+        winograd: bool = False,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.channels = channels
         self.bottleneck = bottleneck
         self.strides = strides
         self.dilation = dilation
+        self.winograd = winograd
         self.folded = folded
         self.filters = channels * (EXPANSION if bottleneck else 1)
         wide: dict[str, Any] = {
@@ -67,8 +74,8 @@ class ResidualUnit(keras.layers.Layer):
             arguments = [wide, {"filters": channels, "kernel_size": 3, **last}]
         # An attribute each, not a list: weights files name them, and older versions of
         # Keras lose what is in lists of lists.
-        for number, each in enumerate(arguments, start=1):
-            setattr(self, f"conv{number}", self._conv(f"conv{number}", **each))
+        for number, own in enumerate(arguments, start=1):
+            setattr(self, f"conv{number}", self._make_conv(f"conv{number}", **own))
         self.shortcut: ConvNorm | None = None
         self.context_settings = context
         self.context = None
@@ -82,14 +89,18 @@ class ResidualUnit(keras.layers.Layer):
         """The convolutions of the main path, in order."""
         return [getattr(self, f"conv{n}") for n in range(1, 3 + self.bottleneck)]
 
-    def _conv(self, name, **arguments):
+    def _make_conv(self, name: str, **arguments: Any) -> ConvNorm:
         return ConvNorm(
-            **arguments, folded=self.folded, name=name, dtype=self.dtype_policy
+            **arguments,
+            winograd=self.winograd,
+            folded=self.folded,
+            name=name,
+            dtype=self.dtype_policy,
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         if self.strides > 1 or input_shape[-1] != self.filters:
-            self.shortcut = self._conv(
+            self.shortcut = self._make_conv(
                 "shortcut", filters=self.filters, strides=self.strides, activation=None
             )
             self.shortcut.build(input_shape)
@@ -100,7 +111,7 @@ class ResidualUnit(keras.layers.Layer):
             self.context.build(input_shape)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         outputs = inputs
         for conv in self.convs:
             outputs = conv(outputs, training=training)
@@ -110,12 +121,12 @@ class ResidualUnit(keras.layers.Layer):
             inputs = self.shortcut(inputs, training=training)
         return tf.nn.relu(inputs + outputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         for conv in self.convs:
             input_shape = conv.compute_output_shape(input_shape)
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "channels": self.channels,
@@ -123,6 +134,7 @@ class ResidualUnit(keras.layers.Layer):
             "strides": self.strides,
             "dilation": self.dilation,
             "context": self.context_settings,
+            "winograd": self.winograd,
             "folded": self.folded,
         }
 
@@ -143,6 +155,7 @@ class ResNet(Backbone):
         output_stride, frozen_stages, folded: see `Backbone`.
         context: arguments of `make_context`, for a block in every unit of the
             "stages" that it also names; bottleneck depths. None for no block.
+        winograd: see `SymmetricConv2D`.
 
     Raises:
         ValueError: for an unknown depth or output stride, or context blocks in units
@@ -160,8 +173,9 @@ class ResNet(Backbone):
         output_stride: int = 8,
         frozen_stages: int = -1,
         context: dict[str, Any] | None = None,
+        winograd: bool = False,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         if depth not in DEPTHS:
             raise ValueError(f"depth must be one of {list(DEPTHS)}. Received: {depth}")
@@ -170,8 +184,9 @@ class ResNet(Backbone):
         self.depth = depth
         self.base_channels = base_channels
         self.context_settings = context
+        self.winograd = winograd
         half = base_channels // 2
-        shared = {"folded": folded, "dtype": self.dtype_policy}
+        shared: dict[str, Any] = {"winograd": winograd, "folded": folded}
         stem = [(half, 2), (half, 1), (base_channels, 1)]
         # Pixels and their differences are too fine for 16 bits: this one convolution
         # in float32 takes no time, and saves two thirds of the labels that bfloat16
@@ -180,7 +195,7 @@ class ResNet(Backbone):
         for number, (filters, strides) in enumerate(stem, start=1):
             name = f"stem{number}"
             policy = first if number == 1 else self.dtype_policy
-            conv = ConvNorm(filters, 3, strides, folded=folded, dtype=policy, name=name)
+            conv = ConvNorm(filters, 3, strides, **shared, dtype=policy, name=name)
             setattr(self, name, conv)
         context = dict(context or {"block": "none"})
         context_stages = context.pop("stages", (2, 3, 4))
@@ -199,24 +214,26 @@ class ResNet(Backbone):
                     dilation=max(dilation // 2, 1) if block == 0 else dilation,
                     context=context if stage + 1 in context_stages else None,
                     name=f"stage{stage + 1}_block{block + 1}",
+                    dtype=self.dtype_policy,
                     **shared,
                 )
                 setattr(self, unit.name, unit)
 
-    def _after_stem(self, features):
+    def _after_stem(self, features: tf.Tensor) -> tf.Tensor:
         # Explicit zeros + VALID: max_pool2d with explicit padding needs Flex ops in
         # TFLite, and zero is exact because nothing is negative after ReLU.
         features = tf.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]])
         return tf.nn.max_pool2d(features, ksize=3, strides=2, padding="VALID")
 
-    def _shape_after_stem(self, shape):
+    def _shape_after_stem(self, shape: Shape) -> Shape:
         height, width = (None if side is None else -(-side // 2) for side in shape[1:3])
         return (shape[0], height, width, shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "depth": self.depth,
             "base_channels": self.base_channels,
             "context": self.context_settings,
+            "winograd": self.winograd,
         }

@@ -1,4 +1,4 @@
-"""The whole network: an RGB image in, class scores for every pixel out."""
+"""The whole network: an RGB image in, logits for every pixel out."""
 
 from typing import Any
 
@@ -7,17 +7,21 @@ import tensorflow as tf
 
 from gcnet_tf.compat import model_config
 from gcnet_tf.layers import resize_bilinear
+from gcnet_tf.layers.conv import Shape
 from gcnet_tf.models.backbone import Backbone
-from gcnet_tf.models.heads import FCNHead, GCHead
+from gcnet_tf.models.heads import AuxiliaryHead, ContextHead
 from gcnet_tf.models.mobilenet import MobileNet
 from gcnet_tf.models.resnet import ResNet
 
 RESNET = "resnet_v1c"
 
 
-def _make_backbone(architecture: str = RESNET, **arguments) -> Backbone:
+def _make_backbone(
+    architecture: str = RESNET, winograd: bool = False, **arguments: Any
+) -> Backbone:
     if architecture == RESNET:
-        return ResNet(**arguments)
+        return ResNet(**arguments, winograd=winograd)
+    # Its 3x3 convolutions are depthwise, or have a stride.
     return MobileNet(architecture, **arguments)
 
 
@@ -35,10 +39,11 @@ class Segmentor(keras.Model):
         num_classes: number of classes.
         backbone: "architecture", "resnet_v1c" by default or one of `MobileNet`'s, and
             the arguments of that class.
-        head: arguments of `GCHead` except `num_classes`.
-        auxiliary: arguments of `FCNHead` except `num_classes`; None for a model that
-            only infers.
+        head: arguments of `ContextHead` except `num_classes`.
+        auxiliary: arguments of `AuxiliaryHead` except `num_classes`; None for a model
+            that only infers.
         align_corners: how logits are enlarged, see `resize_bilinear`.
+        winograd: see `SymmetricConv2D`.
         folded: whether this is the inference form (see `ConvNorm`).
     """
 
@@ -49,34 +54,40 @@ class Segmentor(keras.Model):
         head: dict[str, Any] | None = None,
         auxiliary: dict[str, Any] | None = None,
         align_corners: bool = False,
+        winograd: bool = False,
         folded: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         # No autocast: images reach the normalisation as they are, whatever the policy.
         super().__init__(**{"autocast": False, **kwargs})
         self.num_classes = num_classes
         self.align_corners = align_corners
+        self.winograd = winograd
         self.folded = folded
         self.parts = {
             "backbone": backbone or {},
             "head": head or {},
             "auxiliary": auxiliary,
         }
-        shared: dict[str, Any] = {"folded": folded, "dtype": self.dtype_policy}
+        shared: dict[str, Any] = {
+            "winograd": winograd,
+            "folded": folded,
+            "dtype": self.dtype_policy,
+        }
         self.backbone = _make_backbone(**(backbone or {}), **shared, name="backbone")
-        self.decode_head = GCHead(
+        self.decode_head = ContextHead(
             num_classes, **(head or {}), **shared, name="decode_head"
         )
         self.auxiliary_head = None
         if auxiliary is not None:
-            self.auxiliary_head = FCNHead(
+            self.auxiliary_head = AuxiliaryHead(
                 num_classes,
                 **auxiliary,
                 **shared,
                 name="auxiliary_head",
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.backbone.build(input_shape)
         shapes = self.backbone.compute_output_shape(input_shape)
         self.decode_head.build(shapes["stage4"])
@@ -84,20 +95,27 @@ class Segmentor(keras.Model):
             self.auxiliary_head.build(shapes["stage3"])
         self.built = True
 
-    def call(self, images, valid_size=None, dropout_seeds=None, training=False):
-        """Returns the logits, see the class.
+    def call(
+        self,
+        images: tf.Tensor,
+        valid_size: tf.Tensor | None = None,
+        dropout_seeds: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
+        """Computes the logits, see the class.
 
         Args:
             images: RGB `(batch, height, width, 3)` in 0–255.
-            valid_size: int `(batch, 2)`, height and width of the part that is image;
-                the rest is padding and becomes zero *after* the normalisation, as in
-                the reference. None when nothing is padded.
+            valid_size: int `(batch, 2)`, height and width without the padding, which
+                becomes zero *after* the normalisation, as in the reference. None when
+                nothing is padded.
             dropout_seeds: int `(batch, 2)`, see `ChannelDropout`.
             training: whether to use batch statistics, drop channels and return
                 `"aux_logits"`.
         """
         size = tf.shape(images)[1:3]
         features = self.backbone(self._normalise(images, valid_size), training=training)
+        # (batch, height / output_stride, width / output_stride, num_classes)
         logits = self.decode_head(
             features["stage4"], seeds=dropout_seeds, training=training
         )
@@ -112,27 +130,27 @@ class Segmentor(keras.Model):
             outputs["aux_logits"] = resize_bilinear(logits, size, self.align_corners)
         return outputs
 
-    def attention(self, images, points):
-        """Where the decode head's context block looks.
+    def attention(self, images: tf.Tensor, points: Any) -> tf.Tensor:
+        """Computes the attention of the decode head's context block.
 
         Args:
             images: as in `call`.
-            points: numbers in [0, 1) `(n, 2)`: down and to the right, as shares of
-                height and width, which positions ask.
+            points: numbers in [0, 1) `(n, 2)`: the queries, down and to the right, as
+                shares of height and width.
 
         Returns:
             `(batch, n, height, width)` at the features' size; n is 1 where all
             positions get the same context.
 
         Raises:
-            ValueError: see `GCHead.attention`.
+            ValueError: see `ContextHead.attention`.
         """
         features = self.backbone(self._normalise(images, None))["stage4"]
         size = tf.cast(tf.shape(features)[1:3], tf.float32)
         queries = tf.cast(tf.convert_to_tensor(points, tf.float32) * size, tf.int32)
         return self.decode_head.attention(features, queries)
 
-    def _normalise(self, images, valid_size):
+    def _normalise(self, images: tf.Tensor, valid_size: tf.Tensor | None) -> tf.Tensor:
         dtype = tf.float64 if self.compute_dtype == "float64" else tf.float32
         images = tf.cast(images, dtype) - tf.constant(self.backbone.mean, dtype)
         # The division is folded into the first convolution. The mean cannot be: the
@@ -141,19 +159,21 @@ class Segmentor(keras.Model):
             images /= tf.constant(self.backbone.standard_deviation, dtype)
         if valid_size is not None:
             height, width = tf.shape(images)[1], tf.shape(images)[2]
-            rows = tf.sequence_mask(valid_size[:, 0], height, dtype)
-            columns = tf.sequence_mask(valid_size[:, 1], width, dtype)
-            images *= (rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :])[..., None]
+            rows = tf.sequence_mask(valid_size[:, 0], height, dtype)  # (batch, height)
+            columns = tf.sequence_mask(valid_size[:, 1], width, dtype)  # (batch, width)
+            valid = rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :]
+            images *= valid[..., tf.newaxis]  # (batch, height, width, 1)
         return images if self.folded else tf.cast(images, self.compute_dtype)
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any]:
         return {"input_shape": (None, None, None, 3)}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **model_config(self, super().get_config()),
             "num_classes": self.num_classes,
             **self.parts,
             "align_corners": self.align_corners,
+            "winograd": self.winograd,
             "folded": self.folded,
         }

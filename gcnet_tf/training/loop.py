@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf import compat
+from gcnet_tf.compat import lacking
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check.inspect import check_before_conversion
@@ -27,7 +28,6 @@ from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.extensions.named import check_names
-from gcnet_tf.layers.kernels import lacking
 from gcnet_tf.models import build_model
 from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training import checkpoints

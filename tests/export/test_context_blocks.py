@@ -18,7 +18,7 @@ from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.export.tflite import export_tflite
 from gcnet_tf.export.tflite_graph import operations
-from gcnet_tf.layers import make_context, non_local
+from gcnet_tf.layers import by_rows, make_context, non_local
 from gcnet_tf.models import build_model
 from gcnet_tf.weights.files import weights_by_path
 
@@ -72,8 +72,8 @@ def build(config):
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch):
     """Of an affinity of 117 positions fifty rows at a time."""
-    room = 50 * 117 * 4 * non_local._FORWARD_COPIES
-    monkeypatch.setattr(non_local, "AFFINITY_BYTES", room)
+    room = 50 * 117 * 4 * by_rows._FORWARD_COPIES
+    monkeypatch.setattr(by_rows, "AFFINITY_BYTES", room)
 
 
 def images(*shape):

@@ -13,6 +13,7 @@ from gcnet_tf import compat
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.errors import UserError
 from gcnet_tf.extensions import addons, named
+from gcnet_tf.extensions.classes import KINDS
 from gcnet_tf.models import build_model
 from gcnet_tf.training import train
 from gcnet_tf.weights.files import (
@@ -40,7 +41,7 @@ def test_the_table_is_in_the_documentation():
 
 @without_addons
 def test_what_replaces_addons_is_there():
-    modules = [module for module, _ in named.KINDS.values()]
+    modules = [module for module, _ in KINDS.values()]
     names = re.findall(r"`([A-Z]\w+)`", " ".join(addons.REPLACEMENTS.values()))
     assert len(names) > 10
     for name in names:

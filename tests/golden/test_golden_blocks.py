@@ -9,7 +9,7 @@ import tensorflow as tf
 from drawn import draw_image, draw_normal, draw_tensor
 from golden import check_drawn, drawn_weights, load, set_drawn_weights
 
-from gcnet_tf.layers import NonLocalBlock, SqueezeExcitation, non_local
+from gcnet_tf.layers import NonLocalBlock, by_rows, make_context, non_local
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.weights.export_mmseg import export_mmseg
@@ -35,8 +35,8 @@ def golden():
 def rows(request, monkeypatch):
     """Room for the whole affinity, and for few rows of it (the last time fewer)."""
     if request.param == "by rows":
-        room = 4 * 35 * 8 * non_local._GRADIENT_COPIES
-        monkeypatch.setattr(non_local, "AFFINITY_BYTES", room)
+        room = 4 * 35 * 8 * by_rows._GRADIENT_COPIES
+        monkeypatch.setattr(by_rows, "AFFINITY_BYTES", room)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -74,7 +74,7 @@ def test_squeeze_excitation(channels, ratio):
     inputs = draw_normal(f"input {channels}", shape, 12)
     weighting = draw_normal(f"weighting {channels}", shape, 12)
     check_drawn([inputs, weighting], golden[f"{channels}/input_checksum"])
-    block = SqueezeExcitation(ratio, hard=True, dtype="float64")
+    block = make_context("se_mmseg", ratio=ratio, dtype="float64")
     block.build(shape)
     keys = {
         f"channel_mul/{layer}/{ours}": f"conv{number}.conv.{theirs}"

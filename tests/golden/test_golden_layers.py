@@ -7,7 +7,7 @@ from drawn import draw_normal
 from golden import check_drawn, load, set_drawn_weights
 
 from gcnet_tf.layers import GlobalContextBlock
-from gcnet_tf.models.heads import FCNHead, GCHead
+from gcnet_tf.models.heads import AuxiliaryHead, ContextHead
 from gcnet_tf.models.resnet import ResNet
 from gcnet_tf.weights.files import weights_by_path
 from gcnet_tf.weights.mmseg_names import reference_key, to_reference
@@ -86,9 +86,13 @@ def test_backbone(depth):
 def test_head(name):
     golden = load("heads")
     make, part, channels = {
-        "gc": (lambda: GCHead(5, 16, dropout=0, dtype="float64"), "decode_head", 32),
+        "gc": (
+            lambda: ContextHead(5, 16, dropout=0, dtype="float64"),
+            "decode_head",
+            32,
+        ),
         "fcn": (
-            lambda: FCNHead(5, 8, dropout=0, dtype="float64"),
+            lambda: AuxiliaryHead(5, 8, dropout=0, dtype="float64"),
             "auxiliary_head",
             16,
         ),

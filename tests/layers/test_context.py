@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
-from gcnet_tf.layers import (
-    GlobalContextBlock,
-    NonLocalBlock,
-    SimplifiedNonLocalBlock,
-    SqueezeExcitation,
-    make_context,
-)
+from gcnet_tf.layers import GlobalContextBlock, NonLocalBlock, make_context
 from gcnet_tf.layers.context import BLOCKS, NONE
 
 
@@ -20,9 +14,9 @@ from gcnet_tf.layers.context import BLOCKS, NONE
     "block, layer, settings",
     [
         ("gc", GlobalContextBlock, {"transform": "bottleneck_norm", "ratio": 0.25}),
-        ("snl", SimplifiedNonLocalBlock, {"transform": "linear", "pooling": "att"}),
-        ("se", SqueezeExcitation, {"pooling": "avg", "ratio": 1 / 16, "hard": False}),
-        ("se_mmseg", SqueezeExcitation, {"ratio": 1 / 16, "hard": True}),
+        ("snl", GlobalContextBlock, {"transform": "linear", "pooling": "att"}),
+        ("se", GlobalContextBlock, {"pooling": "avg", "gate": "sigmoid"}),
+        ("se_mmseg", GlobalContextBlock, {"ratio": 1 / 16, "gate": "hard_sigmoid"}),
         ("nl", NonLocalBlock, {"ratio": 0.5, "mode": "embedded_gaussian"}),
     ],
 )
@@ -48,9 +42,12 @@ def test_refuses_what_is_not_there(arguments):
         make_context(**arguments)
 
 
-def test_a_setting_of_another_block_is_refused():
-    with pytest.raises((TypeError, ValueError), match="mode"):
-        make_context("gc", mode="gaussian")
+@pytest.mark.parametrize(
+    "block, setting", [("gc", "mode"), ("snl", "ratio"), ("se", "gate")]
+)
+def test_a_setting_of_another_block_is_refused(block, setting):
+    with pytest.raises(ValueError, match=f"settings of {block} .*{setting}"):
+        make_context(block, **{setting: "gaussian"})
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -67,10 +64,14 @@ def test_all_blocks_are_called_alike(block):
 
 def test_configurations_know_the_blocks_and_their_settings():
     assert CONTEXT_SETTINGS.keys() == {*BLOCKS, NONE} and NO_BLOCK == NONE
-    for block, make in BLOCKS.items():
-        parameters = inspect.signature(make).parameters.values()
-        settings = {p.name: p.default for p in parameters if p.kind != p.VAR_KEYWORD}
-        # Not for users: one is the block's own name, the other the exporters'.
-        settings.pop("hard", None)
-        del settings["folded"]
-        assert CONTEXT_SETTINGS[block] == settings
+    for block, row in BLOCKS.items():
+        assert CONTEXT_SETTINGS[block] == row.settings
+        arguments = inspect.signature(row.layer).parameters
+        assert {*row.settings, *row.fixed} <= arguments.keys()
+
+
+def test_published_defaults_are_those_of_the_layer():
+    for block in ("gc", "nl"):
+        arguments = inspect.signature(BLOCKS[block].layer).parameters
+        for name, value in BLOCKS[block].settings.items():
+            assert arguments[name].default == value

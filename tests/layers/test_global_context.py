@@ -10,12 +10,12 @@ import numpy as np
 import oracles
 import pytest
 
-from gcnet_tf.layers import (
-    GlobalContextBlock,
-    SimplifiedNonLocalBlock,
-    SqueezeExcitation,
+from gcnet_tf.layers import GlobalContextBlock, make_context
+from gcnet_tf.layers.global_context import (
+    POOLINGS,
+    TRANSFORMS,
+    rounded_to_multiple,
 )
-from gcnet_tf.layers.global_context import POOLINGS, TRANSFORMS, multiple_of_8
 from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def test_equals_the_definition(pooling, kind, fusions, folded):
 def test_simplified_non_local():
     """x_i + W_v sum_j softmax_j(W_k x_j) x_j."""
     x = RNG.normal(size=(2, 5, 7, 6))
-    block = SimplifiedNonLocalBlock(dtype="float64")
+    block = make_context("snl", dtype="float64")
     block.build(x.shape)
     randomise(block)
     names = ["mask/kernel", "mask/bias", "channel_add/kernel", "channel_add/bias"]
@@ -91,7 +91,7 @@ def test_simplified_non_local():
 def test_squeeze_excitation():
     """x sigmoid(W_2 relu(W_1 mean(x))); mmsegmentation's form has golden numbers."""
     x = RNG.normal(size=(2, 5, 7, 32))
-    block = SqueezeExcitation(dtype="float64")
+    block = make_context("se", dtype="float64")
     block.build(x.shape)
     randomise(block)
     reduce, expand = block.channel_mul.reduce, block.channel_mul.expand
@@ -106,7 +106,7 @@ def test_squeeze_excitation():
 
 def test_widths_of_the_hard_form():
     """To the nearest multiple of 8, but never 10 % less."""
-    widths = [multiple_of_8(each) for each in (1, 11, 12, 18, 37, 72, 107)]
+    widths = [rounded_to_multiple(each) for each in (1, 11, 12, 18, 37, 72, 107)]
     assert widths == [8, 16, 16, 24, 40, 72, 104]
 
 
@@ -153,9 +153,9 @@ def test_average_pooling_has_no_mask():
     [
         lambda: GlobalContextBlock(0.5, "att", ("channel_mul", "channel_add")),
         lambda: GlobalContextBlock(0.5, "avg", transform="bottleneck"),
-        SimplifiedNonLocalBlock,
-        lambda: SqueezeExcitation(0.25),
-        lambda: SqueezeExcitation(0.25, hard=True),
+        lambda: make_context("snl"),
+        lambda: make_context("se", ratio=0.25),
+        lambda: make_context("se_mmseg", ratio=0.25),
     ],
 )
 def test_works_inside_a_functional_model_and_round_trips(tmp_path, make):
@@ -183,7 +183,7 @@ def test_refuses_unknown_variants(arguments, text):
         GlobalContextBlock(**arguments)
 
 
-@pytest.mark.parametrize("block", [GlobalContextBlock(0.1), SqueezeExcitation()])
+@pytest.mark.parametrize("block", [GlobalContextBlock(0.1), make_context("se")])
 def test_refuses_a_bottleneck_of_no_channels(block):
     with pytest.raises(ValueError, match="at least 1"):
         block.build((None, None, None, 8))

@@ -6,7 +6,7 @@ import oracles
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.layers import NonLocalBlock, non_local
+from gcnet_tf.layers import NonLocalBlock, by_rows, non_local
 from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
@@ -31,8 +31,8 @@ def features(*shape, dtype=np.float32):
 @pytest.fixture()
 def few_rows(monkeypatch):
     """Room for three rows of the affinity of 35 positions, and fewer in training."""
-    room = 3 * 35 * 4 * non_local._FORWARD_COPIES
-    monkeypatch.setattr(non_local, "AFFINITY_BYTES", room)
+    room = 3 * 35 * 4 * by_rows._FORWARD_COPIES
+    monkeypatch.setattr(by_rows, "AFFINITY_BYTES", room)
 
 
 @pytest.mark.parametrize("mode", non_local.MODES)
@@ -160,7 +160,7 @@ def test_the_bound_is_far_from_the_affinity(shape, settings):
     input_bytes = 4 * np.prod(shape)
     positions = shape[1] * shape[2]
     bound = block.peak_bytes(shape)
-    assert bound - non_local.AFFINITY_BYTES <= 5 * input_bytes
+    assert bound - by_rows.AFFINITY_BYTES <= 5 * input_bytes
     assert bound < 4 * shape[0] * positions**2
 
 

@@ -86,7 +86,7 @@ def test_mixed_precision_stays_close_and_returns_float32(dtype):
 def test_summary_names_the_parts(capsys):
     tiny().summary()
     text = capsys.readouterr().out
-    for part in ("backbone (ResNet)", "decode_head (GCHead)", "auxiliary_head"):
+    for part in ("backbone (ResNet)", "decode_head (ContextHead)", "auxiliary_head"):
         assert part in text
     assert "?" not in text
 

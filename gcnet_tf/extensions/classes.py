@@ -1,0 +1,132 @@
+"""Classes of Keras by their names, its own and registered ones, and objects of them."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from gcnet_tf import compat
+from gcnet_tf.errors import first_line
+
+# Kind of class: the module of Keras' own, and the base classes.
+KINDS: dict[str, tuple[Any, tuple[type, ...]]] = {
+    "optimizer": (keras.optimizers, compat.OPTIMIZERS),
+    "loss": (keras.losses, (keras.losses.Loss,)),
+    "metric": (keras.metrics, (keras.metrics.Metric,)),
+    "callback": (keras.callbacks, (keras.callbacks.Callback,)),
+    "layer": (keras.layers, (keras.layers.Layer,)),
+    "schedule": (
+        keras.optimizers.schedules,
+        (keras.optimizers.schedules.LearningRateSchedule,),
+    ),
+    "initializer": (keras.initializers, (keras.initializers.Initializer,)),
+    "regularizer": (keras.regularizers, (keras.regularizers.Regularizer,)),
+}
+
+
+class NamedObjectError(ValueError):
+    """A name has no class, or the class refuses its arguments.
+
+    The message begins with the place of the name, as in "context_layer: …".
+    """
+
+
+class UnknownClass(NamedObjectError):
+    """No class of the wanted kind has the name."""
+
+    def __init__(self, name: str, kind: str, place: str):
+        candidates = classes_of(kind)
+        registered = keras.saving.get_custom_objects()
+        known = sorted(set(candidates) & set(registered))
+        own = sorted(set(candidates) - set(registered))
+        near = difflib.get_close_matches(name, own, n=5, cutoff=0)
+        state = (
+            f"which is registered, but no {kind}" if name in registered else "not known"
+        )
+        super().__init__(
+            f"{place}: received {name}, {state}; allowed: "
+            f"{', '.join(known) or 'nothing'} as registered by modules so far, or a "
+            f"{kind} of Keras ({', '.join(near)}, …). Add the module that registers it "
+            "to custom_imports."
+        )
+        self.name = name
+        self.place = place
+
+
+def classes_of(kind: str) -> dict[str, type]:
+    """Collects every class of a kind by its name."""
+    module, bases = KINDS[kind]
+    items: Sequence[tuple[str, Any]] = [
+        *((name, getattr(module, name)) for name in dir(module) if name[0] != "_"),
+        *keras.saving.get_custom_objects().items(),
+    ]
+    return {
+        name: value
+        for name, value in items
+        if isinstance(value, type) and issubclass(value, bases) and value not in bases
+    }
+
+
+def find_class(name: str, kind: str, place: str) -> type:
+    """Looks up a class.
+
+    Raises:
+        UnknownClass: when there is none.
+    """
+    candidates = classes_of(kind)
+    if name not in candidates:
+        raise UnknownClass(name, kind, place)
+    return candidates[name]
+
+
+def make_object(
+    kind: str,
+    named: Mapping[str, Any],
+    place: str,
+    arguments: Mapping[str, Any] | None = None,
+) -> Any:
+    """Makes the object that `{"class_name": …, "config": …}` describes.
+
+    Args:
+        kind: one of `KINDS`.
+        named: name and arguments. An argument of the same form is made first.
+        place: the name of the argument or setting, for messages.
+        arguments: further ones. `learning_rate` goes to the innermost optimizer.
+
+    Raises:
+        NamedObjectError: when there is no such class, or it refuses its arguments.
+    """
+    name, given = named["class_name"], named["config"]
+    found = find_class(name, kind, place)
+    made = {
+        key: _argument(value, f"{place}.config.{key}") for key, value in given.items()
+    }
+    inner = given.get("optimizer")
+    if kind == "optimizer" and is_named(inner):
+        made["optimizer"] = make_object(
+            kind, inner, f"{place}.config.optimizer", arguments
+        )
+    else:
+        made |= arguments or {}
+    try:
+        return found(**made)
+    # A class of the user's may raise anything.
+    except Exception as error:
+        raise NamedObjectError(
+            f"{place}: {name} does not take these arguments: {first_line(error)}"
+        ) from error
+
+
+def is_named(value: Any) -> bool:
+    """Tells whether a value describes an object for `make_object`."""
+    return isinstance(value, dict) and value.keys() == {"class_name", "config"}
+
+
+def _argument(value: Any, place: str) -> Any:
+    if isinstance(value, list):
+        return [_argument(item, place) for item in value]
+    if not is_named(value):
+        return value
+    kinds = [kind for kind in KINDS if value["class_name"] in classes_of(kind)]
+    return make_object(kinds[0] if kinds else "layer", value, place)
