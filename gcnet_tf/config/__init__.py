@@ -7,13 +7,12 @@ from gcnet_tf.config.schema import (
     BackboneConfig,
     Config,
     ContextConfig,
-    EvaluationConfig,
     HeadConfig,
     ModelConfig,
     PublishedConfig,
-    TrainConfig,
 )
 from gcnet_tf.config.schema_data import AugmentConfig, DataConfig
+from gcnet_tf.config.schema_training import EvaluationConfig, TrainConfig
 
 __all__ = [
     "AugmentConfig",

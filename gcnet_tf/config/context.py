@@ -1,10 +1,12 @@
 """The settings of each context block, which are data; needs no TensorFlow."""
 
-from typing import Any
+from typing import Any, Final, Literal
+
+Block = Literal["gc", "snl", "se", "se_mmseg", "nl", "none"]
 
 # Block: its settings, and what they are where a configuration says null. The layers
 # have the same names and defaults (a test compares them).
-CONTEXT_SETTINGS: dict[str, dict[str, Any]] = {
+CONTEXT_SETTINGS: dict[Block, dict[str, Any]] = {
     "gc": {
         "ratio": 0.25,
         "pooling": "att",
@@ -22,4 +24,4 @@ CONTEXT_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "none": {},
 }
-NO_BLOCK = "none"
+NO_BLOCK: Final = "none"

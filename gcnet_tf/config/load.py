@@ -16,13 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gcnet_tf.config.json_text import parse_json, read_json
-from gcnet_tf.config.parse import (
-    build_section,
-    field_at,
-    is_optional,
-    shown,
-    without_none,
-)
+from gcnet_tf.config.parse import Schema, alternatives, build_config, setting_at, shown
 from gcnet_tf.config.schema import Config
 from gcnet_tf.config.validate import validate
 from gcnet_tf.errors import UserError
@@ -63,7 +57,7 @@ def config_from_dict(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> C
     Raises:
         UserError: naming the dotted path, what was received and what is allowed.
     """
-    config = build_section(Config, _overridden(dict(raw), overrides))
+    config = build_config(_overridden(dict(raw), overrides))
     validate(config)
     return config
 
@@ -126,7 +120,7 @@ def _read_with_bases(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     raw.pop("$schema", None)  # names the schema for editors
     bases = _base_paths(path, raw.pop("_base_", []))
     # Each file is checked alone, so that a message names the file that is wrong.
-    _named(path, build_section, Config, raw)
+    _named(path, build_config, raw)
     merged: dict[str, Any] = {}
     for base in bases:
         merged = _merge(merged, _read_with_bases(base, chain))
@@ -201,24 +195,25 @@ def _parse_override(text: str) -> dict[str, Any]:
             f'--set: received "{text}"; allowed: key=value without spaces around "=", '
             "for example train.batch_size=8."
         )
-    kind, _ = _named("--set", field_at, path)
-    raw = _override_value(kind, value_text, path)
+    setting = _named("--set", setting_at, path)
+    raw = _override_value(setting, value_text, path)
     for key in reversed(path.split(".")):
         raw = {key: raw}
-    _named("--set", build_section, Config, raw)
+    _named("--set", build_config, raw)
     return raw
 
 
-def _override_value(kind: Any, text: str, path: str) -> Any:
+def _override_value(setting: Schema, text: str, path: str) -> Any:
     """The value after "=": JSON, or the text itself where a string is expected."""
     try:
         value = parse_json(text, f"--set {path}")
     except json.JSONDecodeError:
         # Not JSON: right for a string; for others the type check tells what is allowed.
         return text
-    if without_none(kind) is not str or isinstance(value, str):
+    first, *others = alternatives(setting)
+    if first["type"] != "string" or isinstance(value, str):
         return value
-    return None if value is None and is_optional(kind) else text
+    return None if value is None and others else text
 
 
 def _named(source: Any, function: Any, *arguments: Any) -> Any:

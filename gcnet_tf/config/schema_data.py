@@ -1,148 +1,122 @@
 """The settings of the data: where they come from, and what happens to them."""
 
-from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from gcnet_tf.config.objects import ObjectConfig
-from gcnet_tf.config.setting import setting
+from gcnet_tf.config.values import STRICT, Byte, Factor, Pixels
 
-DATASETS = ("voc12aug", "ade20k", "cityscapes", "shapes", "folder", "labelme", "cvat")
+Dataset = Literal[
+    "voc12aug", "ade20k", "cityscapes", "shapes", "folder", "labelme", "cvat"
+]
 # Those whose classes the configuration names; the others bring their own.
 TAKE_CLASSES = ("folder", "labelme", "cvat")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class SourceConfig:
-    """A further source of images for the classes of the main one."""
+    """Names a further source of images for the classes of the main one."""
 
-    dataset: str = setting(
-        "folder", "Layout of the source, as in data.dataset.", choices=DATASETS
-    )
-    root: str = setting("", "Folder of the source images and labels; must be given.")
-    label_map: tuple[tuple[int, int], ...] = setting(
-        (),
-        "Pairs [id in the label files, class id or 255], as in data.label_map. A data "
-        "set with other classes of its own needs every id listed that its labels hold.",
-        at_least=0,
-        at_most=255,
-    )
-    splits: tuple[str, ...] = setting(
-        ("train",), "Which splits its images are added to.", choices=("train", "val")
-    )
+    dataset: Dataset = "folder"
+    """Layout of the source, as in data.dataset."""
+
+    root: str = ""
+    """Folder of the source images and labels; must be given."""
+
+    label_map: tuple[tuple[Byte, Byte], ...] = ()
+    """Pairs [id in the label files, class id or 255], as in data.label_map. A data set
+    with other classes of its own needs every id listed that its labels hold."""
+
+    splits: tuple[Literal["train", "val"], ...] = ("train",)
+    """Which splits its images are added to."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
-    """Which data set, and where it lies."""
+    """Names the data set, and where it lies."""
 
-    dataset: str = setting(
-        "folder", "Layout of the source, and with it the classes.", choices=DATASETS
-    )
-    root: str = setting(
-        "data/my_dataset",
-        "Folder of the source images and labels, as downloaded; a relative path "
-        "starts where the command is run.",
-    )
-    records: str = setting(
-        "data/tfrecords/my_dataset",
-        "Folder for the TFRecord files made from it; a relative path starts where "
-        "the command is run.",
-    )
-    check: bool = setting(
-        True,
-        "Training looks through the source before it converts it, and tells all that "
-        "is wrong at once, as scripts/check_data.py does.",
-    )
-    classes: tuple[str, ...] = setting(
-        (),
-        "Names of the 2 to 255 classes, 0 first; only for the datasets 'folder' (in "
-        "the order of their ids in the label images), 'labelme' and 'cvat' (named as "
-        "in the export).",
-    )
-    palette: tuple[tuple[int, int, int], ...] = setting(
-        (),
-        "One [red, green, blue] per class for pictures; only where `classes` are "
-        "given, and left empty there for automatic colours.",
-        at_least=0,
-        at_most=255,
-    )
-    label_map: tuple[tuple[int, int], ...] = setting(
-        (),
-        "Pairs [id in the label files, class id or 255], where 255 means not labelled; "
-        "ids that are not listed stay as they are. For cityscapes they are the ids of "
-        "*_labelIds.png, for cvat the lines of labelmap.txt, the first being 0.",
-        at_least=0,
-        at_most=255,
-    )
-    also: tuple[SourceConfig, ...] = setting(
-        (), "Further sources whose images are added, with the classes of this one."
-    )
-    val_share: float = setting(
-        0.2,
-        "Share of the images that is kept for val where an export of labelme or cvat "
-        "has no lists of its own; a hash of the name decides.",
-        above=0,
-        at_most=0.9,
-    )
-    deterministic: bool = setting(
-        True,
-        "Batches hold the same samples in every run. false: they take samples as these "
-        "get ready, which helps many cores where images differ much in size; a resumed "
-        "run then sees other batches than an uninterrupted one.",
-    )
-    on_error: str = setting(
-        "stop",
-        "When a record turns out to be damaged. stop: training and evaluation name it "
-        "and stop; skip: they name and count it, train on the next sample in its place "
-        "and leave it out of the scores. Conversion always stops at a damaged file.",
-        choices=("stop", "skip"),
-    )
-    allow_partial: bool = setting(
-        False,
-        "Take a published data set as it is although its number of images is not the "
-        "known one.",
-    )
+    dataset: Dataset = "folder"
+    """Layout of the source, and with it the classes."""
+
+    root: str = "data/my_dataset"
+    """Folder of the source images and labels, as downloaded; a relative path starts
+    where the command is run."""
+
+    records: str = "data/tfrecords/my_dataset"
+    """Folder for the TFRecord files made from it; a relative path starts where the
+    command is run."""
+
+    check: bool = True
+    """Training looks through the source before it converts it, and tells all that is
+    wrong at once, as scripts/check_data.py does."""
+
+    classes: tuple[str, ...] = ()
+    """Names of the 2 to 255 classes, 0 first; only for the datasets 'folder' (in the
+    order of their ids in the label images), 'labelme' and 'cvat' (named as in the
+    export)."""
+
+    palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
+    """One [red, green, blue] per class for pictures; only where `classes` are given,
+    and left empty there for automatic colours."""
+
+    label_map: tuple[tuple[Byte, Byte], ...] = ()
+    """Pairs [id in the label files, class id or 255], where 255 means not labelled; ids
+    that are not listed stay as they are. For cityscapes they are the ids of
+    *_labelIds.png, for cvat the lines of labelmap.txt, the first being 0."""
+
+    also: tuple[SourceConfig, ...] = ()
+    """Further sources whose images are added, with the classes of this one."""
+
+    val_share: float = Field(default=0.2, gt=0, le=0.9)
+    """Share of the images that is kept for val where an export of labelme or cvat has
+    no lists of its own; a hash of the name decides."""
+
+    deterministic: bool = True
+    """Batches hold the same samples in every run. false: they take samples as these get
+    ready, which helps many cores where images differ much in size; a resumed run then
+    sees other batches than an uninterrupted one."""
+
+    on_error: Literal["stop", "skip"] = "stop"
+    """When a record turns out to be damaged. stop: training and evaluation name it and
+    stop; skip: they name and count it, train on the next sample in its place and leave
+    it out of the scores. Conversion always stops at a damaged file."""
+
+    allow_partial: bool = False
+    """Take a published data set as it is although its number of images is not the known
+    one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class AugmentConfig:
-    """What happens to a training image, in this order."""
+    """Says what happens to a training image, in this order."""
 
-    base_scale: tuple[int, int] = setting(
-        (2048, 512),
-        "Two bounds in pixels: an image is scaled to the largest size whose long side "
-        "is within the larger and whose short side is within the smaller.",
-        at_least=1,
-    )
-    ratio_range: tuple[float, float] = setting(
-        (0.5, 2.0),
-        "[lowest, highest] random factor that base_scale is multiplied by.",
-        above=0,
-    )
-    crop_size: tuple[int, int] = setting(
-        (512, 512), "[height, width] of the random crop, in pixels.", at_least=1
-    )
-    category_max_ratio: float = setting(
-        0.75,
-        "A crop is redrawn (10 times at most) while one class covers at least this "
-        "share of it; 1 accepts any crop.",
-        above=0,
-        at_most=1,
-    )
-    flip_probability: float = setting(
-        0.5, "Probability of mirroring left and right.", at_least=0, at_most=1
-    )
-    photometric_distortion: bool = setting(
-        True, "Random brightness, contrast, saturation and hue."
-    )
-    photometric_on_device: bool = setting(
-        False,
-        "Colours change inside the training step instead of the input pipeline: the "
-        "same change, and a fifth less work for a CPU that keeps a GPU waiting.",
-    )
-    layer: ObjectConfig | None = setting(
-        None,
-        "A Keras layer that changes colours last, on the training device: RGB "
-        "(batch, height, width, 3) in 0 to 255. One with an argument seeds gets uint8 "
-        "images and int32 (batch, 2), one per image, and returns uint8; the others get "
-        "float32.",
-    )
+    base_scale: tuple[Pixels, Pixels] = (2048, 512)
+    """Two bounds in pixels: an image is scaled to the largest size whose long side is
+    within the larger and whose short side is within the smaller."""
+
+    ratio_range: tuple[Factor, Factor] = (0.5, 2.0)
+    """[lowest, highest] random factor that base_scale is multiplied by."""
+
+    crop_size: tuple[Pixels, Pixels] = (512, 512)
+    """[height, width] of the random crop, in pixels."""
+
+    category_max_ratio: float = Field(default=0.75, gt=0, le=1)
+    """A crop is redrawn (10 times at most) while one class covers at least this share
+    of it; 1 accepts any crop."""
+
+    flip_probability: float = Field(default=0.5, ge=0, le=1)
+    """Probability of mirroring left and right."""
+
+    photometric_distortion: bool = True
+    """Random brightness, contrast, saturation and hue."""
+
+    photometric_on_device: bool = False
+    """Colours change inside the training step instead of the input pipeline: the same
+    change, and a fifth less work for a CPU that keeps a GPU waiting."""
+
+    layer: ObjectConfig | None = None
+    """A Keras layer that changes colours last, on the training device: RGB (batch,
+    height, width, 3) in 0 to 255. One with an argument seeds gets uint8 images and
+    int32 (batch, 2), one per image, and returns uint8; the others get float32."""

@@ -7,11 +7,10 @@ from gcnet_tf.config.schema import (
     BackboneConfig,
     Config,
     ContextConfig,
-    EvaluationConfig,
     ModelConfig,
-    TrainConfig,
 )
 from gcnet_tf.config.schema_data import TAKE_CLASSES, AugmentConfig, DataConfig
+from gcnet_tf.config.schema_training import EvaluationConfig, TrainConfig
 from gcnet_tf.errors import UserError
 
 # Labels are 8-bit images and 255 means "ignored".

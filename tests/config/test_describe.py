@@ -62,7 +62,10 @@ def test_description_reads_well():
         ("train.learning_rate", {"type": "number", "exclusiveMinimum": 0}),
         ("model.align_corners", {"type": "boolean", "default": False}),
         ("model.backbone.depth", {"type": "integer", "enum": [18, 34, 50, 101]}),
-        ("published.miou", {"type": ["number", "null"], "default": None}),
+        (
+            "published.miou",
+            {"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}]},
+        ),
         (
             "augment.crop_size",
             {

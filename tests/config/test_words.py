@@ -38,5 +38,6 @@ def test_words_are_described():
     properties = json_schema()["properties"]["train"]["properties"]
     assert properties["class_weights"]["anyOf"] == [
         {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}},
-        {"enum": ["auto", None]},
+        {"type": "string", "const": "auto"},
+        {"type": "null"},
     ]

@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 
 from gcnet_tf.config import Config, config_to_dict, load_config
 from gcnet_tf.config.load import config_from_dict
-from gcnet_tf.config.parse import all_paths
+from gcnet_tf.config.parse import settings_by_path
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.sources.find import deciding_settings
 from gcnet_tf.errors import UserError
@@ -51,7 +51,7 @@ _values: SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=8,
 )
-_paths = [path for path in all_paths() if "[]" not in path]
+_paths = [path for path in settings_by_path() if "[]" not in path]
 
 
 @st.composite
