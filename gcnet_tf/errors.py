@@ -1,5 +1,7 @@
 """The one exception that means "the user can fix this"."""
 
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Bad input: the message says what was received, what is allowed, what to do next.
@@ -11,3 +13,11 @@ class UserError(ValueError):
 def first_line(error: Exception) -> str:
     """The first line of an error's text, for use inside a sentence of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def some(texts: Iterable[str], most: int = 5, separator: str = ", ") -> str:
+    """Joins the first texts, and says how many more there are: "a, b and 3 more"."""
+    texts = list(texts)
+    shown = separator.join(texts[:most])
+    rest = len(texts) - most
+    return f"{shown} and {rest} more" if rest > 0 else shown

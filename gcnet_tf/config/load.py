@@ -20,7 +20,7 @@ from gcnet_tf.config.parse import Schema, alternatives, build_config, setting_at
 from gcnet_tf.config.schema import Config
 from gcnet_tf.config.validate import validate
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import unsealed
+from gcnet_tf.files.checksum import unsealed
 
 MAX_BASE_LEVELS = 2
 SCHEMA_FILE = "schema.json"

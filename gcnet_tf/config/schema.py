@@ -127,7 +127,7 @@ class BackboneConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class HeadConfig:
-    """Describes the GC decode head on the last stage."""
+    """Describes the decode head, with its context block, on the last stage."""
 
     channels: int = Field(default=512, ge=1)
     """Channels of the head's convolutions."""

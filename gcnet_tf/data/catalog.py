@@ -198,16 +198,17 @@ _ADE20K_MAP = tuple(
 
 _LABEL_MAPS = {"ade20k": _ADE20K_MAP}
 
-# From the ids of *_labelIds.png; *_labelTrainIds.png hold training ids already. All
-# others up to 33 are ignored, as is the licence plate, -1, which 8 bits make 255.
-_CITYSCAPES_CLASSES = (
+# The ids of the classes in *_labelIds.png, which the test server takes, too;
+# *_labelTrainIds.png hold training ids already. All other ids up to 33 are ignored, as
+# is the licence plate, -1, which 8 bits make 255.
+CITYSCAPES_IDS = (
     *(7, 8, 11, 12, 13, 17, 19, 20, 21, 22),
     *(23, 24, 25, 26, 27, 28, 31, 32, 33),
 )
 CITYSCAPES_ID_MAP = tuple(
     (
-        _CITYSCAPES_CLASSES.index(k)
-        if k in _CITYSCAPES_CLASSES
+        CITYSCAPES_IDS.index(k)
+        if k in CITYSCAPES_IDS
         else IGNORE_LABEL if k <= 33 or k == 255 else NOT_ALLOWED
     )
     for k in range(256)

@@ -10,8 +10,6 @@ colour says nothing about its class. Every image and its label are a pure functi
 import dataclasses
 import json
 import math
-import os
-import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from tqdm import tqdm
 
 from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import new_folder
 
 PARAMETERS_FILE = "shapes.json"
 
@@ -290,18 +289,16 @@ def generate_shapes(
     text = json.dumps(parameters | {"recipe": dataclasses.asdict(RECIPE)}, indent=2)
     if _saved_parameters(root) == text:
         return
-    partial = _sibling(root, "partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-    with tqdm(
+    bar = tqdm(
         total=num_train + num_val,
         unit="image",
         desc="shapes",
         disable=None if progress else True,
-    ) as bar:
+    )
+    with bar, new_folder(root) as partial:
         for split, number in numbers.items():
             _write_split(partial / split, split, number, size, seed, bar)
-    (partial / PARAMETERS_FILE).write_text(text)
-    _replace_folder(root, partial)
+        (partial / PARAMETERS_FILE).write_text(text)
 
 
 def _write_split(
@@ -317,12 +314,6 @@ def _write_split(
         bar.update()
 
 
-def _sibling(root: Path, purpose: str) -> Path:
-    """A hidden folder beside `root`: renaming is atomic only within a file system."""
-    absolute = root.absolute()
-    return absolute.with_name(f".{absolute.name}.{purpose}")
-
-
 def _saved_parameters(root: Path) -> str | None:
     """The text of the parameters file; None when there is no such folder."""
     file = root / PARAMETERS_FILE
@@ -334,12 +325,3 @@ def _saved_parameters(root: Path) -> str | None:
             f"{PARAMETERS_FILE}); move it away or give another folder in data.root."
         )
     return None
-
-
-def _replace_folder(root: Path, new: Path) -> None:
-    old = _sibling(root, "old")
-    shutil.rmtree(old, ignore_errors=True)
-    if root.exists():
-        os.rename(root, old)
-    os.rename(new, root)
-    shutil.rmtree(old, ignore_errors=True)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from gcnet_tf.data.catalog import CITYSCAPES_IDS
 from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.data.sources.folders import IMAGE_SUFFIXES, list_images
 from gcnet_tf.errors import UserError
@@ -21,10 +22,7 @@ from gcnet_tf.visualize.pictures import overlay, with_legend
 
 # By data set: the id that the server expects for each class, in the order of ours.
 SERVER_IDS = {
-    "cityscapes": (
-        *(7, 8, 11, 12, 13, 17, 19, 20, 21, 22),
-        *(23, 24, 25, 26, 27, 28, 31, 32, 33),
-    ),
+    "cityscapes": CITYSCAPES_IDS,
     "ade20k": tuple(range(1, 151)),
 }
 FORMATS = ("ids", *SERVER_IDS)

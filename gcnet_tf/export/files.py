@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import gcnet_tf
@@ -13,6 +12,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import protocol_settings
 from gcnet_tf.export.plan import PORTABLE
 from gcnet_tf.files.atomic import new_file, new_folder
+from gcnet_tf.files.versions import package_versions
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.manifest import (
     ExportManifest,
@@ -58,7 +58,7 @@ def describe(
         config=content,
         weights_sha256=weights_hash(model),
         sha256="",
-        versions={"gcnet_tf": gcnet_tf.__version__, **_versions(packages)},
+        versions={"gcnet_tf": gcnet_tf.__version__, **package_versions(packages)},
     )
 
 
@@ -99,13 +99,3 @@ def _check_replaceable(out: Path) -> None:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    return versions

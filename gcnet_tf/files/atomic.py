@@ -6,27 +6,25 @@ there before. JSON carries a checksum of itself, so that a changed byte is notic
 """
 
 import errno
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from gcnet_tf.files.download import file_sha256
-
-# In front of the name, because the ending often decides how a file is written.
+# The beginning of the names of all unfinished files and folders: the ending often
+# decides how a file is written.
 PARTIAL = "partial-"
 _REPLACED = "replaced-"
-_CHECKSUM = "checksum"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # HDF5 and TensorFlow give it as text only.
 _FULL_TEXTS = tuple(os.strerror(number) for number in _FULL)
-_TRAILER = b"\nsha256 "
-_BLOCK = 2**20
+
+
+def partial_path(path: Path) -> Path:
+    """Returns the name that a file or folder has until it is whole."""
+    return path.with_name(PARTIAL + path.name)
 
 
 @contextmanager
@@ -35,7 +33,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
     After an error `path` is what it was and the temporary file is gone.
     """
-    partial = path.with_name(PARTIAL + path.name)
+    partial = partial_path(path)
     try:
         yield partial
         to_disk(partial)
@@ -53,7 +51,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     An old folder is moved aside for the moment between two renames; when the process
     dies right there, the next `new_folder` of this path puts it back first.
     """
-    partial = path.with_name(PARTIAL + path.name)
+    partial = partial_path(path)
     replaced = path.with_name(_REPLACED + path.name)
     if replaced.exists() and not path.exists():
         os.replace(replaced, path)
@@ -80,7 +78,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def remove_folder(path: Path) -> None:
     """Removes a folder; a process that dies meanwhile leaves none of this name."""
-    partial = path.with_name(PARTIAL + path.name)
+    partial = partial_path(path)
     os.replace(path, partial)
     shutil.rmtree(partial)
 
@@ -89,50 +87,6 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with new_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with a checksum of its values added, for `unsealed`."""
-    return {**content, _CHECKSUM: _checksum(content)}
-
-
-def unsealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The object without its checksum; one that has none is taken as it is.
-
-    Raises:
-        ValueError: when the values are not those that were sealed.
-    """
-    values = {key: value for key, value in content.items() if key != _CHECKSUM}
-    if _CHECKSUM in content and content[_CHECKSUM] != _checksum(values):
-        raise ValueError("its content does not match its checksum")
-    return values
-
-
-def append_checksum(path: Path) -> None:
-    """Adds a line with the file's SHA-256, for formats that ignore what follows."""
-    digest = file_sha256(path).encode()
-    with path.open("ab") as file:
-        file.write(_TRAILER + digest + b"\n")
-
-
-def check_file(path: Path) -> None:
-    """Checks a file against the line of `append_checksum`, if it has one.
-
-    Raises:
-        ValueError: when its bytes are not those that were written.
-    """
-    content = hashlib.sha256()
-    length = len(_TRAILER) + 2 * content.digest_size + 1
-    with path.open("rb") as file:
-        left = max(path.stat().st_size - length, 0)
-        while left and (block := file.read(min(left, _BLOCK))):
-            content.update(block)
-            left -= len(block)
-        trailer = file.read()
-    if not trailer.startswith(_TRAILER):
-        return
-    if trailer != _TRAILER + content.hexdigest().encode() + b"\n":
-        raise ValueError("its content does not match its checksum")
 
 
 def require_space(path: Path, num_bytes: int) -> None:
@@ -160,11 +114,6 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def to_disk(path: Path) -> None:

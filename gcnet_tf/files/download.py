@@ -18,6 +18,7 @@ from typing import IO
 from tqdm import tqdm
 
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.atomic import partial_path
 
 _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 60
@@ -40,18 +41,12 @@ def hash_in_name(name: str) -> str | None:
     return match[1] if match else None
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def download(
     url: str, path: Path, digest: str | None = None, allow_mismatch: bool = False
 ) -> Path:
     """Makes sure that a file is there, whole; a second call costs one hash at most.
 
-    Until it is whole, it is called NAME.partial. A call that finds one goes on where
+    Until it is whole, it is called partial-NAME. A call that finds one goes on where
     that ends, unless the file on the server has changed. Of several processes that want
     the same file, one downloads and the others wait for it.
 
@@ -103,7 +98,7 @@ def _check_url(url: str) -> None:
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+    return partial_path(path)
 
 
 # The lock

@@ -21,6 +21,7 @@ from typing import IO
 from tqdm import tqdm
 
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.atomic import partial_path
 
 # What the two modules raise; RuntimeError for a zip file with a password.
 _DAMAGED = (
@@ -55,7 +56,7 @@ def extract_folder(archive: Path, top: str, folder: Path) -> None:
     Raises:
         UserError: when the archive is damaged, or has a member that is not allowed.
     """
-    partial = folder.with_name(folder.name + ".partial")
+    partial = partial_path(folder)
     with archive.open("rb") as file:
         # Another process may be at it; then this one waits, and finds it done.
         fcntl.flock(file, fcntl.LOCK_EX)

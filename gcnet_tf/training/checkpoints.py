@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.files.atomic import PARTIAL, new_folder, remove_folder, sealed, write_text
-from gcnet_tf.files.download import file_sha256
+from gcnet_tf.files.atomic import PARTIAL, new_folder, remove_folder, write_text
+from gcnet_tf.files.checksum import file_sha256, sealed
 from gcnet_tf.training.optim import optimizer_state
 from gcnet_tf.weights.files import (
     BEST_WEIGHTS,

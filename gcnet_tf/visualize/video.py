@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import partial_path
 from gcnet_tf.visualize.pictures import Palette, overlay
 
 # RGB uint8 (height, width, 3) to a picture of the same size.
@@ -124,7 +125,7 @@ def _write(capture: cv2.VideoCapture, source: str, path: Path, paint: Paint) -> 
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 0 < rate < 1000 else _RATE
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial-" + path.name)
+    partial = partial_path(path)
     writer = None
     count = written = 0
     start = time.monotonic()

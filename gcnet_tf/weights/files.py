@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.files.atomic import (
-    append_checksum,
-    check_file,
-    new_file,
-    require_space,
-    unsealed,
-)
-from gcnet_tf.files.download import file_sha256
+from gcnet_tf.files.atomic import new_file, require_space
+from gcnet_tf.files.checksum import append_checksum, check_file, file_sha256, unsealed
 
 # TensorFlow, and `compat` with it, where it is needed: a run is listed without it.
 if TYPE_CHECKING:

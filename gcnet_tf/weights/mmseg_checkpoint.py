@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, some
 from gcnet_tf.weights.mmseg_names import (
     is_classifier,
     paths_without_reference,
@@ -164,7 +164,7 @@ def require_reference(paths: Iterable[str]) -> None:
         raise UserError(
             "mmsegmentation has no model like this one. It has a resnet_v1c with the "
             "context blocks gc (transform bottleneck_norm), nl and none, and no name "
-            f"for {_some(unknown)}."
+            f"for {some(unknown, _MOST_NAMES_SHOWN)}."
         )
 
 
@@ -199,7 +199,7 @@ def _match(state: State, shapes: Shapes, source: str) -> Matched:
     }
     if any(problems.values()):
         listed = [
-            f"{len(keys)} {what}: {_some(keys)}"
+            f"{len(keys)} {what}: {some(keys, _MOST_NAMES_SHOWN)}"
             for what, keys in problems.items()
             if keys
         ]
@@ -256,9 +256,3 @@ def _depth(keys: Iterable[str]) -> int | None:
 
 def _layers(depth: int | None) -> str:
     return "an unknown number of layers" if depth is None else f"{depth} layers"
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMES_SHOWN])
-    more = len(names) - _MOST_NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -6,7 +6,8 @@ from pathlib import Path
 from gcnet_tf.config import load_config
 from gcnet_tf.config.load import shipped_configs
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.download import cache_folder, download, file_sha256, hash_in_name
+from gcnet_tf.files.checksum import file_sha256
+from gcnet_tf.files.download import cache_folder, download, hash_in_name
 
 _THIRD_PARTY = "https://download.openmmlab.com/pretrain/third_party"
 

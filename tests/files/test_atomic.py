@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gcnet_tf.files import atomic
+from gcnet_tf.files import atomic, checksum
 
 
 def names(folder):
@@ -96,29 +96,29 @@ def test_everything_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
 
 def test_json_with_a_checksum():
     content = {"a": [1, 0.1, None], "b": {"c": "é"}}
-    written = json.loads(json.dumps(atomic.sealed(content), indent=3))
-    assert atomic.unsealed(written) == content
-    assert atomic.unsealed(content) == content  # of an older version
+    written = json.loads(json.dumps(checksum.sealed(content), indent=3))
+    assert checksum.unsealed(written) == content
+    assert checksum.unsealed(content) == content  # of an older version
     for key, value in (("a", [1, 0.1]), ("new", 1), ("checksum", "0")):
         with pytest.raises(ValueError, match="does not match its checksum"):
-            atomic.unsealed(written | {key: value})
+            checksum.unsealed(written | {key: value})
 
 
 def test_any_changed_byte_of_a_file_with_a_checksum_is_noticed(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 3)
-    atomic.check_file(path)  # has none yet
-    atomic.append_checksum(path)
+    checksum.check_file(path)  # has none yet
+    checksum.append_checksum(path)
     whole = path.read_bytes()
     assert whole.startswith(bytes(range(256)) * 3)
-    atomic.check_file(path)
+    checksum.check_file(path)
     marker = len(whole) - len("\nsha256 ") - 65
     for place in [*range(0, marker, 41), *range(marker + 8, len(whole))]:
         damaged = bytearray(whole)
         damaged[place] ^= 4
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="does not match"):
-            atomic.check_file(path)
+            checksum.check_file(path)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from file_server import FileServer
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.files import download as module
-from gcnet_tf.files.download import cache_folder, download, file_sha256, hash_in_name
+from gcnet_tf.files.checksum import file_sha256
+from gcnet_tf.files.download import cache_folder, download, hash_in_name
 
 CONTENT = np.random.default_rng(0).bytes(1_000_003)
 OTHER = np.random.default_rng(1).bytes(1_000_003)
@@ -63,7 +64,7 @@ def interrupt(server, path, cut_after=400_000):
 
 
 def partial(path):
-    return path.with_name(path.name + ".partial")
+    return path.with_name("partial-" + path.name)
 
 
 def assert_refused(message, url, path, *options):
@@ -225,7 +226,7 @@ def test_a_partial_file_of_an_unknown_version(server, path, note):
     path.parent.mkdir()
     partial(path).write_bytes(OTHER[:1000])
     if note is not None:
-        partial(path).with_name("x.pth.partial.json").write_text(note)
+        partial(path).with_name("partial-x.pth.json").write_text(note)
     download(server.url(NAME), path)
     assert path.read_bytes() == CONTENT
     assert ranges(server) == [None]
@@ -241,7 +242,7 @@ def test_a_server_that_does_not_say_the_version(server, path):
 
 def test_a_weak_version_is_none(server, path):
     interrupt(server, path)
-    file = partial(path).with_name("x.pth.partial.json")
+    file = partial(path).with_name("partial-x.pth.json")
     assert json.loads(file.read_text())["header"] == "ETag"
     partial(path).unlink()
     response = SimpleNamespace(headers={"ETag": 'W/"1"'})
@@ -330,7 +331,7 @@ def test_file_sha256(tmp_path):
         ("model-3cbfdab.pth", None),
         ("model-3cbfdab12.pth", None),
         ("model-3cbfdabx.pth", None),
-        ("model-3cbfdab1.pth.partial", None),
+        ("model-3cbfdab1.pth.gz", None),
         ("3cbfdab1.pth", None),
         ("model-3cbfdab1", None),
     ],
@@ -502,7 +503,7 @@ def test_a_killed_process_leaves_no_lock(server, path):
     program = (
         "import sys, signal, os\n"
         "from pathlib import Path\n"
-        "from gcnet_tf import download as module\n"
+        "from gcnet_tf.files import download as module\n"
         "module._BLOCK_BYTES = 100_000\n"
         "read = module._read\n"
         "def dying(response, calls=[]):\n"

@@ -64,13 +64,13 @@ def test_a_folder_that_is_there_is_left_alone(place):
 
 
 def test_what_a_killed_run_left_is_removed(place):
-    (place / "out.partial").mkdir()
-    (place / "out.partial" / "half").touch()
+    (place / "partial-out").mkdir()
+    (place / "partial-out" / "half").touch()
     archive = place / "x.tar"
     archive.write_bytes(tar_bytes(FILES))
     extract_folder(archive, "kit/set", place / "out")
     assert everything(place / "out") == ["a.txt", "sub", "sub/b.txt"]
-    assert not (place / "out.partial").exists()
+    assert not (place / "partial-out").exists()
 
 
 NAMES = [

@@ -26,8 +26,8 @@ from gcnet_tf.data.records.manifest import (
     write_manifest,
 )
 from gcnet_tf.data.records.shards import decode_sample, parse_example
-from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.files.download import file_sha256
+from gcnet_tf.errors import UserError, first_line, some
+from gcnet_tf.files.checksum import file_sha256
 from gcnet_tf.processor import num_cores
 
 # What tf.data raises for records that it cannot read or decode.
@@ -37,7 +37,6 @@ READ_ERRORS = (
     tf.errors.NotFoundError,
     tf.errors.UnknownError,
 )
-_NUM_SHOWN = 5
 # In front of a record: its length, and a checksum of that; behind it one of itself.
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
@@ -72,17 +71,14 @@ class DamagedData(UserError):
 
 
 def damage_text(damaged: Sequence[Damage]) -> str:
-    """How many samples are damaged, and the first of them."""
-    shown = "; ".join(
-        f"{each.file}, record {each.index} ({each.name or 'name unreadable'}): "
-        f"{each.reason}"
-        for each in damaged[:_NUM_SHOWN]
+    """Says how many samples are damaged, and names the first of them."""
+    samples = (
+        f"{damage.file}, record {damage.index} ({damage.name or 'name unreadable'}): "
+        f"{damage.reason}"
+        for damage in damaged
     )
-    more = len(damaged) - _NUM_SHOWN
-    return (
-        f"{len(damaged)} damaged sample{'' if len(damaged) == 1 else 's'}: {shown}"
-        f"{f'; and {more} more' if more > 0 else ''}"
-    )
+    plural = "" if len(damaged) == 1 else "s"
+    return f"{len(damaged)} damaged sample{plural}: {some(samples, separator='; ')}"
 
 
 def warn_of(damaged: Sequence[Damage]) -> None:

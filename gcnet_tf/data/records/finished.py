@@ -15,8 +15,8 @@ import numpy as np
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.records.manifest import Shard
 from gcnet_tf.data.sources.pairs import Pair
-from gcnet_tf.files.atomic import sealed, unsealed, write_text
-from gcnet_tf.files.download import file_sha256
+from gcnet_tf.files.atomic import write_text
+from gcnet_tf.files.checksum import file_sha256, sealed, unsealed
 
 NOTE = ".note.json"
 

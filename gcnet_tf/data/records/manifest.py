@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import sealed, unsealed, write_text
+from gcnet_tf.files.atomic import write_text
+from gcnet_tf.files.checksum import sealed, unsealed
 
 MANIFEST_FILE = "manifest.json"
 

@@ -24,7 +24,7 @@ from gcnet_tf.data.records.samples import EncodedSample, encode_pair
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import PARTIAL, new_file
-from gcnet_tf.files.download import file_sha256
+from gcnet_tf.files.checksum import file_sha256
 from gcnet_tf.processor import num_cores
 
 __all__ = [

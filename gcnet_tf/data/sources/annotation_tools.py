@@ -19,9 +19,8 @@ from gcnet_tf.data.sources.pairs import (
     read_lines,
     read_names,
     require_folder,
-    some,
 )
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, some
 
 NAMES_FILES = {"labelme": "class_names.txt", "cvat": "labelmap.txt"}
 # What labelme calls pixels that are not labelled; it writes them as 255.

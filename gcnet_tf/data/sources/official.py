@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gcnet_tf.data.instructions import INSTRUCTIONS
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import partial_path
 from gcnet_tf.files.download import download
 from gcnet_tf.files.extract import extract_folder
 
@@ -105,8 +106,8 @@ def _require_space(folder: Path, archives: list[Archive]) -> None:
     """Room for all archives and what is in them, less what a cut download left."""
     needed = sum(int(archive.num_bytes * (1 + _UNPACKED)) for archive in archives)
     for archive in archives:
-        for ending in ("", ".partial"):
-            path = folder / (archive.url.rpartition("/")[2] + ending)
+        whole = folder / archive.url.rpartition("/")[2]
+        for path in (whole, partial_path(whole)):
             needed -= path.stat().st_size if path.is_file() else 0
     free = shutil.disk_usage(folder).free
     if free < needed:

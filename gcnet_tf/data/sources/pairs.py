@@ -1,17 +1,14 @@
 """A pair of image and label, and finding pairs by their names in two folders."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gcnet_tf.data.catalog import DatasetFacts
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, some
 
 # In lower case; files may spell them in any case.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 LABEL_SUFFIXES = frozenset({".png"})
-
-_NUM_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -155,11 +152,3 @@ def require_folder(folder: Path) -> None:
 def count(items: list[str], noun: str) -> str:
     """A number with its noun and verb: "1 image is", "2 images are"."""
     return f"1 {noun} is" if len(items) == 1 else f"{len(items)} {noun}s are"
-
-
-def some(names: Iterable[str]) -> str:
-    """Up to five of the names."""
-    names = list(names)
-    shown = ", ".join(names[:_NUM_SHOWN])
-    rest = len(names) - _NUM_SHOWN
-    return f"{shown} and {rest} more" if rest > 0 else shown

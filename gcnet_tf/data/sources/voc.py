@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gcnet_tf.data.sources.pairs import Pair, count, read_names, require_folder, some
-from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.data.sources.pairs import Pair, count, read_names, require_folder
+from gcnet_tf.errors import UserError, first_line, some
 
 # Where SBD may lie, seen from the folder that VOC2012 is in: where mmsegmentation
 # expects it, and as its archive unpacks.

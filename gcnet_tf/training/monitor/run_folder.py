@@ -1,12 +1,13 @@
 """The run folder: made once, recognised on resume, never overwritten."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gcnet_tf.config import Config, config_to_dict, format_json, load_config
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import PARTIAL, sealed, write_text
+from gcnet_tf.files.atomic import PARTIAL, write_text
+from gcnet_tf.files.checksum import sealed
+from gcnet_tf.files.versions import package_versions
 
 CONFIG_FILE = "config.json"
 PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless")
@@ -62,7 +63,9 @@ def open_run(run: Path, config: Config) -> None:
         run.mkdir(parents=True, exist_ok=True)
         # Its checksum tells whether it still is what the run was started with.
         _write_json(run / CONFIG_FILE, sealed(config_to_dict(config)))
-        _write_json(run / "versions.json", _versions())
+        machine = {"python": platform.python_version(), "platform": platform.platform()}
+        versions = {**machine, **package_versions(PACKAGES)}
+        _write_json(run / "versions.json", versions)
     except OSError as error:
         raise UserError(f"Cannot write to the run folder {run}: {error}") from error
 
@@ -98,16 +101,6 @@ def _flat(tree: dict, prefix: str = "") -> dict:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    return versions
 
 
 def _write_json(path: Path, content: dict) -> None:

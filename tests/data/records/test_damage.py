@@ -215,7 +215,7 @@ def test_nothing_intact_is_an_error(config, tmp_path):
     with pytest.raises(UserError, match="No sample"):
         repaired(config, "train", damaged, tmp_path / "repaired")
     text = str(DamagedData(damaged))
-    assert "20 damaged samples" in text and "; and 15 more" in text
+    assert "20 damaged samples" in text and " and 15 more" in text
 
 
 def test_damage_is_json():

@@ -11,7 +11,7 @@ from gcnet_tf.data.catalog import dataset_facts, remapped
 from gcnet_tf.data.records.finished import NOTE, fingerprint, read_note, write_note
 from gcnet_tf.data.records.manifest import Shard
 from gcnet_tf.data.sources.folders import find_pairs
-from gcnet_tf.files.download import file_sha256
+from gcnet_tf.files.checksum import file_sha256
 
 FACTS = dataset_facts("folder", CLASSES)
 

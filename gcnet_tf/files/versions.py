@@ -1,0 +1,16 @@
+"""The versions of installed packages, which files and runs note."""
+
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Looks up versions by the packages' names; says so where there is none."""
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"
