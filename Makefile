@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid family parity mediapipe golden faults determinism test test-lesser coverage test-addons check format clean
+.PHONY: venv demo camvid family parity mediapipe golden faults determinism test test-lesser coverage test-addons check format docs clean
 
 # A file, not the folder, says that the installation finished.
 $(VENV)/installed: setup.cfg constraints.txt
@@ -53,11 +53,11 @@ mediapipe: venv $(MEDIAPIPE_VENV)/installed
 golden: $(PARITY_VENV)/installed
 	$(PARITY_VENV)/bin/python tests/parity/make_golden.py
 
-# Kills, flipped bits, odd images and settings, and memory: docs/faults.md; half an hour.
+# Kills, flipped bits, odd images and settings, and memory: docs/results/faults.md; half an hour.
 faults: venv
 	$(BIN)/python tests/faults/run.py
 
-# 1 device, 2 replicas and 2 workers train alike: docs/determinism.md.
+# 1 device, 2 replicas and 2 workers train alike: docs/results/determinism.md.
 determinism: venv
 	$(BIN)/python scripts/determinism.py
 	$(BIN)/python scripts/determinism.py --scaling
@@ -96,10 +96,9 @@ $(ADDONS_VENV)/installed: setup.cfg constraints-addons.txt
 # skipped are listed at the end, each with its reason (-rs). Left out is what does not
 # see Keras, and what takes long and is the same on both: speed, kills, flipped bits.
 BOTH = tests/stacks tests/training/test_multi_worker.py
-NOT_KERAS = $(addprefix --ignore tests/,benchmark faults config runtime files/test_extract.py \
-	data/sources/test_folders.py data/sources/test_official.py data/sources/test_sources.py data/sources/test_voc.py \
-	data/check/test_check.py data/test_shapes.py weights/test_torch_file.py files/test_atomic.py \
-	files/test_download.py training/distributed/test_launch.py test_package.py test_processor.py)
+NOT_KERAS = $(addprefix --ignore tests/,benchmarks faults config runtime files visualize \
+	data/sources data/check data/test_shapes.py weights/test_torch_file.py \
+	training/distributed/test_launch.py test_package.py test_docs.py test_processor.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	$(ADDONS_VENV)/bin/pip check
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs -m "not slow" $(NOT_KERAS)
@@ -110,8 +109,14 @@ check: venv
 	$(BIN)/black --quiet --check --diff $(SOURCES)
 	$(BIN)/isort --quiet --check $(SOURCES)
 	$(BIN)/flake8 $(SOURCES)
+	$(BIN)/codespell
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 	$(BIN)/python $(PARALLEL)
+
+# Pages of the Python interface, from the docstrings.
+docs: venv
+	$(BIN)/pdoc --docformat google --output-directory docs/api gcnet_tf '!gcnet_tf.addons_layers' '!gcnet_tf.extensions.addons_layers'
 
 format: venv
 	$(BIN)/isort --quiet $(SOURCES)

@@ -1,6 +1,7 @@
-"""The package as a whole: what imports what, and that a wheel of it works."""
+"""The package as a whole: its size and prose, and wheels of it in empty folders."""
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -8,74 +9,10 @@ from pathlib import Path
 import pytest
 
 import gcnet_tf
+from gcnet_tf.commands import CHECKOUT_COMMANDS, COMMANDS
 
 PACKAGE = Path(gcnet_tf.__file__).parent
 REPOSITORY = PACKAGE.parent
-
-# Imports point from later entries to earlier ones only (or stay inside one).
-ORDER = [
-    "errors",
-    "processor",
-    "launch",
-    "manifest",
-    "interpolation",
-    "inference",
-    "segmenter",
-    "visualize",
-    "runtime",
-    "download",
-    "atomic",
-    "compat",
-    "addons_layers",
-    "weights",
-    "config",
-    "addons",
-    "custom",
-    "data",
-    "exported",
-    "layers",
-    "models",
-    "fuse",
-    "metrics",
-    "submission",
-    "attention",
-    "convert",
-    "predictor",
-    "evaluate",
-    "training",
-    "export",
-    "cli",
-    "benchmark",
-    "__main__",
-]
-
-
-def imported_parts(path):
-    """Names of our parts that a file imports: "data" for gcnet_tf.data.x."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            modules = [node.module]
-            if node.module == "gcnet_tf":
-                modules = [f"gcnet_tf.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        else:
-            continue
-        for module in modules:
-            if module.startswith("gcnet_tf."):
-                yield module.split(".")[1]
-
-
-def test_imports_point_one_way():
-    seen = set()
-    for path in PACKAGE.rglob("*.py"):
-        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if part == "__init__":
-            continue
-        seen.add(part)
-        for other in imported_parts(path):
-            assert ORDER.index(other) <= ORDER.index(part), f"{path} imports {other}"
-    assert seen == set(ORDER)
 
 
 def test_importing_the_package_loads_no_tensorflow():
@@ -88,39 +25,128 @@ def test_importing_the_package_loads_no_tensorflow():
     assert result.stdout.strip() == "False"
 
 
-@pytest.mark.slow
-def test_a_wheel_installed_elsewhere_works(tmp_path):
-    """Configurations and label lists are inside it."""
-    # A copy, because building leaves files in the source folder.
-    source = tmp_path / "source"
+def python_files(*folders):
+    for folder in folders:
+        for path in sorted((REPOSITORY / folder).rglob("*.py")):
+            if "build" not in path.parts:  # what pip leaves beside a distribution
+                yield path
+
+
+def test_no_file_is_long_and_no_folder_full():
+    for path in python_files("gcnet_tf", "scripts"):
+        assert len(path.read_text().splitlines()) <= 350, path
+    for folder in {path.parent for path in python_files("gcnet_tf")}:
+        most = 6 if folder == PACKAGE else 12
+        assert len(list(folder.glob("*.py"))) <= most, folder
+
+
+def docstrings(path):
+    """Yields the docstrings of a file, those of attributes included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        for child in node.body:
+            match child:
+                case ast.Expr(ast.Constant(str() as text)):
+                    yield text
+
+
+@pytest.mark.parametrize("folder", ["gcnet_tf", "scripts", "tests"])
+def test_docstrings_begin_with_a_verb_or_their_subject(folder):
+    words = {"What", "Whether", "Of", "How", "Where", "Who", "Which"}
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}: {text.splitlines()[0]}"
+        for path in python_files(folder)
+        for text in docstrings(path)
+        if text.split()[0] in words
+    ]
+    assert not wrong
+
+
+def test_what_people_copy_is_annotated():
+    lacking = []
+    for folder in ("config", "layers", "models", "runtime"):
+        for path in python_files(f"gcnet_tf/{folder}"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(node, ast.FunctionDef):
+                    continue
+                arguments = [*node.args.posonlyargs, *node.args.args]
+                arguments += [*node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+                named = [a for a in arguments if a and a.arg not in ("self", "cls")]
+                returns = node.returns is not None or node.name == "__init__"
+                if not returns or any(a.annotation is None for a in named):
+                    lacking.append(f"{path.name}: {node.name}")
+    assert not lacking
+
+
+def test_the_wheel_has_every_package():
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    listed = set(setup["options"]["packages"].split()) - {"gcnet_tf.configs"}
+    folders = {path.parent for path in python_files("gcnet_tf")}
+    there = {".".join(folder.relative_to(REPOSITORY).parts) for folder in folders}
+    assert listed == there
+
+
+def source_copy(folder):
+    """Copies what a checkout holds, because building leaves files in its folder."""
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
     )
-    if files.returncode:
+    names = files.stdout.splitlines()
+    if files.returncode:  # no checkout
         names = [
             str(path.relative_to(REPOSITORY))
-            for folder in ("gcnet_tf", "configs", "scripts")
-            for path in (REPOSITORY / folder).rglob("*")
-            if path.suffix in (".py", ".json")
+            for part in ("gcnet_tf", "configs")
+            for path in (REPOSITORY / part).rglob("*")
+            if path.suffix in (".py", ".json", ".toml", ".typed")
         ] + ["setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
-    else:
-        names = files.stdout.splitlines()
     for name in names:
         if (REPOSITORY / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((REPOSITORY / name).read_bytes())
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((REPOSITORY / name).read_bytes())
+    return folder
+
+
+def install(source, folder):
+    """Installs a wheel of `source`, without dependencies: nothing is downloaded."""
 
     def pip(*arguments):
         command = [sys.executable, "-m", "pip", "--quiet", *map(str, arguments)]
         subprocess.run(command, check=True)
 
-    # Without isolation and dependencies: nothing is downloaded.
-    pip("wheel", "--no-build-isolation", "--no-deps", "-w", tmp_path, source)
-    (wheel,) = tmp_path.glob("*.whl")
-    pip("install", "--no-deps", "--target", tmp_path / "elsewhere", wheel)
+    pip("wheel", "--no-build-isolation", "--no-deps", "-w", folder / "wheels", source)
+    (wheel,) = (folder / "wheels").glob("*.whl")
+    pip("install", "--no-deps", "--target", folder / "elsewhere", wheel)
+    return folder / "elsewhere"
+
+
+def run_elsewhere(installed, *command, code=0):
+    """Runs Python in an empty folder, with the installed package before all others."""
+    (installed.parent / "empty").mkdir(exist_ok=True)
+    outcome = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=installed.parent / "empty",
+        env={"PYTHONPATH": str(installed), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert outcome.returncode == code, outcome.stderr
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    return install(source_copy(folder / "source"), folder)
+
+
+@pytest.mark.slow
+def test_a_wheel_installed_elsewhere_works(installed):
+    """Configurations and label lists are inside it, and nothing of the checkout is."""
     code = (
         "import gcnet_tf; print(gcnet_tf.__file__); "
         "from gcnet_tf.data.catalog import dataset_facts; "
@@ -129,26 +155,71 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
         "from gcnet_tf import build_model, load_config; "
         "print(build_model(load_config('shapes_r18')).num_classes)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "elsewhere"), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    where, num_classes, miou, num_shapes = result.stdout.split()
-    assert where.startswith(str(tmp_path / "elsewhere"))
+    out = run_elsewhere(installed, "-c", code).stdout
+    where, num_classes, miou, num_shapes = out.split()
+    assert where.startswith(str(installed))
     assert (num_classes, miou, num_shapes) == ("150", "76.42", "6")
+    assert (installed / "gcnet_tf" / "py.typed").is_file()
+    assert not list(installed.glob("gcnet_tf/**/benchmark*"))
 
-    # The command, without a checkout.
-    shown = subprocess.run(
-        [sys.executable, tmp_path / "elsewhere" / "bin" / "gcnet_tf"]
-        + ["show_config", "--cfg", "voc_r50_20k"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path / "elsewhere"), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert '"iterations": 20000' in shown.stdout
+
+@pytest.mark.slow
+def test_every_command_of_a_wheel_works_or_says_what_it_needs(installed):
+    program = installed / "bin" / "gcnet_tf"
+    for name in COMMANDS:
+        text = run_elsewhere(installed, program, name, "--help").stdout
+        assert f"usage: gcnet_tf {name}" in text
+        # Nobody has scripts/ here.
+        assert "scripts/" not in text
+    for name in CHECKOUT_COMMANDS:
+        for words in ([], ["--help"]):
+            outcome = run_elsewhere(installed, program, name, *words, code=2)
+            assert outcome.stderr.startswith(f"Error: {name} needs a checkout")
+            assert outcome.stderr.count("\n") == 1
+    shown = run_elsewhere(
+        installed, program, "show_config", "--cfg", "voc_r50_20k"
+    ).stdout
+    assert '"iterations": 20000' in shown
+    missing = run_elsewhere(
+        installed, program, "check_data", "--cfg", "voc_r50_20k", code=2
+    ).stderr
+    assert "gcnet_tf make_tfrecords --cfg" in missing and "scripts/" not in missing
+
+
+@pytest.mark.slow
+def test_a_board_needs_numpy_pillow_and_one_interpreter(tmp_path, tmp_path_factory):
+    """The other distribution, beside nothing but what it declares."""
+    from exported_files import write_tflite  # which imports TensorFlow
+
+    source = source_copy(tmp_path / "source")
+    runtime = source / "gcnet_tf" / "runtime"
+    installed = install(runtime, tmp_path)
+    modules = {
+        ".".join(path.relative_to(installed).with_suffix("").parts)
+        for path in installed.rglob("*.py")
+    }
+    assert {"gcnet_tf.errors", "gcnet_tf.runtime.predictor"} <= modules
+    assert not {name for name in modules if "training" in name or "config" in name}
+    model = write_tflite(tmp_path_factory.mktemp("model"))
+    declared = ("numpy", "PIL", "ai_edge_litert")
+    brought = ("flatbuffers", "google", "ml_dtypes", "tqdm", "typing_extensions")
+    code = f"""
+import sys
+
+class OnlyDeclared:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        allowed = {{*sys.stdlib_module_names, "gcnet_tf", *{declared!r}, *{brought!r}}}
+        if top not in allowed and not top.startswith("_"):
+            raise ImportError(f"{{name}} is not there on a board")
+
+sys.meta_path.insert(0, OnlyDeclared())
+import numpy as np
+from gcnet_tf.runtime import Predictor
+
+predictor = Predictor({str(model)!r})
+print(predictor(np.zeros((48, 64, 3), np.uint8)).shape)
+print(*predictor.classes)
+"""
+    out = run_elsewhere(installed, "-c", code).stdout
+    assert out.splitlines()[0] == "(48, 64)" and "background" in out

@@ -13,8 +13,8 @@ from helpers import (
     save_image,
 )
 
+from gcnet_tf.commands import make_tfrecords
 from gcnet_tf.data.records.shards import read_manifest
-from gcnet_tf.data.sources import official
 from gcnet_tf.errors import UserError
 
 # Runs the script with encoding that hangs at the 13th sample, like a killed run that
@@ -172,8 +172,7 @@ def test_arguments_that_do_not_fit(config, convert, capsys, arguments, words):
 
 def test_a_download_comes_first(config, tmp_path, monkeypatch, convert):
     calls = []
-    # The script imports it anew, as it is run by its path.
-    monkeypatch.setattr(official, "download_dataset", lambda *a: calls.append(a))
+    monkeypatch.setattr(make_tfrecords, "download_dataset", lambda *a: calls.append(a))
     convert("--cfg", config, "--download")
     assert calls == [("folder", tmp_path / "source")]
 

@@ -12,6 +12,7 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 from worker_here import run_worker
 
+from gcnet_tf.evaluation.load import protocol_settings
 from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
 from gcnet_tf.export.onnx import export_onnx
@@ -20,6 +21,7 @@ from gcnet_tf.export.tflite import export_tflite
 from gcnet_tf.export.tflite_graph import operations
 from gcnet_tf.layers import by_rows, make_context, non_local
 from gcnet_tf.models import build_model
+from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import weights_by_path
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -117,7 +119,8 @@ def test_int8(models, tmp_path, monkeypatch):
     model, config = models("concatenation, half")
     size = (33, 47)
     path, _ = export_tflite(model, config, tmp_path, precision="int8", size=size)
-    (inputs,) = calibration_inputs(config, size, 1)
+    settings = protocol_settings(config, model.backbone.padding_colour)
+    (inputs,) = calibration_inputs(config, Protocol.from_settings(settings), size, 1)
     inputs = np.round(inputs[np.newaxis]).astype(np.uint8)
     close(run_tflite(Interpreter(str(path)), inputs), model, inputs, 0.1)
 

@@ -79,7 +79,7 @@ def test_another_model_is_noticed(measured, tiny_config, tmp_path):
 def test_images_are_framed_like_the_runtimes():
     image = np.arange(20 * 40 * 3, dtype=np.uint8).reshape(20, 40, 3)
     label = np.full((20, 40), 2, np.uint8)
-    sample = report._framed(image, label, (32, 32))
+    sample = report._framed(image, label, (32, 32), (124, 116, 104))
     assert sample.image.shape == (32, 32, 3)
     assert (sample.image[16:] == (124, 116, 104)).all()
     assert (sample.label[:16] == 2).all() and (sample.label[16:] == 255).all()

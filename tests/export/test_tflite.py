@@ -140,7 +140,8 @@ def test_calibration_takes_a_window_where_windows_slide(tiny_config):
         "evaluation.window=[16,16]",
         "evaluation.stride=[16,16]",
     )
-    first, second = list(calibration_inputs(config, (16, 16), 9))[:2]
+    protocol = Protocol.from_settings(protocol_settings(config, (0, 0, 0)))
+    first, second = list(calibration_inputs(config, protocol, (16, 16), 9))[:2]
     assert first.shape == second.shape == (16, 16, 3)
 
 

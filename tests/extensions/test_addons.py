@@ -23,7 +23,7 @@ from gcnet_tf.weights.files import (
     weights_by_path,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 with_addons = pytest.mark.skipif(
     not compat.MAY_HAVE_ADDONS, reason="tensorflow-addons needs the other stack"
 )

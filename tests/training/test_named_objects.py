@@ -172,7 +172,7 @@ def test_layers_that_replace_those_of_addons(name, tiny_config):
     rng = np.random.default_rng(0)
     images = tf.constant(rng.integers(60, 160, (4, 32, 32, 3), np.uint8))
     arguments = {"factor": 1.0} if name.startswith("Random") else {}
-    config = tiny_config(f"augment.layer={named(name, **arguments)}")
+    config = tiny_config(f"augment.layer={setting(name, **arguments)}")
     changed = colour_layer(config)(images, None)
     assert changed.dtype == tf.uint8 and changed.shape == images.shape
     assert not np.array_equal(changed, images) and np.mean(changed) > 60
