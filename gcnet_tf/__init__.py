@@ -9,7 +9,7 @@ from typing import Any
 
 from gcnet_tf.processor import set_defaults
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME_OF = {
     "Config": "gcnet_tf.config",
