@@ -1,4 +1,4 @@
-"""Typed configuration: `load_config` reads it, the dataclasses say what there is."""
+"""Typed configuration: `load_config` reads it, the dataclasses define its settings."""
 
 from gcnet_tf.config.json_text import format_json
 from gcnet_tf.config.load import config_from_dict, config_to_dict, load_config

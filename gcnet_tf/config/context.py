@@ -1,11 +1,11 @@
-"""The settings of each context block, which are data; needs no TensorFlow."""
+"""The settings of each context block, as plain data that needs no TensorFlow."""
 
 from typing import Any, Final, Literal
 
 Block = Literal["gc", "snl", "se", "se_mmseg", "nl", "none"]
 
-# Block: its settings, and what they are where a configuration says null. The layers
-# have the same names and defaults (a test compares them).
+# Settings of each block, with the values that null in a configuration stands for. The
+# layers have the same names and defaults (a test compares them).
 CONTEXT_SETTINGS: dict[Block, dict[str, Any]] = {
     "gc": {
         "ratio": 0.25,

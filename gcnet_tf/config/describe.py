@@ -1,4 +1,4 @@
-"""What can be configured, written out from the schema for people and editors."""
+"""Listings of the settings, made from the schema for people and for editors."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from gcnet_tf.config.schema import Config
 
 @dataclass(frozen=True)
 class Setting:
-    """Holds one setting: where it stands, its default, what it may be, its meaning."""
+    """A setting: its dotted path, default, allowed values in words, and meaning."""
 
     path: str
     default: Any
@@ -21,7 +21,7 @@ class Setting:
 
 
 def list_settings() -> Iterator[Setting]:
-    """Yields every setting in the order of the schema, and no section."""
+    """Yields every setting, but no section, in the order of the schema."""
     yield from _settings_of(config_schema(), "")
 
 
@@ -36,7 +36,7 @@ def _settings_of(section: Schema, prefix: str) -> Iterator[Setting]:
 
 
 def describe() -> str:
-    """Returns a listing of all settings: documentation, allowed values, default."""
+    """Returns a listing of all settings: meaning, allowed values and default."""
     blocks = []
     for item in list_settings():
         comment = textwrap.wrap(
@@ -56,8 +56,8 @@ def json_schema() -> dict[str, Any]:
         "_base_": {
             "type": ["string", "array"],
             "items": {"type": "string"},
-            "description": "Files to start from, relative to this one; what this file "
-            "says goes on top of them.",
+            "description": "Files to start from, relative to this one; the settings of "
+            "this file override theirs.",
         },
     }
     return {
@@ -87,8 +87,8 @@ def published_table(configs: Mapping[str, Config]) -> str:
             str(config.train.iterations),
             str(config.train.batch_size),
             *(
-                "-" if number is None else f"{number:.{digits}f}"
-                for number, digits in (
+                "-" if value is None else f"{value:.{digits}f}"
+                for value, digits in (
                     (row.miou, 2),
                     (row.miou_ms_flip, 2),
                     (row.memory_gb, 1),

@@ -1,4 +1,8 @@
-"""JSON as people write it: read with every slip reported, written to be read again."""
+"""JSON files that people write and read.
+
+Reading reports each mistake that Python's `json` would accept silently. Writing keeps
+short lists on one line.
+"""
 
 import json
 from pathlib import Path
@@ -17,7 +21,7 @@ def read_json(path: Path) -> Any:
             repeats a key inside one object, or holds NaN or Infinity.
     """
     try:
-        # utf-8-sig: editors on Windows put a byte order mark in front.
+        # utf-8-sig, because editors on Windows put a byte order mark in front.
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
@@ -35,12 +39,17 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """Parses JSON text; `source` names it in messages.
+    """Parses JSON text.
+
+    Args:
+        text: the JSON text.
+        source: name of the text for messages.
 
     Raises:
         json.JSONDecodeError: when the text is not JSON.
-        UserError: when it is JSON that Python would read and change silently (repeated
-            keys) or that JSON does not have (NaN), or when it is absurdly large.
+        UserError: when Python would read the text but lose a part of it (repeated
+            keys), when it holds a constant that JSON does not have (NaN), or when it is
+            absurdly large.
     """
 
     def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -48,7 +57,7 @@ def parse_json(text: str, source: str) -> Any:
         for key, value in pairs:
             if key in result:
                 raise UserError(
-                    f'{source}: the key "{key}" stands twice in the same object; '
+                    f'{source}: the key "{key}" occurs twice in the same object; '
                     "keep one of the two."
                 )
             result[key] = value
@@ -64,16 +73,21 @@ def parse_json(text: str, source: str) -> Any:
     except (json.JSONDecodeError, UserError):
         raise
     except (ValueError, RecursionError):
-        # Integers of more than 4300 digits, and thousands of nested brackets.
+        # Python refuses integers of more than 4300 digits and thousands of nested
+        # brackets with these two errors.
         raise UserError(
             f"{source}: a number is too long or lists are nested too deeply."
         ) from None
 
 
 def format_json(value: Any, indent: int = 0) -> str:
-    """Writes JSON with two spaces of indentation and short lists on one line.
+    """Returns JSON text with two spaces of indentation and short lists on one line.
 
     `json.dumps(indent=2)` would spread [512, 512] over four lines.
+
+    Args:
+        value: the value to write.
+        indent: number of spaces in front of the line on which the value starts.
     """
     flat = json.dumps(value, ensure_ascii=False, allow_nan=False)
     is_short = len(flat) + indent <= LINE_WIDTH

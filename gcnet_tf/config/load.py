@@ -1,9 +1,10 @@
-"""From JSON files and `--set a.b=c` to a checked `Config`, and back.
+"""Conversion of JSON files and `--set a.b=c` to a checked `Config`, and back.
 
-A file may name others in "_base_" (a string or a list, relative to the file, at most
-two levels deep): bases are merged from left to right, then the file itself. Objects
-merge key by key; everything else replaces what was there: lists, and objects with a
-"class_name", which are one thing.
+A file may name base files in "_base_" (a string or a list, relative to the file, at
+most two levels deep). The bases are merged from left to right, and the file itself
+last. Objects merge key by key. Everything else replaces the earlier value as a whole:
+lists too, and objects with a "class_name", because the arguments of one class do not
+fit another.
 """
 
 import dataclasses
@@ -41,29 +42,30 @@ def load_config(path_or_name: str | PathLike, overrides: Sequence[str] = ()) -> 
             f'overrides: received the string "{overrides}"; allowed: a list of them, '
             f'["{overrides}"].'
         )
-    path = _find(path_or_name)
-    raw = _overridden(_read_with_bases(path, ()), overrides)
+    path = _find_file(path_or_name)
+    raw = _apply_overrides(_read_with_bases(path, ()), overrides)
     source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
-    return _named(source, config_from_dict, raw)
+    return _with_source(source, config_from_dict, raw)
 
 
 def config_from_dict(raw: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """Makes a checked configuration from a dict; keys left out keep their defaults.
+    """Makes a checked configuration from a dict; missing keys keep their defaults.
 
     Args:
-        raw: as `config_to_dict` makes it.
+        raw: sections and settings, as `config_to_dict` returns them.
         overrides: as in `load_config`.
 
     Raises:
-        UserError: naming the dotted path, what was received and what is allowed.
+        UserError: when a value is not allowed; the message names its dotted path, what
+            was received and what is allowed.
     """
-    config = build_config(_overridden(dict(raw), overrides))
+    config = build_config(_apply_overrides(dict(raw), overrides))
     validate(config)
     return config
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
-    """Every setting as JSON values; `config_from_dict` gives the same config back."""
+    """Returns every setting as JSON values; the reverse of `config_from_dict`."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -74,12 +76,12 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Name and file of every configuration that comes with the package.
+    """Returns the files of the configurations that come with the package, by name.
 
-    Sorted by name with numbers as numbers: r50 before r101, 80k before 160k.
+    They are sorted by name with numbers as numbers: r50 before r101, 80k before 160k.
     """
     package = Path(__file__).resolve().parent.parent
-    # In the wheel they lie inside the package, in a checkout beside it.
+    # A wheel has them inside the package, a checkout beside it.
     folders = [package / "configs", package.parent / "configs"]
     folder = next((item for item in folders if (item / SCHEMA_FILE).is_file()), None)
     files = sorted(folder.glob("*.json"), key=_natural_order) if folder else []
@@ -91,7 +93,7 @@ def _natural_order(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
 
-def _find(path_or_name: str | PathLike) -> Path:
+def _find_file(path_or_name: str | PathLike) -> Path:
     path = Path(path_or_name)
     if path.is_file():
         return path
@@ -110,41 +112,46 @@ def _find(path_or_name: str | PathLike) -> Path:
 
 
 def _read_with_bases(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """Reads a file merged over its bases; `above` are the files that led to it."""
+    """Reads a file and merges it over its bases.
+
+    Args:
+        path: the file.
+        above: the files whose "_base_" led to it, the outermost first.
+    """
     chain = (*above, path)
     _check_chain(chain)
     raw = read_json(path)
     if not isinstance(raw, dict):
         raise UserError(f"{path}: received {shown(raw)}; allowed: an object in braces.")
-    raw = _named(path, _unsealed, raw)
-    raw.pop("$schema", None)  # names the schema for editors
+    raw = _with_source(path, _remove_checksum, raw)
+    raw.pop("$schema", None)  # only editors use it
     bases = _base_paths(path, raw.pop("_base_", []))
-    # Each file is checked alone, so that a message names the file that is wrong.
-    _named(path, build_config, raw)
+    # Each file is checked alone, so that a message names the file with the mistake.
+    _with_source(path, build_config, raw)
     merged: dict[str, Any] = {}
     for base in bases:
         merged = _merge(merged, _read_with_bases(base, chain))
-    # Published numbers hold for the very row that states them, not for what starts
-    # from it.
+    # Published numbers hold for the row that states them, and not for a configuration
+    # that starts from it.
     merged.pop("published", None)
     return _merge(merged, raw)
 
 
-def _unsealed(raw: dict[str, Any]) -> dict[str, Any]:
-    """Checks and removes the checksum of a file that a training has written."""
+def _remove_checksum(raw: dict[str, Any]) -> dict[str, Any]:
+    """Checks and removes the checksum of a file that training has written."""
     try:
         return unsealed(raw)
     except ValueError:
         raise UserError(
-            "it is not as training wrote it; if you have changed it on purpose, delete "
-            'its line "checksum", else put a copy back.'
+            "the file is not as training wrote it; if you changed it on purpose, "
+            'delete its line "checksum", otherwise restore it from a copy.'
         ) from None
 
 
 def _check_chain(chain: tuple[Path, ...]) -> None:
     names = " -> ".join(str(item) for item in chain)
     if chain[-1].resolve() in [item.resolve() for item in chain[:-1]]:
-        raise UserError(f"_base_ goes round in a circle: {names}; remove one of them.")
+        raise UserError(f"_base_ forms a circle: {names}; remove one of them.")
     if len(chain) - 1 > MAX_BASE_LEVELS:
         raise UserError(
             f"_base_ is nested {len(chain) - 1} levels deep: {names}; "
@@ -169,46 +176,46 @@ def _base_paths(path: Path, bases: Any) -> list[Path]:
     return paths
 
 
-def _merge(low: Any, high: Any) -> Any:
-    """`high` over `low`: objects key by key, anything else replaced."""
-    if not (isinstance(low, dict) and isinstance(high, dict)):
-        return high
-    if "class_name" in high:  # the arguments of another class would not fit
-        return high
-    merged = dict(low)
-    for key, value in high.items():
-        merged[key] = _merge(low[key], value) if key in low else value
+def _merge(base: Any, changes: Any) -> Any:
+    """Merges `changes` into `base`: objects key by key, anything else as a whole."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    if "class_name" in changes:  # the arguments of another class would not fit
+        return changes
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _merge(base[key], value) if key in base else value
     return merged
 
 
-def _overridden(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def _apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         raw = _merge(raw, _parse_override(override))
     return raw
 
 
 def _parse_override(text: str) -> dict[str, Any]:
-    """Turns "a.b=c" into {"a": {"b": c}}, checked alone."""
+    """Turns "a.b=c" into {"a": {"b": c}} and checks it alone."""
     path, equals, value_text = text.partition("=")
     if not equals or not path:
         raise UserError(
             f'--set: received "{text}"; allowed: key=value without spaces around "=", '
             "for example train.batch_size=8."
         )
-    setting = _named("--set", setting_at, path)
+    setting = _with_source("--set", setting_at, path)
     raw = _override_value(setting, value_text, path)
     for key in reversed(path.split(".")):
         raw = {key: raw}
-    _named("--set", build_config, raw)
+    _with_source("--set", build_config, raw)
     return raw
 
 
 def _override_value(setting: Schema, text: str, path: str) -> Any:
-    """The value after "=": JSON, or the text itself where a string is expected."""
+    """Returns the value after "=": JSON, or the text itself for a string setting."""
     try:
         value = parse_json(text, f"--set {path}")
     except json.JSONDecodeError:
-        # Not JSON: right for a string; for others the type check tells what is allowed.
+        # This is right for a string; for another type, the check says what is allowed.
         return text
     first, *others = alternatives(setting)
     if first["type"] != "string" or isinstance(value, str):
@@ -216,8 +223,8 @@ def _override_value(setting: Schema, text: str, path: str) -> Any:
     return None if value is None and others else text
 
 
-def _named(source: Any, function: Any, *arguments: Any) -> Any:
-    """Calls a function and puts the source in front of the message of a `UserError`."""
+def _with_source(source: Any, function: Any, *arguments: Any) -> Any:
+    """Calls a function and puts the source in front of a `UserError`'s message."""
     try:
         return function(*arguments)
     except UserError as error:

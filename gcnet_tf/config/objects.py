@@ -8,12 +8,12 @@ from gcnet_tf.config.values import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class ObjectConfig:
-    """Names a class, and what it is made with."""
+    """A class and the arguments that an object of it is made with."""
 
     class_name: str = ""
-    """Name of a class of Keras, such as AdamW, or one that a module of custom_imports
-    registers, such as my_package>MyLoss; must be given."""
+    """Name of a Keras class, such as AdamW, or of a class that a module of
+    custom_imports registers, such as my_package>MyLoss; must be given."""
 
     config: dict = Field(default_factory=dict)
-    """Arguments of the class; an object with class_name and config among them is made
-    first."""
+    """Arguments of the class. An argument that has a class_name and a config itself is
+    made into an object first."""

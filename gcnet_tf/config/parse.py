@@ -1,7 +1,7 @@
-"""Plain JSON values into the frozen dataclasses of `schema`; anything else is refused.
+"""Conversion of plain JSON values to the frozen dataclasses of `schema`.
 
-Pydantic checks them. What is allowed is said in our own words, which are read from the
-JSON Schema that it makes.
+Pydantic checks the values. The messages say in our own words what is allowed; these
+words come from the JSON Schema that pydantic makes of the dataclasses.
 """
 
 import difflib
@@ -36,34 +36,36 @@ _BOUND_TEXT = {
 
 
 def build_config(raw: Mapping[str, Any]) -> Config:
-    """Makes a configuration from a dict; keys left out keep their defaults.
+    """Makes a configuration from a dict; missing keys keep their defaults.
 
     Raises:
-        UserError: naming the path, what was received and what is allowed.
+        UserError: when a value is not allowed; the message names its path, what was
+            received and what is allowed.
     """
     try:
         text = json.dumps(raw)
     except (TypeError, ValueError) as error:
         raise UserError(f"the configuration is not plain JSON: {error}.") from None
     try:
-        # From JSON, because only there pydantic takes a list for a tuple.
+        # From JSON text, because only there does pydantic accept a list for a tuple.
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)[0]) from None
 
 
 def _refusal(error: ErrorDetails) -> UserError:
-    """Says in our words where the error is, what was received and what is allowed."""
+    """Returns the error with its path, what was received and what is allowed."""
     if error["type"] == "json_invalid":  # nested too deeply, or half a character
         return UserError(f"the configuration is not plain JSON: {error['msg']}.")
-    # Of a list that is too short, pydantic names the element that is missing.
+    # When a list is too short, pydantic names the missing element; the message is about
+    # the list.
     keys = error["loc"][:-1] if error["type"] == "missing" else error["loc"]
     setting, path = config_schema(), ""
     for key in keys:
         first = alternatives(setting)[0]
         if isinstance(key, int):
             setting, path = first["items"], f"{path}[{key}]"
-        elif "properties" in first:  # otherwise the key names one type of a union
+        elif "properties" in first:  # any other key names a type of a union
             path = f"{path}.{key}" if path else key
             if key not in first["properties"]:
                 return unknown_key(path)
@@ -79,7 +81,7 @@ def setting_at(path: str) -> Schema:
     """Returns the schema of the section or setting at a dotted path.
 
     Raises:
-        UserError: when there is none; the message names the nearest one.
+        UserError: when there is none; the message names the nearest setting.
     """
     if path not in settings_by_path():
         raise unknown_key(path)
@@ -87,10 +89,11 @@ def setting_at(path: str) -> Schema:
 
 
 def unknown_key(path: str) -> UserError:
-    """Makes the error for a path that is no setting, with the nearest valid one."""
+    """Returns the error for a path that is no setting; it names the nearest one."""
     parent, _, leaf = re.sub(r"\[\d+\]", "[]", path).rpartition(".")
     known = list(settings_by_path())
-    # Last parts of the paths; where one occurs twice, the first of them is suggested.
+    # Settings by the last part of their path. Where two settings share it, the first is
+    # suggested.
     anywhere = {name.rpartition(".")[2]: name for name in reversed(known)}
     siblings = {
         name.rpartition(".")[2]: name
@@ -103,13 +106,13 @@ def unknown_key(path: str) -> UserError:
             names[name] for name in difflib.get_close_matches(leaf, names, n=1)
         ]
     near = near or difflib.get_close_matches(path, known, n=1, cutoff=0)
-    # In quotes where it would not be readable: empty, of several lines, far too long.
+    # Quotes keep a path readable that is empty, has several lines or is far too long.
     name = path if re.fullmatch(r"[^\s\W][\w.\[\]-]{0,99}", path) else shown(path)
     return UserError(f"{name} is not a setting; the nearest one is {near[0]}.")
 
 
 def shown(value: Any) -> str:
-    """Writes a received value as JSON, cut to a readable length."""
+    """Returns a received value as JSON text, cut to at most 60 characters."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -118,10 +121,10 @@ def shown(value: Any) -> str:
 
 
 def allowed_text(setting: Schema) -> str:
-    """Says type and range in words: "a list of 2 integers, each at least 1"."""
-    value, each = alternatives(setting)[0], ""
+    """Returns type and range in words: "a list of 2 integers, each at least 1"."""
+    value, prefix = alternatives(setting)[0], ""
     while value["type"] == "array":
-        value, each = alternatives(value["items"])[0], "each "
+        value, prefix = alternatives(value["items"])[0], "each "
     bounds = [
         f"{words} {value[keyword]}"
         for keyword, words in _BOUND_TEXT.items()
@@ -130,34 +133,38 @@ def allowed_text(setting: Schema) -> str:
     if "enum" in value:
         bounds = ["one of " + ", ".join(map(shown, value["enum"]))]
     text = _type_text(setting)
-    return f"{text}, {each}{' and '.join(bounds)}" if bounds else text
+    return f"{text}, {prefix}{' and '.join(bounds)}" if bounds else text
 
 
-def _type_text(setting: Schema, many: bool = False) -> str:
-    """Says a type in words: "a list of 2 integers", "a number or null"."""
-    return " or ".join(_alternative_text(each, many) for each in alternatives(setting))
+def _type_text(setting: Schema, plural: bool = False) -> str:
+    """Returns a type in words: "a list of 2 integers", "a number or null"."""
+    return " or ".join(
+        _alternative_text(alternative, plural) for alternative in alternatives(setting)
+    )
 
 
-def _alternative_text(value: Schema, many: bool) -> str:
+def _alternative_text(value: Schema, plural: bool) -> str:
     if "const" in value:
         return shown(value["const"])
     if "properties" in value:
         names = ", ".join(value["properties"])
-        return f"{'objects' if many else 'an object'} with the settings {names}"
+        return f"{'objects' if plural else 'an object'} with the settings {names}"
     if value["type"] != "array":
-        return _TYPE_TEXT[value["type"]][many]
-    count = f"{value['minItems']} " if "minItems" in value else ""
-    return (
-        f"{'lists' if many else 'a list'} of {count}{_type_text(value['items'], True)}"
-    )
+        return _TYPE_TEXT[value["type"]][plural]
+    length = f"{value['minItems']} " if "minItems" in value else ""
+    items = _type_text(value["items"], plural=True)
+    return f"{'lists' if plural else 'a list'} of {length}{items}"
 
 
 def alternatives(setting: Schema) -> list[Schema]:
-    """Returns X and Y of a type `X | Y`, any other type alone; X may have a range."""
+    """Returns [X, Y] for a type `X | Y`, and any other type as the only element.
+
+    Only X may have a range.
+    """
     return setting.get("anyOf", [setting])
 
 
-@cache  # made when first asked for: reading a faultless file does without
+@cache  # on first use, because reading a file without mistakes does not need it
 def config_schema() -> Schema:
     """Returns the JSON Schema of `Config`."""
     generated = _ADAPTER.json_schema()
@@ -168,15 +175,16 @@ def config_schema() -> Schema:
 def settings_by_path() -> dict[str, Schema]:
     """Returns the schema of every section and setting, in the order of `Config`.
 
-    "data.also[].root" is the path of a setting in the objects of a list.
+    The path of a setting in a list of objects is, for example, "data.also[].root".
     """
     return _by_path(config_schema())
 
 
 def _plain(schema: Any, sections: Mapping[str, Any]) -> Any:
-    """Rewrites a schema as draft 7 has it, with each section in its place.
+    """Rewrites a schema in draft 7, with each section in place of its reference.
 
-    Editors know draft 7 best, and a setting is found by its path.
+    Draft 7, because editors know it best; in place, because a setting is then found by
+    its path.
     """
     if isinstance(schema, list):
         return [_plain(item, sections) for item in schema]
@@ -186,24 +194,24 @@ def _plain(schema: Any, sections: Mapping[str, Any]) -> Any:
         schema = {**sections[schema["$ref"].rpartition("/")[2]], **schema}
     if "prefixItems" in schema:  # a tuple, whose elements are all of one type
         schema = {**schema, "items": schema["prefixItems"][0]}
-    if isinstance(schema.get("description"), str):  # a docstring, of several lines
+    if isinstance(schema.get("description"), str):  # a docstring of several lines
         schema = {**schema, "description": " ".join(schema["description"].split())}
-    left_out = ("$defs", "$ref", "prefixItems", "title")
+    unwanted = ("$defs", "$ref", "prefixItems", "title")
     return {
         key: _plain(item, sections)
         for key, item in schema.items()
-        if key not in left_out
+        if key not in unwanted
     }
 
 
 def _by_path(section: Schema, prefix: str = "") -> dict[str, Schema]:
-    found = {}
+    settings = {}
     for name, setting in section["properties"].items():
         path = prefix + name
-        found[path] = setting
+        settings[path] = setting
         value = alternatives(setting)[0]
         if value["type"] == "array":
             value, path = value["items"], f"{path}[]"
         if "properties" in value:
-            found |= _by_path(value, f"{path}.")
-    return found
+            settings |= _by_path(value, f"{path}.")
+    return settings

@@ -1,8 +1,9 @@
-"""The configuration: frozen dataclasses that pydantic checks, each field explained.
+"""The configuration: frozen dataclasses with a description of every setting.
 
-A section is explained by its class, a setting by the text below it. The loader checks
-against them, `scripts/show_config.py --describe` prints them and `configs/schema.json`
-(completion and hints in editors) is generated from them.
+The docstring of a class describes a section, and the text below a field describes a
+setting. Pydantic checks every value against these classes,
+`scripts/show_config.py --describe` prints the descriptions, and `configs/schema.json`
+(completion and hints in editors) is generated from both.
 """
 
 from dataclasses import fields
@@ -17,63 +18,64 @@ from gcnet_tf.config.schema_data import AugmentConfig, DataConfig
 from gcnet_tf.config.schema_training import EvaluationConfig, TrainConfig
 from gcnet_tf.config.values import STRICT
 
-# Values of model.backbone.architecture that are not a ResNet.
+# Values of model.backbone.architecture that are no ResNet.
 Mobile = Literal["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
 MOBILE = get_args(Mobile)
 
 
 @dataclass(frozen=True, config=STRICT)
 class ContextConfig:
-    """Describes a context block; which settings it has depends on the block."""
+    """A context block; the block decides which of the other settings it has."""
 
     block: Block = "gc"
     """gc: global context; nl: non-local; snl: simplified non-local; se:
-    squeeze-and-excitation, and se_mmseg: mmsegmentation's form of it; none: no block. A
-    setting that is null is the block's own."""
+    squeeze-and-excitation; se_mmseg: mmsegmentation's form of it; none: no block. A
+    setting that is null takes the block's own value."""
 
-    # Pydantic hands a description down to a subclass, but no docstring.
+    # With `description`, because pydantic does not pass docstrings on to a subclass.
     ratio: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="Width of the bottleneck as a share of the channels; 0.25 for gc, "
-        "0.0625 for se and se_mmseg, 0.5 for nl.",
+        description="Width of the bottleneck as a share of the channels; null: 0.25 "
+        "for gc, 0.0625 for se and se_mmseg, 0.5 for nl.",
     )
     pooling: Literal["att", "avg"] | None = Field(
         default=None,
-        description="gc: how the context vector is gathered: att (learned attention) "
-        "or avg (mean); att.",
+        description="gc: pooling of the features into the context vector: att (learned "
+        "attention) or avg (mean); null: att.",
     )
     fusions: tuple[Literal["channel_add", "channel_mul"], ...] | None = Field(
         default=None,
-        description="gc: how the context changes the features; both may be given; "
+        description="gc: ways in which the context changes the features: channel_add "
+        "(is added), channel_mul (is multiplied, after a sigmoid) or both; null: "
         "channel_add.",
     )
     transform: Literal["bottleneck_norm", "bottleneck", "linear"] | None = Field(
         default=None,
-        description="gc: what happens to the context vector: bottleneck_norm (1x1, "
-        "LayerNorm, ReLU, 1x1), bottleneck (without the LayerNorm) or linear (one "
-        "1x1); bottleneck_norm.",
+        description="gc: transform of the context vector: bottleneck_norm (1x1 "
+        "convolution, LayerNorm, ReLU, 1x1 convolution), bottleneck (without the "
+        "LayerNorm) or linear (one 1x1 convolution); null: bottleneck_norm.",
     )
     mode: (
         Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"] | None
     ) = Field(
         default=None,
-        description="nl: the affinity of two positions; embedded_gaussian.",
+        description="nl: affinity of two positions; null: embedded_gaussian.",
     )
     use_scale: bool | None = Field(
         default=None,
-        description="nl with embedded_gaussian: whether scores are divided by the root "
-        "of the bottleneck's width; true.",
+        description="nl with embedded_gaussian: true divides the attention logits by "
+        "the square root of the bottleneck's channels; null: true.",
     )
     sub_sample: bool | None = Field(
         default=None,
-        description="nl: whether the positions that are gathered from are halved in "
-        "height and width; false.",
+        description="nl: true halves the height and the width of the keys and values; "
+        "null: false.",
     )
 
     def given(self) -> dict[str, Any]:
-        """The settings that are not null."""
+        """Returns the settings that are not null, by name."""
         names = (field.name for field in fields(ContextConfig) if field.name != "block")
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
@@ -81,22 +83,22 @@ class ContextConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class BackboneContextConfig(ContextConfig):
-    """Describes the context blocks inside the backbone; in the paper, in c3 to c5."""
+    """The context blocks inside the backbone; in the paper, they are in c3 to c5."""
 
     block: Block = NO_BLOCK
-    """As in model.head.context. It stands at the end of every bottleneck of some
-    stages, before the shortcut is added; depths of 50 or more."""
+    """As in model.head.context. A block stands at the end of every bottleneck of the
+    chosen stages, before the shortcut is added; only for depths of 50 or more."""
 
     stages: tuple[Annotated[int, Field(ge=1, le=4)], ...] = (2, 3, 4)
-    """Which of the stages 1 to 4 have it."""
+    """Stages, out of 1 to 4, whose bottlenecks have the block."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class BackboneConfig:
-    """Describes the dilated ResNet-V1c, or a dilated MobileNet."""
+    """The dilated ResNet-V1c, or a dilated MobileNet."""
 
     architecture: Literal["resnet_v1c", Mobile] = "resnet_v1c"
-    """The network: the reference's, or one for phones."""
+    """The network: that of the reference, or one for phones."""
 
     depth: Literal[18, 34, 50, 101] = 50
     """resnet_v1c: number of layers."""
@@ -106,7 +108,7 @@ class BackboneConfig:
     number."""
 
     width: float = Field(default=1.0, gt=0, le=4)
-    """mobilenet_…: what all numbers of channels are multiplied by, Keras' alpha."""
+    """mobilenet_…: factor on all numbers of channels, Keras' alpha."""
 
     output_stride: Literal[8, 16] = 8
     """Input pixels per feature position after the last stage; the published models use
@@ -114,20 +116,20 @@ class BackboneConfig:
 
     pretrained: str | None = None
     """Weights that the backbone starts training from: imagenet (the reference's file
-    for this depth, or Keras' for this width, downloaded once), a .pth file of that form
-    or its address, for mobilenet_… an .h5 file of keras.applications; null for random
-    ones."""
+    for this depth, or Keras' file for this width, downloaded once); a .pth file like
+    the reference's, or its address; for mobilenet_… an .h5 file of keras.applications;
+    null: random weights."""
 
     frozen_stages: int = Field(default=-1, ge=-1, le=4)
-    """Stages that training leaves as they are, normalisation included: 0 the stem, 1 to
-    4 the stem and so many stages, -1 none."""
+    """Stages that training does not change, including their normalisation; 0: the stem;
+    1 to 4: the stem and that many stages; -1: none."""
 
     context: BackboneContextConfig = Field(default_factory=BackboneContextConfig)
 
 
 @dataclass(frozen=True, config=STRICT)
 class HeadConfig:
-    """Describes the decode head, with its context block, on the last stage."""
+    """The decode head on the last stage, with its context block."""
 
     channels: int = Field(default=512, ge=1)
     """Channels of the head's convolutions."""
@@ -138,16 +140,17 @@ class HeadConfig:
     context: ContextConfig = Field(default_factory=ContextConfig)
 
     separable: bool = False
-    """Whether the 3x3 convolutions are depthwise ones and 1x1 ones: for phones."""
+    """Replaces each 3x3 convolution by a depthwise 3x3 and a 1x1 convolution, for
+    phones."""
 
     context_layer: ObjectConfig | None = None
-    """A Keras layer in place of the context block; it must keep the shape, and name the
-    layers inside it."""
+    """A Keras layer in place of the context block; it must keep the shape of the
+    features and give names to the layers inside it."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class AuxiliaryConfig:
-    """Describes the FCN head on the third stage, used in training only."""
+    """The FCN head on the third stage, used in training only."""
 
     channels: int = Field(default=256, ge=1)
     """Channels of the head's convolution."""
@@ -158,27 +161,28 @@ class AuxiliaryConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """Describes the network."""
+    """The network."""
 
     backbone: BackboneConfig = Field(default_factory=BackboneConfig)
     head: HeadConfig = Field(default_factory=HeadConfig)
     auxiliary: AuxiliaryConfig = Field(default_factory=AuxiliaryConfig)
 
     align_corners: bool = False
-    """How logits are enlarged: true aligns the corner pixels (the 769x769 models),
-    false the pixel borders (all others)."""
+    """Alignment when logits are enlarged: true aligns the corner pixels (the 769x769
+    models), false the pixel borders (all others)."""
 
     winograd: bool | None = None
-    """Whether large 3x3 convolutions are computed by Winograd's method in float32,
-    about twice as fast on a processor; false: directly; null: where there is no GPU.
-    Logits differ by rounding."""
+    """true: large 3x3 convolutions use Winograd's method in float32, which is about
+    twice as fast on a CPU; false: direct convolution; null: true where there is no GPU.
+    The logits differ by rounding."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class PublishedConfig:
-    """Holds what the reference published for this row; data, never settings.
+    """Numbers that the reference published for this row; they set nothing.
 
-    It is not taken over from a `_base_`: the numbers hold for the row that states them.
+    They are not inherited from a `_base_`, because they hold only for the row that
+    states them.
     """
 
     miou: float | None = Field(default=None, ge=0)
@@ -188,10 +192,10 @@ class PublishedConfig:
     """Mean IoU in percent, multi-scale and flip."""
 
     memory_gb: float | None = Field(default=None, ge=0)
-    """Training memory of each of the four V100, in GB."""
+    """Training memory of each of the four V100 GPUs, in GB."""
 
     fps: float | None = Field(default=None, ge=0)
-    """Images per second at inference, one V100 and batch 1."""
+    """Images per second at inference, on one V100 with batch size 1."""
 
     checkpoint_url: str | None = None
     """Address of the published weights."""
@@ -199,11 +203,12 @@ class PublishedConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Describes a whole experiment."""
+    """A whole experiment."""
 
     custom_imports: tuple[str, ...] = ()
-    """Modules that are imported first, so that what they register with Keras can be
-    named: installed ones, or files where the command is run."""
+    """Modules that are imported first, so that the configuration can name the classes
+    that they register with Keras: installed modules, or files in the folder where the
+    command is run."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)

@@ -11,7 +11,7 @@ from gcnet_tf.config.values import STRICT, Factor, Pixels
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
-    """Sets the schedule, the optimiser, and what is written while training."""
+    """The schedule and the optimiser of training, and the files that it writes."""
 
     iterations: int = Field(default=20000, ge=1)
     """Number of optimiser steps."""
@@ -23,7 +23,7 @@ class TrainConfig:
     """Learning rate of the first step."""
 
     min_learning_rate: float = Field(default=1e-4, ge=0)
-    """Learning rate that the polynomial decay runs towards; at most learning_rate."""
+    """Learning rate that the polynomial decay approaches; at most learning_rate."""
 
     poly_power: float = Field(default=0.9, gt=0)
     """Exponent of the polynomial decay."""
@@ -32,50 +32,52 @@ class TrainConfig:
     """Momentum of SGD."""
 
     weight_decay: float = Field(default=5e-4, ge=0)
-    """Added to the gradient as weight_decay * weight, as SGD does in PyTorch."""
+    """Factor of the weight decay: weight_decay * weight is added to the gradient, as in
+    PyTorch's SGD."""
 
     auxiliary_weight: float = Field(default=0.4, ge=0)
     """Weight of the auxiliary head's loss."""
 
     class_weights: tuple[Factor, ...] | Literal["auto"] | None = None
-    """What the loss of a pixel is multiplied by, one number per class in the order of
-    the ids; auto: the inverse square root of the class's share of the training pixels,
-    1 for the mean pixel; null: all alike, as in the reference."""
+    """Factors on the loss of a pixel, one per class in the order of the ids; auto: the
+    inverse square root of the class's share of the training pixels, scaled to a mean of
+    1 over the pixels; null: 1 for all, as in the reference."""
 
     head_lr_multiplier: float = Field(default=1.0, gt=0)
-    """Both heads learn at this multiple of learning_rate, which decays towards the same
+    """Factor on learning_rate for both heads; their rate decays towards the same
     min_learning_rate."""
 
     optimizer: ObjectConfig | None = None
-    """A Keras optimizer in place of SGD, whose momentum and weight_decay it does not
-    use. Its learning rate is that of this section."""
+    """A Keras optimizer in place of SGD. Its learning rate is that of this section; the
+    momentum and the weight_decay of this section do not apply to it."""
 
     loss: ObjectConfig | None = None
-    """A Keras loss in place of the cross-entropy. It gets class ids, 255 where not
-    labelled, and logits; values per pixel count as 0 where not labelled."""
+    """A Keras loss in place of the cross-entropy. It gets class ids, which are 255
+    where a pixel is not labelled, and logits. A loss that returns a value per pixel
+    counts as 0 where a pixel is not labelled."""
 
     metrics: tuple[ObjectConfig, ...] = ()
-    """Keras metrics that each evaluation adds to the scores. They get the class ids of
-    the labelled pixels, true and predicted, image by image."""
+    """Keras metrics that each evaluation computes in addition to its own. They get the
+    true and the predicted class ids of the labelled pixels, image by image."""
 
     callbacks: tuple[ObjectConfig, ...] = ()
-    """Keras callbacks. A batch is an iteration, and an epoch ends at each
+    """Keras callbacks. For them, a batch is an iteration, and an epoch ends at each
     evaluation."""
 
     init_from: str | None = None
     """Weights that the whole model starts from: a run folder, a .weights.h5 file, a
     .pth file of mmsegmentation, or a published row such as voc_r50_20k (downloaded
-    once). The classifiers start anew if it has another number of classes;
-    model.backbone.pretrained is not used then."""
+    once). The classifiers start from random weights if the number of classes differs.
+    model.backbone.pretrained is not used with it."""
 
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Seed of the weights, the order of the images and every random change to them."""
+    """Seed of the weights, the order of the images and all random changes to them."""
 
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"] = (
         "float32"
     )
-    """Arithmetic of the network; weights and losses stay float32 under mixed_…; float64
-    is slow, and for comparisons."""
+    """Arithmetic of the network. Under mixed_…, weights and losses stay float32;
+    float64 is slow and meant for comparisons."""
 
     strategy: Literal["mirrored", "one_device", "multi_worker"] = "mirrored"
     """mirrored: one replica per GPU (or per logical CPU); one_device: a single one;
@@ -83,8 +85,8 @@ class TrainConfig:
     (docs/many_machines.md)."""
 
     logical_cpus: int = Field(default=1, ge=1, le=64)
-    """Replicas on a machine without a GPU under 'mirrored': the CPU is divided into
-    this many devices."""
+    """Number of replicas under 'mirrored' on a machine without a GPU: the CPU is
+    divided into this many devices."""
 
     log_every: int = Field(default=50, ge=1)
     """Iterations between lines in the log and points in TensorBoard."""
@@ -93,30 +95,30 @@ class TrainConfig:
     """Iterations between evaluations on the val split."""
 
     early_stopping: int | None = Field(default=None, ge=1)
-    """Training ends after so many evaluations in a row without a better mIoU; null:
+    """Training ends after this many evaluations in a row without a better mIoU; null:
     never before `iterations`."""
 
     checkpoint_every: int = Field(default=2000, ge=1)
     """Iterations between checkpoints."""
 
     keep_checkpoints: int = Field(default=3, ge=1)
-    """How many checkpoints stay on disk, besides the best weights."""
+    """Number of checkpoints that stay on the disk, besides the best weights."""
 
     panels: int = Field(default=4, ge=0)
-    """Images per evaluation shown in TensorBoard beside truth and prediction."""
+    """Images per evaluation shown in TensorBoard beside their label and prediction."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class EvaluationConfig:
-    """Says how a trained model is run on an image of any size."""
+    """Inference with a trained model on images of any size."""
 
     scale: tuple[Pixels, Pixels] = (2048, 512)
-    """Images are scaled as by augment.base_scale, with factor 1, before the network
-    sees them; scores are taken at the original size."""
+    """Images are scaled before inference, as by augment.base_scale with the factor 1;
+    metrics are computed at the original size."""
 
     mode: Literal["whole", "slide"] = "whole"
-    """whole: the network sees the image at once; slide: overlapping windows whose
-    logits are averaged."""
+    """whole: the network gets the whole image at once; slide: it gets overlapping
+    windows, whose logits are averaged."""
 
     window: tuple[Pixels, Pixels] = (769, 769)
     """[height, width] of a window in mode 'slide'."""
@@ -125,8 +127,8 @@ class EvaluationConfig:
     """[vertical, horizontal] step in pixels between windows; at most the window."""
 
     ms_flip: bool = False
-    """Mean of the probabilities at several scales, each as it is and mirrored: slower
-    and a little better; `mode` says how each is seen."""
+    """Averages the probabilities over several scales, each without and with a
+    horizontal flip: slower and a little better. `mode` applies at every scale."""
 
     ratios: tuple[Factor, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-    """What ms_flip multiplies `scale` by, one after the other."""
+    """Factors on `scale` that ms_flip uses, one after the other."""

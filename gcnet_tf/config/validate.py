@@ -1,4 +1,4 @@
-"""Checks between settings that are each fine alone."""
+"""Checks of settings against each other, after each has been checked alone."""
 
 from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
 from gcnet_tf.config.objects import ObjectConfig
@@ -13,7 +13,7 @@ from gcnet_tf.config.schema_data import TAKE_CLASSES, AugmentConfig, DataConfig
 from gcnet_tf.config.schema_training import EvaluationConfig, TrainConfig
 from gcnet_tf.errors import UserError
 
-# Labels are 8-bit images and 255 means "ignored".
+# Labels are 8-bit images, in which 255 means "not labelled".
 MAX_CLASSES = 255
 
 
@@ -21,7 +21,8 @@ def validate(config: Config) -> None:
     """Checks the settings against each other.
 
     Raises:
-        UserError: naming the settings, what was received and what is allowed.
+        UserError: when two settings contradict each other; the message names them, what
+            was received and what is allowed.
     """
     _validate_model(config.model)
     _validate_data(config.data)
@@ -44,12 +45,12 @@ def _validate_model(model: ModelConfig) -> None:
 
 
 def _validate_architecture(backbone: BackboneConfig) -> None:
-    """Checks that nothing is set that this network does not have."""
+    """Checks that no setting of another architecture is changed."""
     if backbone.architecture in MOBILE:
-        others: tuple[str, ...] = ("depth", "base_channels")
+        unused: tuple[str, ...] = ("depth", "base_channels")
     else:
-        others = ("width",)
-    for name in others:
+        unused = ("width",)
+    for name in unused:
         default = getattr(BackboneConfig, name)
         received = getattr(backbone, name)
         _require(
@@ -90,18 +91,19 @@ def _validate_context(context: ContextConfig, where: str) -> None:
         _require(
             name in allowed,
             f"{where}.{name}: received {given[name]}, but the block {context.block} "
-            f"has no such setting, it has {', '.join(allowed) or 'none'}; null leaves "
-            "a setting out",
+            f"has no such setting, it has {', '.join(allowed) or 'none'}; use null to "
+            "leave a setting out",
         )
     _require(
         "ratio" not in given or context.transform != "linear",
         f"{where}.ratio: received {context.ratio}, but the transform linear has no "
-        "bottleneck; null leaves it out",
+        "bottleneck; use null to leave it out",
     )
     _require(
         "use_scale" not in given or context.mode in (None, "embedded_gaussian"),
         f"{where}.use_scale: received {context.use_scale}, but only the mode "
-        f"embedded_gaussian heeds it, and this is {context.mode}; null leaves it out",
+        f"embedded_gaussian uses it, and the mode is {context.mode}; use null to leave "
+        "it out",
     )
     fusions = context.fusions or ()
     _require(
@@ -112,14 +114,15 @@ def _validate_context(context: ContextConfig, where: str) -> None:
 
 
 def _validate_width(context: ContextConfig, channels: int, where: str) -> None:
-    """Checks that a bottleneck between `channels` has any; nl has one at least."""
+    """Checks that the ratio leaves a channel to the bottleneck; nl always has one."""
     settings = {**CONTEXT_SETTINGS[context.block], **context.given()}
     if context.block not in ("gc", "se") or context.transform == "linear":
         return
     _require(
         int(settings["ratio"] * channels) >= 1,
         f"{where}.context.ratio: received {settings['ratio']:g}, which leaves none of "
-        f"the {channels} channels; allowed: at least {1 / channels:.4g}",
+        f"the {channels} channels to the bottleneck; allowed: at least "
+        f"{1 / channels:.4g}",
     )
 
 
@@ -144,12 +147,12 @@ def _validate_data(data: DataConfig) -> None:
 
 
 def _validate_label_map(pairs: tuple[tuple[int, int], ...], where: str) -> None:
-    listed = [old for old, _ in pairs]
-    for index, old in enumerate(listed):
+    file_ids = [file_id for file_id, _ in pairs]
+    for index, file_id in enumerate(file_ids):
         _require(
-            listed.index(old) == index,
-            f"{where}.label_map: received two pairs for the id {old}; "
-            "allowed: one for each",
+            file_ids.index(file_id) == index,
+            f"{where}.label_map: received two pairs for the id {file_id}; "
+            "allowed: one pair for each id",
         )
 
 
@@ -200,7 +203,8 @@ def _validate_augment(augment: AugmentConfig) -> None:
     _require(
         augment.photometric_distortion or not augment.photometric_on_device,
         "augment.photometric_on_device: received true, but "
-        "augment.photometric_distortion is false, so that there is nothing to do there",
+        "augment.photometric_distortion is false; set both to true, or leave out "
+        "augment.photometric_on_device",
     )
 
 
@@ -213,16 +217,17 @@ def _validate_train(train: TrainConfig) -> None:
 
 
 def _validate_objects(config: Config) -> None:
-    for where, each in named_objects(config).items():
+    for where, named_object in named_objects(config).items():
         _require(
-            each.class_name.strip() != "",
+            named_object.class_name.strip() != "",
             f'{where}.class_name: received ""; allowed: the name of a class',
         )
     train = config.train
     _require(
         train.optimizer is None or "learning_rate" not in train.optimizer.config,
         "train.optimizer.config: received a learning_rate; leave it out and set "
-        "train.learning_rate, min_learning_rate and poly_power, which hold for it",
+        "train.learning_rate, min_learning_rate and poly_power, which apply to this "
+        "optimizer",
     )
     _require(
         train.optimizer is None or train.head_lr_multiplier == 1,
@@ -231,13 +236,13 @@ def _validate_objects(config: Config) -> None:
     )
     _require(
         not train.metrics or train.strategy != "multi_worker",
-        "train.metrics: received some with train.strategy = multi_worker, whose "
-        "workers each see a part of the images; leave them out",
+        "train.metrics: received metrics with train.strategy = multi_worker, under "
+        "which each worker evaluates only a part of the images; leave them out",
     )
 
 
 def named_objects(config: Config) -> dict[str, ObjectConfig]:
-    """Every object that is named, by its path."""
+    """Returns every object that the configuration names, by its dotted path."""
     train = config.train
     single = {
         "model.head.context_layer": config.model.head.context_layer,
@@ -245,10 +250,10 @@ def named_objects(config: Config) -> dict[str, ObjectConfig]:
         "train.optimizer": train.optimizer,
         "train.loss": train.loss,
     }
-    found = {where: each for where, each in single.items() if each is not None}
-    for name, objects in (("metrics", train.metrics), ("callbacks", train.callbacks)):
-        found |= {f"train.{name}[{i}]": each for i, each in enumerate(objects)}
-    return found
+    objects = {path: item for path, item in single.items() if item is not None}
+    for name, items in (("metrics", train.metrics), ("callbacks", train.callbacks)):
+        objects |= {f"train.{name}[{i}]": item for i, item in enumerate(items)}
+    return objects
 
 
 def _validate_evaluation(evaluation: EvaluationConfig) -> None:
@@ -261,8 +266,8 @@ def _validate_evaluation(evaluation: EvaluationConfig) -> None:
     _require(
         all(s <= w for s, w in zip(evaluation.stride, evaluation.window)),
         f"evaluation.stride: received {list(evaluation.stride)}; allowed: at most "
-        f"evaluation.window, which is {list(evaluation.window)}, or pixels between "
-        "windows are never seen",
+        f"evaluation.window, which is {list(evaluation.window)}, because otherwise no "
+        "window covers the pixels between two windows",
     )
 
 

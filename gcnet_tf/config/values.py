@@ -1,10 +1,11 @@
-"""How the sections check their values, and the numbers that several of them take."""
+"""Settings of pydantic, and the kinds of number, that several sections share."""
 
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-# A value of another type is refused, not converted: a configuration means what it says.
+# Strict: a value of another type is refused and not converted, because a silent
+# conversion could change its meaning.
 STRICT = ConfigDict(
     extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
 )

@@ -1,1 +1,1 @@
-"""Images and labels: from a folder on disk to batches of tensors."""
+"""The data: everything between a folder of images and labels and batches of tensors."""

@@ -1,7 +1,7 @@
-"""What is known about each data set: classes, colours, ids in the labels, split sizes.
+"""Facts about each data set: classes, colours, ids in the labels, sizes of the splits.
 
-The number of classes has its one home here; the configuration names a data set only.
-Facts and colours: parity specification, sections 5.6 and 7.1.
+The number of classes is defined here alone; the configuration only names a data set.
+Source of the facts and colours: docs/reference.md, sections 5.6 and 7.1.
 """
 
 import json
@@ -23,19 +23,20 @@ _LABELS_FOLDER = Path(__file__).parent / "labels"
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Everything about a data set that does not depend on where it lies.
+    """The facts about a data set that do not depend on its place on the disk.
 
     Attributes:
-        name: as in the configuration's data.dataset.
-        classes: names in the order of the training ids 0..num_classes-1.
+        name: name of the data set, as in the configuration's data.dataset.
+        classes: names of the classes in the order of the training ids
+            0..num_classes-1.
         palette: one (red, green, blue) in 0..255 per class. Colours may repeat, as in
-            ADE20K, so a colour does not give its class back.
-        num_images: known sizes, by split; empty when unknown.
-        label_map: 256 entries from the id in a label file to the training id,
-            IGNORE_LABEL to ignore it, NOT_ALLOWED to refuse it. None: files hold
+            ADE20K, so that a colour does not identify its class.
+        num_images: known number of images by split; empty when unknown.
+        label_map: training id for each of the 256 ids in a label file, IGNORE_LABEL
+            for an id to ignore, NOT_ALLOWED for an id to refuse. None: the files hold
             training ids 0..num_classes-1 and IGNORE_LABEL already.
-        label_colours: for labels that are colour-coded: the (red, green, blue) in them
-            of the ids 0, 1, ...
+        label_colours: for colour-coded labels: the (red, green, blue) that stand for
+            the ids 0, 1, ... in the label files.
         instructions: what to download, where to put it and what to run next, for
             `str.format(root=...)`.
     """
@@ -54,7 +55,7 @@ class DatasetFacts:
 
     @property
     def id_map(self) -> tuple[int, ...]:
-        """`label_map`, written out where it is None."""
+        """The map from file ids to training ids, also where `label_map` is None."""
         if self.label_map is not None:
             return self.label_map
         return (
@@ -73,8 +74,8 @@ def dataset_facts(
 
     Args:
         dataset: voc12aug, ade20k, cityscapes, shapes, folder, labelme or cvat.
-        classes: for the last three only: class names in the order of their ids.
-        palette: for these only: one colour per class, or empty for automatic ones.
+        classes: only for the last three: class names in the order of their ids.
+        palette: only for these: one colour per class, or empty for automatic colours.
 
     Raises:
         UserError: when the data set is unknown, or classes or palette do not fit it.
@@ -87,7 +88,7 @@ def dataset_facts(
     if classes or palette:
         raise UserError(
             f"data.classes and data.palette: received values, but {dataset} brings its "
-            "own; leave them out."
+            "own classes and colours; leave them out."
         )
     known_classes, known_palette = _read_labels(dataset)
     return DatasetFacts(
@@ -101,10 +102,11 @@ def dataset_facts(
 
 
 def facts_of(data: DataConfig) -> DatasetFacts:
-    """`dataset_facts` of the data set that a configuration names, with its label map.
+    """Returns the facts about the data set of a configuration, with its label map.
 
     Raises:
-        UserError: when data.label_map names a class that there is not.
+        UserError: as `dataset_facts`; or when data.label_map maps to a class that does
+            not exist.
     """
     facts = dataset_facts(data.dataset, data.classes, data.palette)
     return remapped(facts, data.label_map, "data.label_map")
@@ -113,30 +115,32 @@ def facts_of(data: DataConfig) -> DatasetFacts:
 def remapped(
     facts: DatasetFacts, pairs: Sequence[tuple[int, int]], setting: str
 ) -> DatasetFacts:
-    """`facts` with some ids of the files mapped in another way.
+    """Returns `facts` with another mapping for some ids of the label files.
 
     Args:
-        pairs: (id in a label file, training id or IGNORE_LABEL).
-        setting: their name in the configuration, for the message.
+        facts: the facts to change.
+        pairs: pairs (id in a label file, training id or IGNORE_LABEL).
+        setting: path of the pairs in the configuration, for the message.
 
     Raises:
-        UserError: when there is no such class.
+        UserError: when a training id is not that of a class.
     """
     if not pairs:
         return facts
     label_map = list(facts.id_map)
-    for old, new in pairs:
-        if new != IGNORE_LABEL and new >= facts.num_classes:
+    for file_id, class_id in pairs:
+        if class_id != IGNORE_LABEL and class_id >= facts.num_classes:
             raise UserError(
-                f"{setting}: received the class id {new} for the id {old}; allowed: "
-                f"0..{facts.num_classes - 1}, and {IGNORE_LABEL} for not labelled."
+                f"{setting}: received the class id {class_id} for the id {file_id}; "
+                f"allowed: 0..{facts.num_classes - 1}, and {IGNORE_LABEL} for not "
+                "labelled."
             )
-        label_map[old] = new
+        label_map[file_id] = class_id
     return replace(facts, label_map=tuple(label_map))
 
 
 def automatic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """Distinct colours for 1 to 256 classes: the bits of the id, as Pascal VOC does.
+    """Returns distinct colours for 1 to 256 classes, made of the ids' bits as in VOC.
 
     Bit 3k of the id becomes bit 7-k of red, bit 3k+1 of green, bit 3k+2 of blue, so
     that neighbouring ids look different and id 0 is black.
@@ -147,9 +151,9 @@ def automatic_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
     )
 
 
-def _every_third_bit(number: int) -> int:
-    """Bits 0, 3, 6 of a number as bits 7, 6, 5."""
-    return sum((number >> (3 * k) & 1) << (7 - k) for k in range(3))
+def _every_third_bit(bits: int) -> int:
+    """Returns a number whose bits 7, 6, 5 are the bits 0, 3, 6 of `bits`."""
+    return sum((bits >> (3 * k) & 1) << (7 - k) for k in range(3))
 
 
 def _own_facts(
@@ -189,8 +193,8 @@ _NUM_IMAGES = {
     "cityscapes": {"train": 2975, "val": 500},
 }
 
-# ADE20K files hold 0 for "other" and 1..150 for the classes. The reference computes
-# this in 8-bit arithmetic, so that 255 stays 255.
+# ADE20K files hold 0 for "other" and 1..150 for the classes. The reference subtracts 1
+# in 8-bit arithmetic and keeps 255 as it is.
 _ADE20K_MAP = tuple(
     IGNORE_LABEL if k in (0, 255) else k - 1 if k <= 150 else NOT_ALLOWED
     for k in range(256)
@@ -198,9 +202,9 @@ _ADE20K_MAP = tuple(
 
 _LABEL_MAPS = {"ade20k": _ADE20K_MAP}
 
-# The ids of the classes in *_labelIds.png, which the test server takes, too;
-# *_labelTrainIds.png hold training ids already. All other ids up to 33 are ignored, as
-# is the licence plate, -1, which 8 bits make 255.
+# Ids of the classes in *_labelIds.png, in the order of the training ids; the test
+# server takes these ids, too. *_labelTrainIds.png hold training ids already. All other
+# ids up to 33 are ignored, and so is the licence plate, whose id -1 is 255 in 8 bits.
 CITYSCAPES_IDS = (
     *(7, 8, 11, 12, 13, 17, 19, 20, 21, 22),
     *(23, 24, 25, 26, 27, 28, 31, 32, 33),

@@ -1,12 +1,12 @@
-"""What a user is told who does not have a data set yet, for `str.format(root=...)`."""
+"""Instructions for users who do not have a data set yet, for `str.format(root=...)`."""
 
 _NEXT_COMMANDS = """\
 Then run the same command again; or only convert, with the configuration in use:
   python scripts/make_tfrecords.py --cfg CONFIG
-Is it in another place already? Add --set data.root=FOLDER."""
+If the data is already in another folder, add --set data.root=FOLDER."""
 
 _DOWNLOAD_COMMAND = """\
-All of it at once:
+Everything with one command:
   python scripts/make_tfrecords.py --cfg CONFIG --download"""
 
 INSTRUCTIONS = {
@@ -17,8 +17,8 @@ Pascal VOC 2012 with the SBD masks (10582 training and 1449 validation images).
 Or by hand:
 1. Images and masks, 2 GB; the folder VOCdevkit/VOC2012 in it belongs at {{root}}
    http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar
-2. Additional training masks (SBD), 1.4 GB; without them there are VOC's own 1464
-   images only. The folder benchmark_RELEASE in it belongs beside {{root}}
+2. Additional training masks (SBD), 1.4 GB; without them there are only VOC's own 1464
+   images. The folder benchmark_RELEASE in it belongs beside {{root}}
    http://home.bharathh.info/pubs/codes/SBD/download.html
 
 Expected (SegmentationClassAug/NAME.png and aug.txt in place of SBD are fine, too):
@@ -60,13 +60,13 @@ Expected, with "aachen" standing for each city:
     leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png ...
     leftImg8bit/val/...
     gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png ...
-    gtFine/val/...           *_labelTrainIds.png are taken first, where there are any
+    gtFine/val/...           *_labelTrainIds.png are preferred where there are any
 
 {_NEXT_COMMANDS}""",
     "shapes": f"""\
-The procedural shapes: nothing to download, the project draws them.
+The procedural shapes: there is nothing to download, the project draws them.
 
-1. `make demo` draws them and goes on to train; they belong at {{root}}
+1. `make demo` draws them and then trains on them; they belong at {{root}}
 
 Expected:
   {{root}}
@@ -75,12 +75,12 @@ Expected:
 
 {_NEXT_COMMANDS}""",
     "folder": f"""\
-A folder of your own, with the classes that data.classes lists.
+A folder of your own images, with the classes that data.classes lists.
 
 1. Put images (JPEG or PNG) and labels at {{root}}
-   A label is a PNG of its image's name and size. Each pixel holds the class id,
-   counted from 0 in the order of data.classes; 255 = not labelled. Palette PNGs and
-   8-bit grey PNGs are both fine.
+   A label is a PNG with the name and the size of its image. Each pixel holds the class
+   id, counted from 0 in the order of data.classes; 255 = not labelled. Palette PNGs
+   and 8-bit grey PNGs are both fine.
 
 Expected:
   {{root}}

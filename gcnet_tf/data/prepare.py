@@ -1,4 +1,4 @@
-"""Making sure that a configuration's records are there, converting where needed."""
+"""The records of a configuration: made where missing, checked where present."""
 
 import dataclasses
 import json
@@ -25,11 +25,11 @@ SPLITS = ("train", "val")
 
 
 def ensure_source(config: Config) -> None:
-    """Makes sure that the source folder exists; the shapes are drawn when missing.
+    """Makes sure that the source folder exists; draws the shapes when it does not.
 
     Raises:
-        UserError: for any other data set: what to download, where to put it, and which
-            command comes next.
+        UserError: for any other data set; the message says what to download, where to
+            put it, and which command comes next.
     """
     root = Path(config.data.root)
     if root.is_dir():
@@ -58,19 +58,20 @@ def ensure_records(
     """Converts the splits that have no records, or all of them with `overwrite`.
 
     Args:
-        config: names the data set, its folder and that of the records.
-        splits: which splits.
-        overwrite: convert again where there are records.
-        num_workers: threads; None for one per core.
-        limit: convert only the first so many images of each split.
-        listed: pairs to convert in place of those of data.root.
+        config: names the data set, its folder and the folder of the records.
+        splits: the splits to convert.
+        overwrite: converts also the splits that have records.
+        num_workers: number of threads; None for one per core.
+        limit: greatest number of images to convert in each split, the first ones; None
+            for all.
+        listed: pairs to convert in place of those in data.root.
 
     Returns:
         The manifest of each split.
 
     Raises:
-        UserError: when records are of another data set or damaged, when the source is
-            missing, or when a source file is bad.
+        UserError: when records are damaged or those of another data set, when the
+            source is missing, or when a source file is bad.
     """
     facts = facts_of(config.data)
     data = config.data
@@ -85,12 +86,13 @@ def ensure_records(
 
     if listed is None:
         ensure_source(config)
-    # A part is wanted, so a part may be there.
-    wanted = dataclasses.replace(data, allow_partial=True) if limit else data
-    # All of them first: what is wrong with val should not come up after train.
-    pairs = {split: find_samples(wanted, split, listed) for split in missing}
+    # With a limit, a part of the images is enough, so the rest may be missing.
+    data_to_convert = dataclasses.replace(data, allow_partial=True) if limit else data
+    # All splits are listed first, so that a mistake in val is reported before train is
+    # converted.
+    pairs = {split: find_samples(data_to_convert, split, listed) for split in missing}
 
-    # Only here, because it loads TensorFlow, which takes ten seconds.
+    # Imported only here, because it loads TensorFlow, which takes ten seconds.
     from gcnet_tf.data.records.shards import write_records
 
     for split in missing:
@@ -107,12 +109,14 @@ def ensure_records(
 
 
 def matching_manifest(config: Config, split: str) -> Manifest:
-    """Reads a split's manifest; records of another data set would train wrongly.
+    """Reads a split's manifest and checks that it matches the configuration.
+
+    Training on records of another data set would give a wrong model silently.
 
     Raises:
         UserError: when the records are missing or damaged, or not those of `config`.
     """
-    # Under "skip", whoever reads them finds what is missing.
+    # Under "skip", the reader of the records looks for missing files itself.
     manifest = read_manifest(
         config.data.records, split, check_files=config.data.on_error == "stop"
     )
@@ -125,21 +129,22 @@ def matching_manifest(config: Config, split: str) -> Manifest:
 def conversion_text(
     config: Config, manifests: dict[str, Manifest], kept: Sequence[str] = ()
 ) -> str:
-    """What the records of these splits hold, in some lines for people.
+    """Describes the records of some splits in a few lines of text.
 
     Args:
-        config: whose records they are.
-        manifests: by split.
-        kept: splits that were there already.
+        config: the configuration of the records.
+        manifests: manifest of each split.
+        kept: splits whose records existed before.
     """
     expected = facts_of(config.data).num_images
     lines = []
     for split, manifest in manifests.items():
-        number = manifest.num_samples
-        line = f"{split}: {number} images in {len(manifest.shards)} files"
+        num_images = manifest.num_samples
+        line = f"{split}: {num_images} images in {len(manifest.shards)} files"
         if split in kept:
             line += "; they were there already, --overwrite makes them again"
-        if number != expected.get(split, number) and not manifest.made_with.get("also"):
+        is_whole = num_images == expected.get(split, num_images)
+        if not is_whole and not manifest.made_with.get("also"):
             line += f"; the whole data set has {expected[split]} images"
         lines.append(line)
     lines += ["", pixel_table(list(manifests.values()))]
@@ -158,14 +163,14 @@ def _mention_limit(manifest: Manifest, limit: int | None, records: str) -> None:
         warnings.warn(
             f"The records of the split '{manifest.split}' in {records} hold only the "
             f"first {manifest.limit} images (--limit); scripts/make_tfrecords.py --cfg "
-            "CONFIG --overwrite makes them of all.",
+            "CONFIG --overwrite converts all images.",
             stacklevel=3,
         )
 
 
 _REMEDY = (
-    "To make them again: scripts/make_tfrecords.py --cfg CONFIG --overwrite; to keep "
-    "them, give another folder in data.records."
+    "To make them again, run scripts/make_tfrecords.py --cfg CONFIG --overwrite; to "
+    "keep them, name another folder in data.records."
 )
 
 

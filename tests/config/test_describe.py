@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def leaves(value, prefix=""):
-    """Dotted paths and values of a nested dict."""
+    """Yields the dotted path and the value of every leaf of a nested dict."""
     for key, item in value.items():
         if isinstance(item, dict):
             yield from leaves(item, f"{prefix}{key}.")
@@ -39,7 +39,7 @@ def test_every_setting_is_documented():
 
 
 def test_defaults_are_within_their_own_range():
-    # Only the class list has no default that could be allowed.
+    # The class list is the only setting whose default is not allowed.
     raw = config_to_dict(Config())
     raw["data"]["classes"] = ["a", "b"]
     assert config_from_dict(raw).train == Config().train
@@ -122,8 +122,8 @@ def test_committed_table_is_up_to_date():
 
 
 def test_table_shows_a_row_of_numbers():
-    table = published_table({"x": load_config("voc_r101_20k")})
-    cells = [cell.strip() for cell in table.splitlines()[2].split("|")[1:-2]]
+    text = published_table({"x": load_config("voc_r101_20k")})
+    cells = [cell.strip() for cell in text.splitlines()[2].split("|")[1:-2]]
     expected = "`x` 512x512 whole 20000 16 77.41 78.56 9.2 14.80"
     assert cells == expected.split()
 

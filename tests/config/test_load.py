@@ -84,7 +84,7 @@ def test_config_is_frozen():
         ("data", {"classes": ["road", 1]}, ["data.classes[1]", "1", "a string"]),
         ("train", [8], ["train", "[8]", "an object"]),
         ("train", None, ["train", "null", "an object"]),
-        # numbers that are none
+        # values that are no finite number
         ("train", {"momentum": float("nan")}, ["train.momentum", "NaN"]),
         ("train", {"poly_power": float("inf")}, ["train.poly_power", "Infinity"]),
         ("train", {"poly_power": 10**400}, ["train.poly_power", "a number"]),
@@ -351,7 +351,7 @@ def test_folder_is_refused(tmp_path):
     assert "folder" in refusal(load_config, tmp_path)
 
 
-def test_file_goes_before_a_shipped_name(tmp_path, monkeypatch):
+def test_a_file_is_preferred_to_a_shipped_name(tmp_path, monkeypatch):
     write(tmp_path, "voc_r50_20k", minimal(train={"seed": 77}))
     monkeypatch.chdir(tmp_path)
     assert load_config("voc_r50_20k").train.seed == 77
@@ -382,7 +382,7 @@ def test_bases_merge_left_to_right_then_the_file(tmp_path):
     assert (train.seed, train.batch_size, train.panels) == (1, 2, 3)
 
 
-def test_lists_replace_what_a_base_says(tmp_path):
+def test_lists_replace_those_of_a_base(tmp_path):
     write(tmp_path, "base.json", {"data": {"classes": ["a", "b", "c"]}})
     path = write(
         tmp_path, "a.json", {"_base_": "base.json", "data": {"classes": ["d", "e"]}}
@@ -433,7 +433,7 @@ def test_missing_base_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
-def test_ones_own_file_can_start_from_every_shipped_one(tmp_path, name):
+def test_a_users_file_can_start_from_every_shipped_one(tmp_path, name):
     path = write(tmp_path, "mine.json", {"_base_": str(shipped_configs()[name])})
     mine, shipped = load_config(path), load_config(name)
     # The published numbers are those of the shipped file alone.

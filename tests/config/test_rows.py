@@ -1,4 +1,4 @@
-"""Every published row against a table from section 4 of the parity specification."""
+"""The published rows, compared with a table from docs/reference.md, section 4."""
 
 import json
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_rows_share_the_recipe(name):
     assert (model.head.channels, model.auxiliary.channels) == (512, 256)
     assert (model.head.dropout, model.auxiliary.dropout) == (0.1, 0.1)
     assert (model.backbone.base_channels, model.backbone.output_stride) == (64, 8)
-    # The block's own settings are those published: see the test of the layers.
+    # The block's defaults are the published values, which a test of the layers checks.
     assert (model.head.context.block, model.head.context.given()) == ("gc", {})
     assert model.backbone.context.block == "none"
     assert (train.learning_rate, train.min_learning_rate) == (0.01, 1e-4)
@@ -115,12 +115,12 @@ def test_rows_share_the_recipe(name):
         ),
     ],
 )
-def test_where_the_data_lies(name, dataset, root, records):
+def test_folders_of_the_data(name, dataset, root, records):
     data = load_config(name).data
     assert (data.dataset, data.root, data.records) == (dataset, root, records)
 
 
-# The blocks beside gc: the row without them, and what differs.
+# Rows with another block: the row that each starts from, and the differences to it.
 FAMILY = {
     **{
         f"{row}_{block}": (row, {"model.head.context.block": block})
@@ -146,7 +146,8 @@ FAMILY = {
 @pytest.mark.parametrize("name", FAMILY)
 def test_the_family_differs_in_its_block_alone(name):
     row, expected = FAMILY[name]
-    base, config = (dict(settings_of(load_config(each))) for each in (row, name))
+    base = dict(settings_of(load_config(row)))
+    config = dict(settings_of(load_config(name)))
     differences = {
         path: value
         for path, value in config.items()
@@ -157,7 +158,7 @@ def test_the_family_differs_in_its_block_alone(name):
 
 
 def settings_of(config):
-    """Dotted paths and values."""
+    """Returns pairs of the dotted path and the value of every setting."""
 
     def walk(section, prefix):
         for name, value in section.items():

@@ -68,7 +68,7 @@ def test_wrong_sources_are_refused(data, words):
         config_from_dict(raw(**data))
 
 
-def test_it_is_described():
+def test_a_list_of_sections_is_described():
     text = describe().replace("\n# ", " ")
     assert "a list of objects with the settings dataset, root, label_map" in text
     also = json_schema()["properties"]["data"]["properties"]["also"]

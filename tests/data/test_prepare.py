@@ -1,4 +1,4 @@
-"""Records are made when missing, checked when there, and never silently wrong."""
+"""Records are made when missing, checked when present, and never silently wrong."""
 
 import subprocess
 import sys
@@ -87,7 +87,7 @@ def test_a_missing_source_says_what_to_do(tmp_path):
     assert "{" not in message
 
 
-def test_a_missing_source_is_found_out_without_tensorflow(tmp_path):
+def test_a_missing_source_is_reported_without_tensorflow(tmp_path):
     code = (
         "import sys\n"
         "from gcnet_tf.config import load_config\n"
@@ -111,7 +111,7 @@ def test_a_file_as_the_source(tmp_path):
         prepare.ensure_records(make_config(tmp_path))
 
 
-def test_a_bad_val_split_comes_up_before_train_is_converted(tmp_path):
+def test_a_bad_val_split_is_reported_before_train_is_converted(tmp_path):
     make_folder_tree(tmp_path / "source")
     next((tmp_path / "source" / "val" / "labels").iterdir()).unlink()
     with pytest.raises(UserError, match="1 image is"):

@@ -1,4 +1,4 @@
-"""The procedural images: deterministic, thin void, class not readable from colour."""
+"""The procedural images: deterministic, with a thin void and colours free of class."""
 
 import json
 
@@ -33,7 +33,8 @@ def test_the_outlines_fill_the_unit_circle():
 
 
 def test_areas_of_the_outlines():
-    # Of circle, square and triangle in the unit circle; a cross of 5 rectangles.
+    # Circle, square and triangle are inscribed in the unit circle; a cross consists of
+    # five rectangles.
     arm = 0.36 / np.hypot(1, 0.36)
     length = 1 / np.hypot(1, 0.36)
     expected = {
@@ -73,7 +74,7 @@ def test_the_void_is_at_most_two_pixels_wide(samples):
 
 
 def test_the_void_lies_on_outlines_and_on_all_of_them(samples):
-    """Without the void no two classes touch, so that no outline pixel is scored."""
+    """Two classes only touch inside the void, so that no metric counts an outline."""
     touching = total = 0
     for _, label in samples["train"]:
         a, b = label[:, 1:], label[:, :-1]
@@ -100,7 +101,7 @@ def test_the_void_takes_the_last_pixel_on_either_side():
 
 
 def test_the_void_stays_thin_on_a_sliver():
-    """Both outlines of a shape one pixel wide make a band of three."""
+    """The bands of the two outlines of a shape one pixel wide would join to three."""
     visible = np.zeros((5, 8), np.int32)
     visible[2, 1:7] = 1
     assert draw(shapes._outline_pixels(visible)) == [
@@ -141,10 +142,11 @@ def test_most_images_have_the_wanted_number_of_shapes():
 
 
 def colour_classifier_miou(train, val):
-    """mIoU of the best guess from a pixel's colour, quantised to 16 levels a channel.
+    """Returns the mIoU of a classifier that only knows each pixel's colour.
 
-    The class whose share in the bin is largest relative to its share overall, which
-    unlike the majority does not just answer background.
+    Colours are quantised to 16 levels per channel. The classifier answers the most
+    frequent class of a colour, or the class that is most frequent relative to its share
+    of all pixels, which is not always background; the better of the two mIoUs counts.
     """
 
     def bins(image):
@@ -153,15 +155,16 @@ def colour_classifier_miou(train, val):
 
     counts = np.zeros((4096, NUM_CLASSES))
     for image, label in train:
-        kept = label != 255
-        np.add.at(counts, (bins(image)[kept], label[kept]), 1)
+        labelled = label != 255
+        np.add.at(counts, (bins(image)[labelled], label[labelled]), 1)
     mious = []
     for weights in (1.0, 1 / counts.sum(axis=0)):
         answer = np.argmax(counts * weights, axis=1)
         confusion = np.zeros((NUM_CLASSES, NUM_CLASSES))
         for image, label in val:
-            kept = label != 255
-            np.add.at(confusion, (label[kept], answer[bins(image)[kept]]), 1)
+            labelled = label != 255
+            guesses = answer[bins(image)[labelled]]
+            np.add.at(confusion, (label[labelled], guesses), 1)
         union = confusion.sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
         mious.append(np.mean(np.diag(confusion) / union))
     return max(mious)
@@ -171,21 +174,21 @@ def test_the_class_is_not_readable_from_colour(samples):
     assert colour_classifier_miou(samples["train"], samples["val"]) < 0.5
 
 
-def test_the_colour_classifier_would_see_colours_tied_to_classes(samples):
-    """Shows that the test above can fail: images dyed by class."""
+def test_the_colour_classifier_detects_colours_tied_to_classes(samples):
+    """The test above can fail: images tinted by class are classified well."""
     colours = np.array(dataset_facts("shapes").palette, np.float64)
 
-    def tied(pairs):
+    def tinted(pairs):
         for image, label in pairs:
-            own = colours[np.where(label == 255, 0, label)]
-            yield (0.2 * image + 0.8 * own).astype(np.uint8), label
+            class_colours = colours[np.where(label == 255, 0, label)]
+            yield (0.2 * image + 0.8 * class_colours).astype(np.uint8), label
 
-    train, val = list(tied(samples["train"])), list(tied(samples["val"]))
+    train, val = list(tinted(samples["train"])), list(tinted(samples["val"]))
     assert colour_classifier_miou(train, val) > 0.8
 
 
 def test_means_of_shapes_and_background_have_one_distribution(samples):
-    """Class by class, the mean colour is the same within its sampling error."""
+    """The mean colour of every class is the same, within its sampling error."""
     means = {index: [] for index in range(NUM_CLASSES)}
     for image, label in samples["train"] + samples["val"]:
         for index in np.unique(label[label != 255]):

@@ -1,1 +1,1 @@
-"""Looking through a data set before it is converted."""
+"""The check of a data set before it is converted."""

@@ -1,8 +1,8 @@
-"""Looks through a data set's source and finds all that is wrong with it in one pass.
+"""The check of a data set's source, which finds all problems in one pass.
 
-Conversion stops at the first file that it refuses. This goes on to the last one, and
-sees what lies between the files as well: images in two splits, classes that never
-occur, crops larger than the images. Nothing is written and no TensorFlow is loaded.
+Conversion stops at the first file that it refuses. The check goes on to the last file,
+and it also finds problems between the files: images in two splits, classes that never
+occur, crops larger than the images. It writes nothing and does not load TensorFlow.
 """
 
 import dataclasses
@@ -41,12 +41,14 @@ _MODE_TEXT = {"L": "grey", "1": "black and white", "P": "palette", "RGBA": "alph
 def check_before_conversion(config: Config) -> None:
     """Checks the splits that have no records yet, unless `data.check` is false.
 
-    Warnings are warned of; a data set without any leaves no word.
+    The findings at level "warning" become Python warnings. Nothing is printed when
+    there are none.
 
     Raises:
-        UserError: with all errors at once; or when there is no source.
+        UserError: when there are errors, with all of them; or when there is no source.
     """
-    missing = [s for s in SPLITS if not has_records(config.data.records, s)]
+    records = config.data.records
+    missing = [split for split in SPLITS if not has_records(records, split)]
     if not (config.data.check and missing):
         return
     ensure_source(config)
@@ -56,13 +58,13 @@ def check_before_conversion(config: Config) -> None:
         raise UserError(
             f"{config.data.root} cannot be converted as it is.\n"
             f"{findings_text(report, errors)}\n"
-            "The whole list: python scripts/check_data.py --cfg CONFIG --json FILE"
+            "For the whole list: python scripts/check_data.py --cfg CONFIG --json FILE"
         )
-    # Conversion says by itself what the source lacks.
+    # Conversion itself warns of a source that is not complete.
     kinds = [kind for kind in report.kinds("warning") if kind != "source"]
     if kinds:
         warnings.warn(
-            f"{config.data.root} is converted, but look at this.\n"
+            f"{config.data.root} is converted, but has problems.\n"
             f"{findings_text(report, kinds)}",
             stacklevel=2,
         )
@@ -71,40 +73,42 @@ def check_before_conversion(config: Config) -> None:
 def check_data(
     config: Config, splits: Sequence[str] = SPLITS, progress: bool = True
 ) -> Report:
-    """Looks at every image and label of the splits.
+    """Checks every image and label of the splits.
 
     Args:
-        config: names the data set and its folder; the crop is compared with the images.
-        splits: which splits.
-        progress: show a progress bar.
+        config: names the data set and its folder; also gives the crop, which is
+            compared with the images.
+        splits: the splits to check.
+        progress: shows a progress bar.
     """
     facts = facts_of(config.data)
-    found: dict[str, list[Item]] = defaultdict(list)
+    findings: dict[str, list[Item]] = defaultdict(list)
     tasks = []
     for split in splits:
         pairs, problems = list_pairs(config.data, split)
         tasks += [(split, pair) for pair in pairs]
-        _add(found, problems)
+        _add(findings, problems)
     looks = _look_at_all(tasks, facts, progress)
     for look in looks:
-        _add(found, look.problems)
-    report = Report(facts, tuple(splits), tuple(looks), found)
-    _add(found, _between_splits(report))
-    _add(found, _about_classes(report))
-    _add(found, _about_crop(report, config.augment))
-    ordered = {kind: found[kind] for kind in KINDS if found[kind]}
+        _add(findings, look.problems)
+    report = Report(facts, tuple(splits), tuple(looks), findings)
+    _add(findings, _between_splits(report))
+    _add(findings, _about_classes(report))
+    _add(findings, _about_crop(report, config.augment))
+    ordered = {kind: findings[kind] for kind in KINDS if findings[kind]}
     return dataclasses.replace(report, findings=ordered)
 
 
-def _add(found: dict[str, list[Item]], problems: Iterable[Problem]) -> None:
+def _add(findings: dict[str, list[Item]], problems: Iterable[Problem]) -> None:
     for kind, item in problems:
-        found[kind].append(item)
+        findings[kind].append(item)
 
 
 def _look_at_all(
     tasks: list[tuple[str, Pair]], facts: DatasetFacts, progress: bool
 ) -> list[Look]:
-    # Decoding and hashing release the interpreter's lock, so that threads share them.
+    # Decoding and hashing release the interpreter's lock, so that threads can share the
+    # work.
     pool = ThreadPoolExecutor(num_cores())
     try:
         looks = pool.map(
@@ -126,10 +130,10 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
     problems: list[Problem] = []
     size, digest = None, ""
     try:
-        content, image = open_image(pair.image)
+        file_bytes, image = open_image(pair.image)
         upright = to_rgb(image, pair.image)
         size = (upright.height, upright.width)
-        digest = hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(file_bytes).hexdigest()
         problems += _about_image(pair.image, image)
     except UserError as error:
         problems.append(("unreadable_image", Item(str(pair.image), str(error))))
@@ -140,7 +144,8 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
         problems.append(_bad_label(pair.label, facts, error))
     else:
         if size not in (None, label.shape):
-            problems.append(("size_mismatch", _sizes(pair.label, label.shape, size)))
+            item = _sizes_item(pair.label, label.shape, size)
+            problems.append(("size_mismatch", item))
         histogram = np.bincount(label.ravel(), minlength=256)
         counts = {int(k): int(histogram[k]) for k in np.flatnonzero(histogram)}
         problems += _about_counts(pair.label, facts, counts)
@@ -155,7 +160,8 @@ def _about_image(path: Path, image: Image.Image) -> list[Problem]:
     return [("converted_image", Item(str(path), ", ".join(texts)))] if texts else []
 
 
-def _sizes(path: Path, label: tuple[int, ...], image: tuple[int, ...]) -> Item:
+def _sizes_item(path: Path, label: tuple[int, ...], image: tuple[int, ...]) -> Item:
+    """Returns the item for a label of shape `label` with an image of size `image`."""
     text = f"{label[1]}x{label[0]} instead of {image[1]}x{image[0]} (width x height)"
     return Item(str(path), text)
 
@@ -173,20 +179,25 @@ def _about_counts(
 
 
 def _bad_label(path: Path, facts: DatasetFacts, error: UserError) -> Problem:
-    """Wrong values with their counts; for anything else, what the reader said."""
+    """Returns the problem of a label that `read_label` refused with `error`.
+
+    It lists the wrong values with their counts or, if the file cannot be read at all,
+    repeats the error.
+    """
     try:
-        # A map that lets every value pass gives the ids as they are in the file.
-        raw = read_label(path, dataclasses.replace(facts, label_map=tuple(range(256))))
+        # A map that allows every value gives the ids as they are in the file.
+        all_ids = dataclasses.replace(facts, label_map=tuple(range(256)))
+        file_ids = read_label(path, all_ids)
     except UserError:
         return "unreadable_label", Item(str(path), str(error))
-    counts = np.bincount(raw.ravel(), minlength=256)
-    wrong = [k for k in np.flatnonzero(counts) if facts.id_map[k] == NOT_ALLOWED]
-    texts = [f"{value} ({counts[value]} pixels)" for value in wrong]
+    counts = np.bincount(file_ids.ravel(), minlength=256)
+    refused = [k for k in np.flatnonzero(counts) if facts.id_map[k] == NOT_ALLOWED]
+    texts = [f"{value} ({counts[value]} pixels)" for value in refused]
     return "label_values", Item(str(path), ", ".join(texts))
 
 
 def _between_splits(report: Report) -> list[Problem]:
-    """Images that are in two splits: by content, and by name alone."""
+    """Finds images that are in two splits, by content or by name alone."""
     problems = []
     by_digest: dict[str, Look] = {}
     by_name: dict[str, Look] = {}
@@ -202,7 +213,7 @@ def _between_splits(report: Report) -> list[Problem]:
 
 
 def _about_classes(report: Report) -> list[Problem]:
-    """Classes that never occur; said only of splits that have a labelled pixel."""
+    """Finds classes that never occur; skips splits without a labelled pixel."""
     present = {
         split: report.pixels(split)[:IGNORE_LABEL] > 0 for split in report.splits
     }
@@ -215,9 +226,13 @@ def _about_classes(report: Report) -> list[Problem]:
         if not train[index]:
             problems.append(("no_training_pixel", item))
             continue
-        lacking = [s for s, seen in present.items() if seen.any() and not seen[index]]
-        if lacking:
-            item = dataclasses.replace(item, detail=f"not in {', '.join(lacking)}")
+        splits = [
+            split
+            for split, occurs in present.items()
+            if occurs.any() and not occurs[index]
+        ]
+        if splits:
+            item = dataclasses.replace(item, detail=f"not in {', '.join(splits)}")
             problems.append(("no_pixel", item))
     return problems
 
@@ -226,27 +241,26 @@ def _about_crop(report: Report, augment: AugmentConfig) -> list[Problem]:
     sizes = Counter(look.size for look in report.looks_of("train") if look.size)
     if not sizes:
         return []
-    total = sum(sizes.values())
-    share = (
-        sum(padded_share(s, augment) * number for s, number in sizes.items()) / total
-    )
+    num_padded = sum(padded_share(size, augment) * n for size, n in sizes.items())
+    share = num_padded / sum(sizes.values())
     if share <= 0.5:
         return []
     height, width = augment.crop_size
     text = (
-        f"the image, scaled at random, is smaller than {height}x{width} in {share:.0%} "
-        "of the draws, and the rest of the crop is padding; lower it, or raise "
+        f"the randomly scaled image is smaller than {height}x{width} in {share:.0%} of "
+        "the draws, and the rest of the crop is padding; lower the crop size, or raise "
         "augment.base_scale"
     )
     return [("large_crop", Item("augment.crop_size", text))]
 
 
 def padded_share(size: tuple[int, int], augment: AugmentConfig) -> float:
-    """Share in [0, 1] of the random factors that scale an image below the crop.
+    """Returns the share in [0, 1] of the random scales at which a crop has padding.
 
     Args:
         size: (height, width) of the image.
-        augment: the scales, drawn uniformly (parity spec 5.2), and the crop.
+        augment: the scales, which are drawn uniformly (docs/reference.md, section 5.2),
+            and the crop.
     """
     scale = min(
         max(augment.base_scale) / max(size), min(augment.base_scale) / min(size)

@@ -1,4 +1,4 @@
-"""Listing a split's pairs without stopping at the first file that has no partner."""
+"""Pairs of a split, listed even where some files have no partner."""
 
 import warnings
 from dataclasses import replace
@@ -24,10 +24,10 @@ Files = dict[str, Path]
 
 
 def list_pairs(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
-    """The pairs of a split, and what is wrong with those that are none.
+    """Returns the pairs of a split, and the problems of files that make no pair.
 
-    `find_samples` has the say. Only where it raises are the files of data.root listed
-    once more, to go on with those that do make pairs.
+    `find_samples` decides. Only if it raises an error, the files of data.root are
+    listed once more, in order to continue with those that do make pairs.
     """
     problems: list[Problem] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -37,13 +37,13 @@ def list_pairs(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]
         except UserError as error:
             pairs, problems = _go_on(data, split)
             problems = problems or [("layout", Item(split, str(error)))]
-    texts = dict.fromkeys(str(each.message) for each in caught)
+    texts = dict.fromkeys(str(warning.message) for warning in caught)
     return pairs, [*problems, *(("source", Item(split, text)) for text in texts)]
 
 
 def _go_on(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
     try:
-        # If it was nothing but the number of images, all is there.
+        # Succeeds if only the number of images was wrong.
         return find_samples(replace(data, allow_partial=True), split), []
     except UserError:
         images, labels = _list_files(data.dataset, Path(data.root), split)
@@ -58,7 +58,7 @@ def _go_on(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
 
 def _strays(images: Files, labels: Files) -> list[Problem]:
     if not (images and labels):
-        return []  # a folder that is missing or empty, which one message says better
+        return []  # a folder is missing or empty, for which one message is enough
     unlabelled = sorted(images.keys() - labels.keys())
     unused = sorted(labels.keys() - images.keys())
     return [
@@ -68,7 +68,10 @@ def _strays(images: Files, labels: Files) -> list[Problem]:
 
 
 def _list_files(dataset: str, root: Path, split: str) -> tuple[Files, Files]:
-    """Images and labels by name, empty for layouts in which no list is that simple."""
+    """Lists images and labels by name.
+
+    Both are empty for layouts in which the files alone do not make the split.
+    """
     if dataset in ("folder", "shapes"):
         return _images(root / split / "images"), _labels(root / split / "labels")
     if dataset == "ade20k":
@@ -86,7 +89,7 @@ def _list_files(dataset: str, root: Path, split: str) -> tuple[Files, Files]:
 
 
 def _voc_files(root: Path, split: str) -> tuple[Files, Files]:
-    """What VOC's own list of the split names, as far as it is there."""
+    """Lists the files that VOC's own list of the split names, as far as they exist."""
     path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
     names = path.read_text(encoding="utf-8").split() if path.is_file() else []
     images = _images(root / "JPEGImages")

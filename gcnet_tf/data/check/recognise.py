@@ -1,4 +1,4 @@
-"""Looking at a folder of images and labels, and writing the configuration for it."""
+"""Recognition of a folder of images and labels, and the configuration for it."""
 
 import os
 from dataclasses import dataclass
@@ -28,23 +28,26 @@ Known layouts:
   folder    train/images/  train/labels/  val/images/  val/labels/
   labelme   JPEGImages/  SegmentationClass/ or SegmentationClassPNG/  class_names.txt
   cvat      JPEGImages/  SegmentationClass/  labelmap.txt  (Segmentation mask 1.1)"""
-# The reference's crop; and a bound for photos from a camera of many megapixels.
+# The reference's crop.
 _LARGEST_CROP = 512
+# Limits photos from a camera of many megapixels.
 _LARGEST_SHORT_SIDE = 1024
+# Crops are a multiple of this number of pixels.
 _MULTIPLE = 32
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds.
+    """The contents of a recognised folder.
 
     Attributes:
         dataset: folder, labelme or cvat.
-        classes: names in the order of the ids.
+        classes: class names in the order of the ids.
         palette: one (red, green, blue) per class.
-        num_images: by split.
-        size: the median image's (height, width).
-        are_names_known: false where the classes are only counted.
+        num_images: number of images by split.
+        size: median (height, width) of the images.
+        are_names_known: false if the folder has no names, so that those in `classes`
+            are made up.
     """
 
     dataset: str
@@ -59,23 +62,28 @@ def recognise(root: Path) -> Found:
     """Finds out the layout of a folder, its classes and the size of its images.
 
     Raises:
-        UserError: when the layout is none of those known, or files are missing.
+        UserError: when the layout is unknown, or files are missing.
     """
     dataset = _layout(root)
-    pairs = {split: find_pairs(dataset, root, split) for split in ("train", "val")}
-    size = _median_size([pair for found in pairs.values() for pair in found])
+    pairs_of = {split: find_pairs(dataset, root, split) for split in ("train", "val")}
+    all_pairs = [pair for pairs in pairs_of.values() for pair in pairs]
+    size = _median_size(all_pairs)
     if dataset == "folder":
-        number = _num_classes([pair for found in pairs.values() for pair in found])
-        classes = tuple(f"class_{index}" for index in range(number))
-        palette = automatic_palette(number)
+        num_classes = _num_classes(all_pairs)
+        classes = tuple(f"class_{index}" for index in range(num_classes))
+        palette = automatic_palette(num_classes)
     else:
         export = read_export(dataset, root)
         colours = export.colours or automatic_palette(len(export.names))
-        kept = [(n, c) for n, c in zip(export.names, colours) if n != IGNORED_NAME]
-        classes = tuple(name for name, _ in kept)
-        palette = tuple(colour for _, colour in kept)
-    counts = {split: len(found) for split, found in pairs.items()}
-    return Found(dataset, classes, palette, counts, size, dataset != "folder")
+        entries = [
+            (name, colour)
+            for name, colour in zip(export.names, colours)
+            if name != IGNORED_NAME
+        ]
+        classes = tuple(name for name, _ in entries)
+        palette = tuple(colour for _, colour in entries)
+    num_images = {split: len(pairs) for split, pairs in pairs_of.items()}
+    return Found(dataset, classes, palette, num_images, size, dataset != "folder")
 
 
 def _layout(root: Path) -> str:
@@ -93,7 +101,7 @@ def _median_size(pairs: list[Pair]) -> tuple[int, int]:
     sizes = []
     for pair in pairs:
         try:
-            with Image.open(pair.image) as image:  # the header only
+            with Image.open(pair.image) as image:  # reads only the header
                 sizes.append((image.height, image.width))
         except OSError as error:
             raise UserError(f"Cannot read {pair.image}: {error}.") from error
@@ -101,7 +109,7 @@ def _median_size(pairs: list[Pair]) -> tuple[int, int]:
 
 
 def _num_classes(pairs: list[Pair]) -> int:
-    """One more than the largest id in the labels, and 2 at least."""
+    """Returns one more than the largest id in the labels, but at least 2."""
     facts = DatasetFacts("folder", (), (), "", label_map=tuple(range(256)))
     present = np.zeros(256, bool)
     for pair in tqdm(pairs, desc="labels", unit="label", disable=None):
@@ -111,13 +119,13 @@ def _num_classes(pairs: list[Pair]) -> int:
 
 
 def write_config(found: Found, root: Path, out: Path, name: str) -> None:
-    """Writes the configuration of a recognised folder; never over another file.
+    """Writes the configuration of a recognised folder to a new file.
 
     Args:
-        found: what `recognise` returned.
+        found: the contents that `recognise` returned.
         root: the folder.
-        out: the file to write.
-        name: what the folder for its records is called.
+        out: the file to write, which must not exist.
+        name: name of the folder for its records.
 
     Raises:
         UserError: when the file exists or cannot be written.
@@ -147,10 +155,10 @@ def write_config(found: Found, root: Path, out: Path, name: str) -> None:
 
 
 def _scale_and_crop(size: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """The size of the images, within bounds, and a square crop that fits into it.
+    """Returns a base scale of the images' size, and a square crop that fits into it.
 
-    As in the published rows the short side decides: a long one of up to four times as
-    much does not bind.
+    As in the published rows, the short side decides: the bound for the long side is
+    four times as large.
     """
     short = min(*size, _LARGEST_SHORT_SIDE)
     crop = max(_MULTIPLE, min(short, _LARGEST_CROP) // _MULTIPLE * _MULTIPLE)
@@ -158,11 +166,9 @@ def _scale_and_crop(size: tuple[int, int]) -> tuple[list[int], list[int]]:
 
 
 def found_text(found: Found) -> str:
-    """What was found, in some lines for people."""
+    """Describes the contents of a recognised folder in a few lines of text."""
     height, width = found.size
-    counts = ", ".join(
-        f"{number} {split}" for split, number in found.num_images.items()
-    )
+    counts = ", ".join(f"{count} {split}" for split, count in found.num_images.items())
     lines = [
         f"Layout:  {found.dataset}",
         f"Images:  {counts}; the median is {width}x{height} (width x height)",

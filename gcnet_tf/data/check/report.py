@@ -1,4 +1,4 @@
-"""What a check of the data has found: for people, for programs, and for pictures."""
+"""The report of a data check: as text, as JSON, and as a choice of images to show."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ import numpy as np
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
 from gcnet_tf.data.sources.folders import Pair
 
+# Number of items that the text lists for each kind.
 _NUM_SHOWN = 3
-# Of an item's text; a label may have hundreds of wrong values.
+# Greatest length of an item's text, because a label may have hundreds of wrong values.
 _MAX_LENGTH = 400
-# A class has to cover this share of an image to be seen in a small picture of it.
+# Least share of an image that a class has to cover to be visible in a small picture.
 _VISIBLE_SHARE = 0.01
 
-# Of every kind: its level, what it is called and what to do about it. An error is what
-# conversion refuses, a warning what training suffers from, a note what may be meant so.
+# Level, title and remedy of every kind of finding. Conversion refuses an error,
+# training suffers from a warning, and a note may be intended.
 KINDS = {
     "layout": ("error", "Splits that cannot be converted as they are", ""),
     "image_without_label": (
@@ -47,12 +48,12 @@ KINDS = {
     "same_content": (
         "warning",
         "Images that are in two splits",
-        "Scores on images that were trained on are too good; leave them in one split.",
+        "Metrics on training images are too good; leave each image in one split only.",
     ),
     "nothing_labelled": (
         "warning",
         "Labels in which no pixel has a class",
-        "255 means not labelled, also in a mask of 0 and 255.",
+        "255 means not labelled, even in a mask of 0 and 255.",
     ),
     "no_training_pixel": (
         "warning",
@@ -62,14 +63,14 @@ KINDS = {
     "no_pixel": (
         "note",
         "Classes that occur in training, but not in another split",
-        "They have no score there.",
+        "They have no IoU there.",
     ),
     "one_class": ("note", "Labels of a single class", ""),
     "same_name": ("note", "Names that are in two splits, with other content", ""),
     "converted_image": (
         "note",
         "Images that are not upright RGB",
-        "Training sees them turned upright and as RGB.",
+        "Training gets them turned upright and as RGB.",
     ),
     "large_crop": ("note", "A crop that is larger than most scaled images", ""),
 }
@@ -78,10 +79,12 @@ LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Item:
-    """One case of a finding: where it is, and what is there."""
+    """One case of a finding."""
 
     where: str
+    """Place of the case: a file, a split, a class or a setting."""
     detail: str = ""
+    """Description of the case; "" where the kind says all."""
 
     def __str__(self) -> str:
         if not self.detail or self.where in self.detail:
@@ -89,21 +92,23 @@ class Item:
         return f"{self.where}: {self.detail}"
 
 
-# The kind and the item.
+# Kind and item of one case.
 Problem = tuple[str, Item]
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one pair of files shows.
+    """The result of the check of one pair of files.
 
     Attributes:
-        split, pair: which one.
-        facts: how its label is read.
+        split: name of the split.
+        pair: the pair.
+        facts: facts for reading its label.
         size: (height, width) of the upright image; None when it cannot be read.
-        counts: pixels of each training id in the label; empty when it is bad.
-        digest: hash of the image file, "" when it cannot be read.
-        problems: what was noticed in this pair alone.
+        counts: number of pixels of each training id in the label; empty when the label
+            is refused.
+        digest: hash of the image file; "" when it cannot be read.
+        problems: the problems of this pair alone.
     """
 
     split: str
@@ -117,12 +122,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        facts: the data set.
-        splits: those that were looked at.
-        looks: every pair.
+        facts: facts about the data set.
+        splits: the splits that were checked.
+        looks: the result for every pair.
         findings: the items of each kind that occurred, in the order of `KINDS`.
     """
 
@@ -132,22 +137,23 @@ class Report:
     findings: dict[str, list[Item]]
 
     def kinds(self, level: str) -> list[str]:
-        """The kinds of a level that occurred."""
+        """Returns the kinds of a level that occurred."""
         return [kind for kind in self.findings if KINDS[kind][0] == level]
 
     def num_items(self, level: str) -> int:
-        """The number of errors, warnings or notes."""
+        """Counts the errors, warnings or notes."""
         return sum(len(self.findings[kind]) for kind in self.kinds(level))
 
     def looks_of(self, split: str) -> list[Look]:
+        """Returns the results for the pairs of a split."""
         return [look for look in self.looks if look.split == split]
 
     def pixels(self, split: str) -> np.ndarray:
-        """Pixels per training id over a split, int64 (256,)."""
+        """Counts the pixels per training id over a split, int64 (256,)."""
         return self._sum(split, lambda count: count)
 
     def images(self, split: str) -> np.ndarray:
-        """Number of images in which a training id occurs, int64 (256,)."""
+        """Counts the images in which each training id occurs, int64 (256,)."""
         return self._sum(split, lambda count: 1)
 
     def _sum(self, split: str, value: Callable[[int], int]) -> np.ndarray:
@@ -159,41 +165,41 @@ class Report:
 
 
 def findings_text(report: Report, kinds: Sequence[str]) -> str:
-    """The findings of these kinds, each with its first few items."""
+    """Returns the findings of these kinds as text, each with its first few items."""
     lines = []
     for kind in kinds:
         items = report.findings[kind]
         level, title, remedy = KINDS[kind]
         lines.append(f"{level.capitalize()}: {title} ({len(items)}). {remedy}".rstrip())
-        texts = [str(item) for item in items[:_NUM_SHOWN]]
-        lines += [
-            f"  {t[:_MAX_LENGTH]}{' ...' * (len(t) > _MAX_LENGTH)}" for t in texts
-        ]
+        for item in items[:_NUM_SHOWN]:
+            text = str(item)
+            ellipsis = " ..." if len(text) > _MAX_LENGTH else ""
+            lines.append(f"  {text[:_MAX_LENGTH]}{ellipsis}")
         if len(items) > _NUM_SHOWN:
             lines.append(f"  and {len(items) - _NUM_SHOWN} more")
     return "\n".join(lines)
 
 
 def format_report(report: Report) -> str:
-    """The whole report, as the terminal shows it."""
+    """Returns the whole report as text for the terminal."""
     parts = [_size_lines(report)]
     if any(look.counts for look in report.looks):
         parts.append(_class_table(report))
     if report.findings:
         parts.append(findings_text(report, list(report.findings)))
-    counts = [_count(report.num_items(level), level) for level in LEVELS]
+    counts = [_count_text(report.num_items(level), level) for level in LEVELS]
     return "\n\n".join([*parts, f"Found {', '.join(counts)}."])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _count_text(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _size_lines(report: Report) -> str:
     lines = []
     for split in report.splits:
         looks = report.looks_of(split)
-        line = f"{split}: {_count(len(looks), 'image')}"
+        line = f"{split}: {_count_text(len(looks), 'image')}"
         for side, (low, middle, high) in _sides(looks).items():
             line += f", {side} {low} to {high} (median {middle})"
         lines.append(line)
@@ -201,7 +207,10 @@ def _size_lines(report: Report) -> str:
 
 
 def _sides(looks: list[Look]) -> dict[str, tuple[int, int, int]]:
-    """Smallest, median and largest height and width; nothing without images."""
+    """Returns the smallest, median and largest height and width.
+
+    The dict is empty when there is no readable image.
+    """
     sizes = np.array([look.size for look in looks if look.size])
     if not sizes.size:
         return {}
@@ -212,7 +221,7 @@ def _sides(looks: list[Look]) -> dict[str, tuple[int, int, int]]:
 
 
 def _class_table(report: Report) -> str:
-    """Of every class in every split: share of the pixels, number of images."""
+    """Returns a table with the pixel share and the number of images of each class."""
     names = _row_names(report)
     width = max(map(len, names))
     rows = ["class".ljust(width), *(name.ljust(width) for name in names)]
@@ -228,7 +237,7 @@ def _row_names(report: Report) -> list[str]:
 
 
 def _shares(report: Report, split: str) -> list[tuple[float, int]]:
-    """Share of the pixels and number of images of each class and of 255."""
+    """Returns the pixel share and the number of images of each class and of 255."""
     ids = [*range(report.facts.num_classes), IGNORE_LABEL]
     pixels, images = report.pixels(split), report.images(split)
     total = max(int(pixels.sum()), 1)
@@ -236,7 +245,7 @@ def _shares(report: Report, split: str) -> list[tuple[float, int]]:
 
 
 def report_to_dict(report: Report) -> dict[str, Any]:
-    """JSON form, with every item of every finding."""
+    """Returns the report as JSON values, with every item of every finding."""
     findings = [
         {
             "level": KINDS[kind][0],
@@ -271,24 +280,25 @@ def report_to_dict(report: Report) -> dict[str, Any]:
 
 
 def looks_to_show(report: Report, at_least: int = 12) -> list[Look]:
-    """A few pairs that show every class, the rarest first, filled up with others.
+    """Chooses a few pairs that together show every class, the rarest class first.
 
-    A class is shown by the image it covers most of, unless one that is in already shows
-    it well enough.
+    A class is shown by the image of which it covers most, unless an image that is
+    already chosen shows it well enough. Other pairs are added up to `at_least`.
     """
     good = [look for look in report.looks if look.size and look.counts]
-    share = np.zeros((len(good), report.facts.num_classes))
+    # Share of each class (column) in each pair (row).
+    shares = np.zeros((len(good), report.facts.num_classes))
     for row, look in enumerate(good):
         for index, count in look.counts.items():
             if index < report.facts.num_classes:
-                share[row, index] = count / sum(look.counts.values())
+                shares[row, index] = count / sum(look.counts.values())
     chosen: list[int] = []
-    largest = share.max(axis=0, initial=0)
-    for index in np.argsort(share.sum(axis=0), kind="stable"):
+    largest = shares.max(axis=0, initial=0)
+    for index in np.argsort(shares.sum(axis=0), kind="stable"):
         enough = min(_VISIBLE_SHARE, largest[index])
-        if enough > 0 and not (share[chosen, index] >= enough).any():
-            chosen.append(int(share[:, index].argmax()))
+        if enough > 0 and not (shares[chosen, index] >= enough).any():
+            chosen.append(int(shares[:, index].argmax()))
     rest = [row for row in range(len(good)) if row not in set(chosen)]
-    missing = min(max(at_least - len(chosen), 0), len(rest))
-    chosen += [rest[place * len(rest) // missing] for place in range(missing)]
+    num_added = min(max(at_least - len(chosen), 0), len(rest))
+    chosen += [rest[step * len(rest) // num_added] for step in range(num_added)]
     return [good[row] for row in chosen]

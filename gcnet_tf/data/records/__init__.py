@@ -1,1 +1,1 @@
-"""TFRecords: reading sources, writing shards, checking and repairing them."""
+"""The TFRecords: writing them from the sources, checking and repairing them."""

@@ -1,7 +1,8 @@
-"""Damaged records: found, named, and replaced where training goes on without them.
+"""Damaged records: finding, naming and, where training goes on, replacing them.
 
 TensorFlow checks every record that it reads and stops at the first damaged one, with a
-message that names neither the file nor the image. Only then are all of them looked at.
+message that names neither the file nor the image. Only then does this module check all
+records.
 """
 
 import struct
@@ -30,14 +31,15 @@ from gcnet_tf.errors import UserError, first_line, some
 from gcnet_tf.files.checksum import file_sha256
 from gcnet_tf.processor import num_cores
 
-# What tf.data raises for records that it cannot read or decode.
+# Errors that tf.data raises for records that it cannot read or decode.
 READ_ERRORS = (
     tf.errors.DataLossError,
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
     tf.errors.UnknownError,
 )
-# In front of a record: its length, and a checksum of that; behind it one of itself.
+# The header of a record is its length and a checksum of the length. The footer is a
+# checksum of the record.
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
 
@@ -47,10 +49,10 @@ class Damage:
     """A sample that cannot be read.
 
     Attributes:
-        file: the file of records.
-        index: number of the record in it, from 0 on.
-        name: the image's name as far as it can be read, else "".
-        reason: what is wrong, in words.
+        file: name of the file of records.
+        index: number of the record in the file, from 0 on.
+        name: name of the image; "" when it cannot be read.
+        reason: description of the damage.
     """
 
     file: str
@@ -60,18 +62,18 @@ class Damage:
 
 
 class DamagedData(UserError):
-    """Samples are damaged, and the configuration does not say to go on."""
+    """The error for damaged samples when data.on_error is "stop"."""
 
     def __init__(self, damaged: Sequence[Damage]):
         super().__init__(
-            f"{damage_text(damaged)}. Make the records again, "
+            f"{damage_text(damaged)}. Make the records again with "
             "scripts/make_tfrecords.py --cfg CONFIG --overwrite, or go on without "
             "these samples: --set data.on_error=skip (training: with --resume)."
         )
 
 
 def damage_text(damaged: Sequence[Damage]) -> str:
-    """Says how many samples are damaged, and names the first of them."""
+    """Returns the number of damaged samples and the description of the first ones."""
     samples = (
         f"{damage.file}, record {damage.index} ({damage.name or 'name unreadable'}): "
         f"{damage.reason}"
@@ -82,18 +84,19 @@ def damage_text(damaged: Sequence[Damage]) -> str:
 
 
 def warn_of(damaged: Sequence[Damage]) -> None:
-    """Warns of damaged samples."""
+    """Warns of damaged samples and names the first ones."""
     warnings.warn(f"{damage_text(damaged)}.", stacklevel=2)
 
 
 class Repair:
-    """Reads a split on without its damaged records, as `data.on_error` says.
+    """The repair of a split's damaged records while they are read.
 
-    Use as a context; at its end the repaired files are removed.
+    `data.on_error` decides whether reading goes on with repaired records. A context
+    manager: at its end the repaired files are removed.
 
     Attributes:
-        config: names records that can be read, as far as it is known.
-        damaged: what was found last.
+        config: names records that can be read, as far as is known.
+        damaged: the damaged samples that were found last.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class Repair:
         split: str,
         on_damage: Callable[[list[Damage]], None] = warn_of,
     ):
-        """Starts with the records of `config`; `on_damage` is told of damaged ones."""
+        """Starts with the records of `config`; `on_damage` gets the damaged samples."""
         self.config = config
         self.damaged: list[Damage] = []
         self._original = config
@@ -111,7 +114,7 @@ class Repair:
         self._folders = ExitStack()
 
     def find(self, error: Exception) -> None:
-        """Looks for the records behind one of `READ_ERRORS`.
+        """Finds the damaged records that caused `error`, one of `READ_ERRORS`.
 
         Raises:
             Exception: `error` itself, when no further record is damaged.
@@ -127,12 +130,12 @@ class Repair:
         Raises:
             DamagedData: when data.on_error is "stop".
         """
-        if not self.damaged:  # another worker has found them
+        if not self.damaged:  # only another worker has met them
             self.damaged = find_damage(self._original, self._split)
         self._on_damage(self.damaged)
         if self._original.data.on_error == "stop":
             raise DamagedData(self.damaged)
-        # Until the end: input that is under way still reads the one before.
+        # Kept until the end, because the running input still reads the earlier files.
         folder = Path(self._folders.enter_context(tempfile.TemporaryDirectory()))
         self.config = repaired(self._original, self._split, self.damaged, folder)
 
@@ -148,9 +151,14 @@ class Repair:
 
 
 def check_sizes(config: Config, split: str) -> None:
-    """Raises one of `READ_ERRORS` when a file is missing or not as long as written.
+    """Checks that every file exists and has the length with which it was written.
 
-    A file that ends between two records would only make the split shorter.
+    TensorFlow does not notice a file that ends between two records: the split would
+    only be shorter.
+
+    Raises:
+        DataLossError: one of `READ_ERRORS`, when a file is missing or has another
+            length.
     """
     manifest = read_manifest(config.data.records, split, check_files=False)
     for shard in manifest.shards:
@@ -161,7 +169,7 @@ def check_sizes(config: Config, split: str) -> None:
 
 
 def find_damage(config: Config, split: str) -> list[Damage]:
-    """Reads and decodes a whole split and returns the samples that cannot be."""
+    """Reads and decodes a whole split and returns the samples for which that fails."""
     manifest = read_manifest(config.data.records, split, check_files=False)
     damaged = []
     bar = tqdm(
@@ -173,10 +181,10 @@ def find_damage(config: Config, split: str) -> list[Damage]:
     )
     with bar, ThreadPoolExecutor(num_cores()) as pool:
         for shard in manifest.shards:
-            contents = _read_shard(Path(config.data.records) / split, shard)
-            for index, (content, reason) in enumerate(pool.map(_decoded, contents)):
+            records = _read_shard(Path(config.data.records) / split, shard)
+            for index, (record, reason) in enumerate(pool.map(_try_decoding, records)):
                 if reason:
-                    name = _name_of(content)
+                    name = _name_of(record)
                     damaged.append(Damage(shard.file, index, name, reason))
                 bar.update()
     return damaged
@@ -185,17 +193,18 @@ def find_damage(config: Config, split: str) -> list[Damage]:
 def repaired(
     config: Config, split: str, damaged: Sequence[Damage], folder: Path
 ) -> Config:
-    """A configuration whose records of this split can be read.
+    """Returns a configuration whose records of this split can be read.
 
-    They are the old files, and copies of those with damage. A damaged sample is
-    replaced by the next intact one of its file, so that the others keep their places;
-    in a split other than train its label is 255 throughout, which no score counts.
+    They are links to the intact files, and copies of the damaged ones. In a copy, a
+    damaged sample is replaced by the next intact one of its file, so that the others
+    keep their places. In a split other than train, the label of the replacement is 255
+    everywhere, so that no metric counts it.
 
     Args:
         config: names the records.
-        split: which of them.
-        damaged: what `find_damage` has found there.
-        folder: gets links and copies; must be new or empty.
+        split: name of the split.
+        damaged: the damaged samples that `find_damage` returned.
+        folder: the folder for links and copies; must be new or empty.
 
     Raises:
         UserError: when no sample is intact.
@@ -204,22 +213,22 @@ def repaired(
     source, target = Path(config.data.records) / split, folder / split
     target.mkdir(parents=True)
     by_file: dict[str, dict[int, Damage]] = {}
-    for each in damaged:
-        by_file.setdefault(each.file, {})[each.index] = each
+    for sample in damaged:
+        by_file.setdefault(sample.file, {})[sample.index] = sample
     shards = []
-    for number, shard in enumerate(manifest.shards):
+    for shard_number, shard in enumerate(manifest.shards):
         if shard.file not in by_file:
             (target / shard.file).symlink_to((source / shard.file).resolve())
             shards.append(shard)
             continue
-        contents = [content for content, _ in _read_shard(source, shard)]
+        records = [record for record, _ in _read_shard(source, shard)]
         with tf.io.TFRecordWriter(str(target / shard.file)) as writer:
-            for index, content in enumerate(contents):
+            for index, record in enumerate(records):
                 if damage := by_file[shard.file].get(index):
-                    content = _substitute(source, manifest, by_file, number, index)
+                    record = _substitute(source, manifest, by_file, shard_number, index)
                     if split != "train":
-                        content = _ignored(content, damage.name)
-                writer.write(content)
+                        record = _without_labels(record, damage.name)
+                writer.write(record)
         path = target / shard.file
         shards.append(
             replace(shard, num_bytes=path.stat().st_size, sha256=file_sha256(path))
@@ -232,66 +241,84 @@ def _substitute(
     source: Path,
     manifest: Manifest,
     by_file: dict[str, dict[int, Damage]],
-    number: int,
+    shard_number: int,
     index: int,
 ) -> bytes:
-    """The first intact record behind the damaged one, round to the file's start."""
-    for shard in manifest.shards[number:] + manifest.shards[:number]:
-        wrong = by_file.get(shard.file, {})
-        intact = [i for i in range(shard.num_samples) if i not in wrong]
+    """Returns the first intact record after the damaged one.
+
+    The search goes from the end of the damaged record's file on to its start, and then
+    to the next files.
+
+    Args:
+        source: folder of the split.
+        manifest: its manifest.
+        by_file: damaged samples by file and index.
+        shard_number: number of the damaged record's file in the manifest.
+        index: number of the damaged record in its file.
+
+    Raises:
+        UserError: when no record is intact.
+    """
+    for shard in manifest.shards[shard_number:] + manifest.shards[:shard_number]:
+        damaged = by_file.get(shard.file, {})
+        intact = [i for i in range(shard.num_samples) if i not in damaged]
         if intact:
-            behind = [i for i in intact if i > index] if shard.file in by_file else []
-            return _read_shard(source, shard)[(behind or intact)[0]][0]
+            later = [i for i in intact if i > index] if shard.file in by_file else []
+            return _read_shard(source, shard)[(later or intact)[0]][0]
     raise UserError(f"No sample of the records in {source} can be read.")
 
 
-def _ignored(serialized: bytes, name: str) -> bytes:
-    """A record with another name and a label that counts nowhere."""
+def _without_labels(serialized: bytes, name: str) -> bytes:
+    """Returns a record with another name and a label of 255, which counts nowhere."""
     example = tf.train.Example.FromString(serialized)
     feature = example.features.feature
     label = tf.io.decode_png(feature["label"].bytes_list.value[0])
-    nothing = tf.fill(tf.shape(label), tf.constant(IGNORE_LABEL, tf.uint8))
-    feature["label"].bytes_list.value[0] = tf.io.encode_png(nothing).numpy()
+    unlabelled = tf.fill(tf.shape(label), tf.constant(IGNORE_LABEL, tf.uint8))
+    feature["label"].bytes_list.value[0] = tf.io.encode_png(unlabelled).numpy()
     feature["name"].bytes_list.value[0] = name.encode()
     return example.SerializeToString(deterministic=True)
 
 
 def _read_shard(folder: Path, shard: Shard) -> list[tuple[bytes, str]]:
-    """Of each record, its bytes and what is wrong with them, "" for nothing."""
+    """Reads the records of a file.
+
+    Returns:
+        For each record, its bytes and the description of its damage, "" for none.
+    """
     try:
-        content = (folder / shard.file).read_bytes()
+        file_bytes = (folder / shard.file).read_bytes()
     except OSError as error:
-        lost = f"the file cannot be read: {error.strerror}"
-        return [(b"", lost)] * shard.num_samples
+        reason = f"the file cannot be read: {error.strerror}"
+        return [(b"", reason)] * shard.num_samples
     records: list[tuple[bytes, str]] = []
     position = 0
     while len(records) < shard.num_samples:
-        intact = list(_until_damage(content[position:]))
-        records += [(each, "") for each in intact]
+        intact = list(_until_damage(file_bytes[position:]))
+        records += [(record, "") for record in intact]
         position += sum(map(_framed_bytes, intact))
         if len(records) >= shard.num_samples:
             break
-        length = _length_at(content, position)
+        length = _length_at(file_bytes, position)
         if length is None:
-            # Where the next one starts is lost with the length.
-            missing = (
-                content[position + _HEADER.size :],
+            # Without the length, the start of the next record is unknown.
+            garbled = (
+                file_bytes[position + _HEADER.size :],
                 "the file ends or is garbled",
             )
-            records += [missing] + [(b"", "behind a garbled record")] * (
+            records += [garbled] + [(b"", "behind a garbled record")] * (
                 shard.num_samples - len(records) - 1
             )
             break
         start = position + _HEADER.size
-        records.append((content[start : start + length], "its checksum is wrong"))
+        records.append((file_bytes[start : start + length], "its checksum is wrong"))
         position = start + length + _FOOTER_BYTES
     return records[: shard.num_samples]
 
 
-def _until_damage(content: bytes) -> Iterator[bytes]:
-    """The records in front of the first damaged one, checked by TensorFlow."""
+def _until_damage(file_bytes: bytes) -> Iterator[bytes]:
+    """Yields the records in front of the first damaged one, checked by TensorFlow."""
     with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
+        file.write(file_bytes)
         file.flush()
         try:
             yield from tf.data.TFRecordDataset(file.name).as_numpy_iterator()
@@ -303,20 +330,24 @@ def _framed_bytes(record: bytes) -> int:
     return _HEADER.size + len(record) + _FOOTER_BYTES
 
 
-def _length_at(content: bytes, position: int) -> int | None:
-    """The length in front of a record; None when it is damaged or reaches too far."""
-    if len(content) < position + _HEADER.size:
+def _length_at(file_bytes: bytes, position: int) -> int | None:
+    """Returns the length in the header of a record.
+
+    Returns:
+        None when the length is damaged, or when the file ends before the record does.
+    """
+    if len(file_bytes) < position + _HEADER.size:
         return None
-    length, checksum = _HEADER.unpack_from(content, position)
-    holds = checksum == _masked_crc32c(content[position : position + 8])
+    length, checksum = _HEADER.unpack_from(file_bytes, position)
+    is_valid = checksum == _masked_crc32c(file_bytes[position : position + 8])
     end = position + _HEADER.size + length + _FOOTER_BYTES
-    return length if holds and end <= len(content) else None
+    return length if is_valid and end <= len(file_bytes) else None
 
 
-def _masked_crc32c(content: bytes) -> int:
-    """The checksum of the TFRecord format; slow, for a few bytes."""
+def _masked_crc32c(data: bytes) -> int:
+    """Returns the checksum of the TFRecord format; slow, so only for a few bytes."""
     crc = 0xFFFFFFFF
-    for byte in content:
+    for byte in data:
         crc ^= byte
         for _ in range(8):
             crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
@@ -324,22 +355,24 @@ def _masked_crc32c(content: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _decoded(record: tuple[bytes, str]) -> tuple[bytes, str]:
-    """The record, with what is wrong also where only decoding shows it."""
-    content, reason = record
+def _try_decoding(record_and_reason: tuple[bytes, str]) -> tuple[bytes, str]:
+    """Returns a record with its damage, which may only show when it is decoded."""
+    record, reason = record_and_reason
     if reason:
-        return record
+        return record, reason
     try:
-        image_size, label_size = _decoder()(content)
+        image_size, label_size = _sizes_function()(record)
     except READ_ERRORS as error:
-        return content, f"it cannot be decoded: {first_line(error)}"
+        return record, f"it cannot be decoded: {first_line(error)}"
     if tuple(image_size) != tuple(label_size):
-        return content, "its image and label differ in size"
-    return record
+        return record, "its image and label differ in size"
+    return record, ""
 
 
 @cache
-def _decoder():
+def _sizes_function():
+    """Returns a function from a record to the sizes of its decoded image and label."""
+
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def sizes(serialized):
         sample = decode_sample(parse_example(serialized))
@@ -348,9 +381,9 @@ def _decoder():
     return sizes
 
 
-def _name_of(content: bytes) -> str:
-    """The image's name in a record that may be damaged; "" when it is not there."""
+def _name_of(record: bytes) -> str:
+    """Returns the image's name in a damaged record; "" when it cannot be read."""
     try:
-        return parse_example(content)["name"].numpy().decode()
+        return parse_example(record)["name"].numpy().decode()
     except (*READ_ERRORS, UnicodeDecodeError):
         return ""

@@ -1,7 +1,7 @@
-"""Notes beside finished shards, so that a killed conversion goes on where it was.
+"""Notes beside finished shards, so that a killed conversion can continue.
 
-A note says from which sources a shard was made and what is in it. It only lives until
-the manifest, which says the same of the whole split.
+A note says from which sources a shard was made and what the shard holds. It is removed
+when the manifest is written, which says the same of the whole split.
 """
 
 import hashlib
@@ -20,29 +20,36 @@ from gcnet_tf.files.checksum import file_sha256, sealed, unsealed
 
 NOTE = ".note.json"
 
-# To be raised when the same sources make other records, so that old shards are dropped.
+# To be increased when the code makes other records of the same sources, so that shards
+# of older code are not kept.
 _FORMAT = 1
 
 
 def fingerprint(pairs: Sequence[Pair], facts: DatasetFacts) -> str:
-    """A hash of what a shard is made of, without reading it.
+    """Returns a hash of a shard's sources without reading them.
 
-    That is each file's name, size and time of change, and how labels are read.
+    It covers each file's name, size and time of change, and the facts that labels are
+    read with.
     """
+    # By the id of the facts, because many pairs share the same object.
     readings: dict[int, list] = {}
-    described = []
+    sources = []
     for pair in pairs:
-        reading = pair.facts or facts
-        if id(reading) not in readings:
-            colours = [list(colour) for colour in reading.label_colours]
-            readings[id(reading)] = [reading.classes, reading.id_map, colours]
-        files = [[p.name, *_state(p)] for p in (pair.image, pair.label)]
-        described.append([pair.name, files, list(readings).index(id(reading))])
-    text = json.dumps([_FORMAT, list(readings.values()), described])
+        label_facts = pair.facts or facts
+        if id(label_facts) not in readings:
+            colours = [list(colour) for colour in label_facts.label_colours]
+            readings[id(label_facts)] = [
+                label_facts.classes,
+                label_facts.id_map,
+                colours,
+            ]
+        files = [[p.name, *_size_and_time(p)] for p in (pair.image, pair.label)]
+        sources.append([pair.name, files, list(readings).index(id(label_facts))])
+    text = json.dumps([_FORMAT, list(readings.values()), sources])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _size_and_time(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
 
@@ -51,26 +58,27 @@ def write_note(path: Path, source: str, shard: Shard, histogram: np.ndarray) -> 
     """Writes the note of a shard, whole or not at all.
 
     Args:
-        path: the shard.
-        source: its fingerprint.
-        shard: what the manifest will say of it.
+        path: path of the shard.
+        source: fingerprint of its sources.
+        shard: its entry in the manifest.
         histogram: pixels per training id, int64 (256,).
     """
     note = {"source": source, "shard": asdict(shard), "histogram": histogram.tolist()}
-    write_text(_note(path), json.dumps(sealed(note)))
+    write_text(_note_path(path), json.dumps(sealed(note)))
 
 
 def read_note(path: Path, source: str) -> tuple[Shard, np.ndarray] | None:
-    """What `write_note` wrote; None where the shard has to be made again.
+    """Reads the shard's entry and histogram that `write_note` wrote.
 
-    That is when there is no note, or one of other sources, or when the shard's bytes
-    are not those that were written.
+    Returns:
+        None when the shard has to be made again: when there is no note, when the note
+        is about other sources, or when the shard's bytes have changed.
     """
     try:
-        note = unsealed(json.loads(_note(path).read_text()))
+        note = unsealed(json.loads(_note_path(path).read_text()))
         shard = Shard(**note["shard"])
         histogram = np.array(note["histogram"], np.int64)
-        holds = (
+        is_valid = (
             note["source"] == source
             and histogram.shape == (256,)
             and path.stat().st_size == shard.num_bytes
@@ -78,8 +86,8 @@ def read_note(path: Path, source: str) -> tuple[Shard, np.ndarray] | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return (shard, histogram) if holds else None
+    return (shard, histogram) if is_valid else None
 
 
-def _note(path: Path) -> Path:
+def _note_path(path: Path) -> Path:
     return path.with_name(path.name + NOTE)

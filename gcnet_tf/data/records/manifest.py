@@ -1,7 +1,7 @@
-"""The manifest beside a split's records: what they hold, and how to check them.
+"""The manifest of a split's records: their contents, and the means to check them.
 
 A split is a folder of shards with a manifest.json. The manifest is written last, so a
-split that has one is complete; what a killed run left has none and is never trusted.
+split that has one is complete. The files of a killed run have none and are never used.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ MANIFEST_FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """One TFRecord file: its name in the split's folder, and how to check it."""
+    """A TFRecord file: its name in the split's folder, and the means to check it."""
 
     file: str
     num_samples: int
@@ -29,18 +29,19 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a split's records hold.
+    """The contents of a split's records.
 
     Attributes:
-        dataset: name in the data catalog.
+        dataset: name of the data set in the catalog.
         split: "train" or "val".
-        classes: names in the order of the ids in the labels.
+        classes: names of the classes in the order of the ids in the labels.
         num_samples: number of images.
         class_histogram: pixels per class over all labels.
-        num_ignored_pixels: pixels labelled 255.
+        num_ignored_pixels: number of pixels labelled 255.
         shards: the files, in the order of the samples.
-        made_with: the settings that decided what is in them, as JSON values.
-        limit: when only the first images of the split were taken: how many at most.
+        made_with: the settings that decided about the contents, as JSON values.
+        limit: greatest number of images, if only the first ones of the split were
+            converted; else None.
     """
 
     dataset: str
@@ -56,22 +57,25 @@ class Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Writes <folder>/manifest.json, whole or not at all."""
-    content = json.dumps(sealed(dataclasses.asdict(manifest)), indent=1)
-    write_text(folder / MANIFEST_FILE, content + "\n")
+    text = json.dumps(sealed(dataclasses.asdict(manifest)), indent=1)
+    write_text(folder / MANIFEST_FILE, text + "\n")
 
 
 def has_records(directory: str | Path, split: str) -> bool:
-    """Whether a conversion of this split has ended; `read_manifest` checks files."""
+    """Tells whether a conversion of this split has ended; checks no other file."""
     return (Path(directory) / split / MANIFEST_FILE).is_file()
 
 
 def read_manifest(
     directory: str | Path, split: str, check_files: bool = True
 ) -> Manifest:
-    """Reads a split's manifest and checks that its shards are there.
+    """Reads a split's manifest and checks that its shards exist.
 
-    Checked are the sizes and not the checksums, which would read everything; neither
-    without `check_files`.
+    Args:
+        directory: folder of the records of all splits.
+        split: name of the split.
+        check_files: checks that every shard exists and has the right size. Checksums
+            are not checked, because that would read all records.
 
     Raises:
         UserError: when there is no manifest, when it cannot be read, or when a shard is
@@ -107,7 +111,10 @@ def read_manifest(
 
 
 def pixel_table(manifests: list[Manifest]) -> str:
-    """The share of each split's pixels that every class has, and that none has."""
+    """Returns a table of the share of each split's pixels that every class has.
+
+    Its last row is the share of the pixels that are not labelled.
+    """
     names = (*manifests[0].classes, "(not labelled)")
     width = max(map(len, names))
     rows = ["class".ljust(width) + "".join(f"{m.split:>10}" for m in manifests)]
@@ -121,10 +128,10 @@ def pixel_table(manifests: list[Manifest]) -> str:
 
 
 def absent_classes(manifest: Manifest) -> list[str]:
-    """The classes without a single pixel.
+    """Returns the names of the classes without a single pixel.
 
-    In training data they mean a wrong list of classes, or masks of 0 and 255 whose 255
-    was meant as a class.
+    In training data they point to a wrong list of classes, or to masks of 0 and 255
+    whose 255 was meant as a class.
     """
     counts = zip(manifest.classes, manifest.class_histogram, strict=True)
     return [name for name, count in counts if count == 0]

@@ -1,4 +1,4 @@
-"""TFRecords: the one schema, encoding, decoding and the writer of shards."""
+"""The TFRecord files of a split: their schema, writing and decoding."""
 
 import hashlib
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 SHARD_BYTES = 128 * 2**20
-# Shuffling starts with the order of the shards, so even a small set has some.
+# Shuffling starts with the order of the shards, so even a small set needs several.
 MIN_SHARDS = 8
 
 _SCHEMA = {
@@ -59,23 +59,24 @@ def write_records(
 ) -> Manifest:
     """Converts a split; afterwards it is complete, or it has no manifest.
 
-    The records depend on the files alone, not on `num_workers`. Where a killed run left
-    finished shards of the same files, they are kept.
+    The records depend only on the files, not on `num_workers`. Finished shards of the
+    same files that a killed run left are kept.
 
     Args:
-        pairs: what to convert.
-        directory: the records' folder; the split gets a folder in it, where other
-            records are removed.
+        pairs: the images and labels to convert.
+        directory: folder of the records; the split gets a folder in it, from which
+            other records are removed.
         split: "train" or "val".
-        facts: the classes and the map from the files' ids to training ids.
-        num_workers: threads that read and encode; None for one per core.
-        shard_bytes: aimed-at size of a shard, by the size of the source files.
-        progress: show a progress bar.
-        made_with: for the manifest: the settings that decided what is converted.
-        limit: convert only the first so many pairs; the manifest says so.
+        facts: the classes, and the map from the files' ids to training ids.
+        num_workers: number of threads that read and encode; None for one per core.
+        shard_bytes: desired size of a shard, measured by the source files.
+        progress: shows a progress bar.
+        made_with: for the manifest: the settings that decided about the contents.
+        limit: greatest number of pairs to convert, the first ones; None for all. The
+            manifest states it.
 
     Returns:
-        The manifest, as written to <directory>/<split>/manifest.json.
+        The manifest, which <directory>/<split>/manifest.json holds, too.
 
     Raises:
         UserError: at the first bad file, or when the folder cannot be written.
@@ -100,11 +101,14 @@ def write_records(
     return manifest
 
 
-def _clear(folder: Path, split: str, wanted: set[str]) -> None:
-    """Removes what an earlier run left, the manifest first, but for wanted shards."""
+def _clear(folder: Path, split: str, shard_names: set[str]) -> None:
+    """Removes the files of an earlier run except the shards of these names.
+
+    The manifest is removed first, so that a split with one is always complete.
+    """
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     for path in [*folder.glob(f"{split}-*.tfrecord*"), *folder.glob(f"{PARTIAL}*")]:
-        if path.name.removesuffix(NOTE) not in wanted:
+        if path.name.removesuffix(NOTE) not in shard_names:
             path.unlink(missing_ok=True)
 
 
@@ -117,10 +121,11 @@ def _write_split(
     shard_bytes: int,
     progress: bool,
 ) -> Manifest:
-    deals = _deal(pairs, shard_bytes)
+    pairs_by_shard = _deal_out(pairs, shard_bytes)
+    num_shards = len(pairs_by_shard)
     paths = [
-        folder / f"{split}-{number:05d}-of-{len(deals):05d}.tfrecord"
-        for number in range(len(deals))
+        folder / f"{split}-{number:05d}-of-{num_shards:05d}.tfrecord"
+        for number in range(num_shards)
     ]
     _clear(folder, split, {path.name for path in paths})
     histogram = np.zeros(256, np.int64)
@@ -130,19 +135,19 @@ def _write_split(
         total=len(pairs), desc=split, unit="image", disable=None if progress else True
     )
     try:
-        for path, dealt in zip(paths, deals):
-            source = fingerprint(dealt, facts)
-            done = read_note(path, source)
-            if done:
-                bar.update(len(dealt))
+        for path, shard_pairs in zip(paths, pairs_by_shard):
+            source = fingerprint(shard_pairs, facts)
+            finished = read_note(path, source)
+            if finished:
+                bar.update(len(shard_pairs))
             else:
-                samples = pool.map(lambda pair: encode_pair(pair, facts), dealt)
-                done = _write_shard(path, dealt, samples, bar)
-                write_note(path, source, *done)
-            shards.append(done[0])
-            histogram += done[1]
+                samples = pool.map(lambda pair: encode_pair(pair, facts), shard_pairs)
+                finished = _write_shard(path, shard_pairs, samples, bar)
+                write_note(path, source, *finished)
+            shards.append(finished[0])
+            histogram += finished[1]
     finally:
-        # After a bad file or Ctrl-C: drop what waits, finish what runs.
+        # After a bad file or Ctrl-C, waiting tasks are dropped and running ones end.
         pool.shutdown(cancel_futures=True)
         bar.close()
     return Manifest(
@@ -156,17 +161,17 @@ def _write_split(
     )
 
 
-def _deal(pairs: list[Pair], shard_bytes: int) -> list[list[Pair]]:
-    """Divides the pairs into shards that are alike.
+def _deal_out(pairs: list[Pair], shard_bytes: int) -> list[list[Pair]]:
+    """Divides the pairs into mixed shards of equal length.
 
-    Sources are often sorted by scene or city. Ordering by a hash of the name mixes them
-    in the same way on every machine, and dealing out makes shards equally long.
+    Sources are often sorted by scene or city. Sorting by a hash of the name mixes them
+    in the same way on every machine, and dealing out makes the shards equally long.
     """
     mixed = sorted(pairs, key=lambda pair: hashlib.sha256(pair.name.encode()).digest())
     num_bytes = sum(_source_bytes(pair) for pair in pairs)
-    wanted = max(MIN_SHARDS, -(-num_bytes // shard_bytes))
-    num_shards = min(wanted, len(pairs))
-    return [mixed[number::num_shards] for number in range(num_shards)]
+    num_shards = max(MIN_SHARDS, -(-num_bytes // shard_bytes))
+    num_shards = min(num_shards, len(pairs))
+    return [mixed[first::num_shards] for first in range(num_shards)]
 
 
 def _source_bytes(pair: Pair) -> int:
@@ -182,7 +187,11 @@ def _write_shard(
     samples: Iterator[EncodedSample],
     bar: tqdm,
 ) -> tuple[Shard, np.ndarray]:
-    """Writes one file; also returns its pixels per training id, int64 (256,)."""
+    """Writes one file.
+
+    Returns:
+        Its entry in the manifest, and its pixels per training id, int64 (256,).
+    """
     histogram = np.zeros(256, np.int64)
     with new_file(path) as partial:
         with tf.io.TFRecordWriter(str(partial)) as writer:
@@ -201,12 +210,12 @@ def _serialize(name: str, sample: EncodedSample) -> bytes:
         for key, value in values.items()
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
-    # Without it, protobuf may put the features in another order in another process.
+    # Otherwise protobuf may order the features differently in another process.
     return example.SerializeToString(deterministic=True)
 
 
 def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Takes a record apart, without decoding.
+    """Splits a record into its features, without decoding them.
 
     Args:
         serialized: scalar string, one record.
@@ -219,21 +228,25 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def decode_sample(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Decodes what `parse_example` returns.
+    """Decodes the features that `parse_example` returns.
+
+    Args:
+        example: scalar strings "image", "label" and "name".
 
     Returns:
         "image": uint8 (height, width, 3) RGB, the same values as from Pillow and cv2;
         "label": uint8 (height, width), training ids, 255 where ignored;
         "name": scalar string.
     """
-    content = example["image"]
+    encoded = example["image"]
     image = tf.cond(
-        tf.io.is_jpeg(content),
+        tf.io.is_jpeg(encoded),
         # TensorFlow's default, the fast transform, is up to 5 levels off.
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_png(content, channels=3),
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(encoded, channels=3),
     )
     image.set_shape([None, None, 3])
-    # A grey PNG, so that channels=1 gives the ids; never do this to a palette PNG.
+    # channels=1 gives the ids because a stored label is a grey PNG; a palette PNG would
+    # give the brightness of its colours.
     label = tf.io.decode_png(example["label"], channels=1)
     return {"image": image, "label": label[:, :, 0], "name": example["name"]}

@@ -1,1 +1,1 @@
-"""Which files make a split: folders, lists, exports of annotation tools."""
+"""The source files of a split: folders, lists, exports of annotation tools."""

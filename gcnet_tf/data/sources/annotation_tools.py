@@ -1,7 +1,7 @@
-"""Exports of annotation tools, as they come: labelme's VOC format and CVAT's masks.
+"""Unchanged exports of annotation tools: labelme's VOC format and CVAT's masks.
 
-Both have JPEGImages/ and SegmentationClass/ and a text file that names the classes.
-Classes are matched by name, so their order in the configuration is free.
+Both have JPEGImages/, SegmentationClass/ and a text file that names the classes.
+Classes are matched by name, so that the configuration may list them in any order.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ from gcnet_tf.data.sources.pairs import (
 from gcnet_tf.errors import UserError, some
 
 NAMES_FILES = {"labelme": "class_names.txt", "cvat": "labelmap.txt"}
-# What labelme calls pixels that are not labelled; it writes them as 255.
+# labelme's name for pixels that are not labelled, which it writes as 255.
 IGNORED_NAME = "__ignore__"
 
-# What people and tools call the two splits, in lower case.
+# Names that people and tools give to the lists of the two splits, in lower case.
 _LIST_NAMES = {"train": ("train",), "val": ("val", "validation")}
 
 
 @dataclass(frozen=True)
 class Export:
-    """What an export says about its labels.
+    """The classes of an export, as its text file states them.
 
     Attributes:
-        names: of the ids 0, 1, ...
-        colours: in colour-coded masks: (red, green, blue) of the ids; else empty.
+        names: class names of the ids 0, 1, ...
+        colours: for colour-coded masks: (red, green, blue) of each id; else empty.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class Export:
 
 
 def read_export(dataset: str, root: Path) -> Export:
-    """Reads the class names of an export, and their colours in CVAT's.
+    """Reads the class names of an export and, for CVAT, their colours.
 
     Args:
         dataset: "labelme" or "cvat".
@@ -56,12 +56,13 @@ def read_export(dataset: str, root: Path) -> Export:
     path = root / NAMES_FILES[dataset]
     if not path.is_file():
         raise UserError(
-            f"{path} is missing; an export of {dataset} has it, and it says what the "
-            "labels mean."
+            f"{path} is missing; an export of {dataset} has this file, which names the "
+            "classes. Copy it from the export, or export again."
         )
     lines = [line for line in read_lines(path) if line]
     if dataset == "labelme":
-        # It is the id -1, which 8 bits make 255, so the next one is 0.
+        # The ignored name has the id -1, which is 255 in 8 bits, so the next name has
+        # the id 0.
         export = Export(tuple(lines[1:] if lines[:1] == [IGNORED_NAME] else lines))
     else:
         entries = [_colour_line(line, path) for line in lines if line[0] != "#"]
@@ -74,46 +75,57 @@ def read_export(dataset: str, root: Path) -> Export:
             raise UserError(f"{path} has the {kind} {repeated[0]} twice.")
     if not 1 <= len(export.names) <= 255:
         raise UserError(
-            f"{path} names {len(export.names)} classes; allowed: 1 to 255, one a line."
+            f"{path} names {len(export.names)} classes; allowed: 1 to 255, one per "
+            "line."
         )
     return export
 
 
 def _colour_line(line: str, path: Path) -> tuple[str, tuple[int, int, int]]:
-    """Takes "name:red,green,blue:parts:actions" apart."""
+    """Reads name and colour from a line "name:red,green,blue:parts:actions"."""
     name, _, rest = line.partition(":")
     parts = rest.partition(":")[0].split(",")
     values = [int(part) if part.strip().isdecimal() else 256 for part in parts]
     if not name or len(values) != 3 or max(values) > 255:
         raise UserError(
             f'{path}: received the line "{line}"; allowed: name:red,green,blue:: with '
-            "colours of 0 to 255."
+            "colours of 0 to 255 each."
         )
     red, green, blue = values
     return name, (red, green, blue)
 
 
 def class_line(export: Export) -> str:
-    """The classes of an export as the line of JSON that a configuration needs."""
+    """Returns the classes of an export as the JSON line that a configuration needs."""
     names = [name for name in export.names if name != IGNORED_NAME]
     return f'"classes": {json.dumps(names, ensure_ascii=False)}'
 
 
 def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list[Pair]:
-    """The pairs of a split, by the export's lists or else by a hash of the name.
+    """Returns the pairs of a split.
+
+    The lists of the export divide the images or, if it has none, a hash of their names.
+
+    Args:
+        dataset: "labelme" or "cvat".
+        root: folder of the export.
+        split: "train" or "val".
+        val_share: share of the images for "val" where no lists divide them; 0 or 1
+            gives one split all of them.
 
     Raises:
-        UserError: when a folder is missing, an image has no mask, or the lists do not
-            give the split.
+        UserError: when a folder is missing, when an image has no mask, or when the
+            lists lack the split.
     """
     images = root / "JPEGImages"
     if not images.is_dir() and (root / "SegmentationClass").is_dir():
         raise UserError(
-            f"{root} has masks, but no folder JPEGImages: export again with the images "
-            '("Save images" in CVAT), or put them there.'
+            f"{root} has masks, but no folder JPEGImages. Export again with the images "
+            '("Save images" in CVAT), or put the images into that folder.'
         )
     require_folder(images)
-    # Some versions of labelme write NumPy arrays to SegmentationClass.
+    # Some versions of labelme write NumPy arrays to SegmentationClass and the PNGs to
+    # this folder.
     labels = root / "SegmentationClassPNG"
     if dataset == "cvat" or not labels.is_dir():
         labels = root / "SegmentationClass"
@@ -123,12 +135,12 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     lists = _lists(root / "ImageSets" / "Segmentation")
     listed = _listed(lists, split)
     if listed is None:
-        every = {name for path in lists for name in read_names(path)}
-        listed = _hashed(every or {*image_of, *label_of}, split, val_share)
+        all_names = {name for path in lists for name in read_names(path)}
+        listed = _names_by_hash(all_names or {*image_of, *label_of}, split, val_share)
     if image_of and not listed:
         raise UserError(
-            f"{images} has too few images for a {split} split; add some, or lists "
-            "ImageSets/Segmentation/train.txt and val.txt."
+            f"{images} has too few images for a {split} split; add images, or the "
+            "lists ImageSets/Segmentation/train.txt and val.txt."
         )
     if lists:
         _require_all(listed, image_of, images)
@@ -145,28 +157,33 @@ def _lists(folder: Path) -> list[Path]:
 
 
 def _listed(lists: list[Path], split: str) -> set[str] | None:
-    """The names that the lists give a split; None when they do not divide at all."""
-    found = {
-        known: path
+    """Returns the names that the lists give a split; None if no list is for a split.
+
+    Raises:
+        UserError: when there is a list for the other split only.
+    """
+    list_of = {
+        split_name: path
         for path in lists
-        for known, spellings in _LIST_NAMES.items()
+        for split_name, spellings in _LIST_NAMES.items()
         if path.stem.lower() in spellings
     }
-    if not found:
+    if not list_of:
         return None
-    if split not in found:
+    if split not in list_of:
         raise UserError(
             f"{lists[0].parent} has {some(path.name for path in lists)}, but no list "
             f"{split}.txt. Add it, or rename the others to let data.val_share decide."
         )
-    return set(read_names(found[split]))
+    return set(read_names(list_of[split]))
 
 
-def _hashed(names: set[str], split: str, val_share: float) -> set[str]:
-    """The part of the names that a split gets; with two of them, each gets some.
+def _names_by_hash(names: set[str], split: str, val_share: float) -> set[str]:
+    """Returns the part of the names that a split gets.
 
-    The order of the names' hashes does not depend on the machine, and images that are
-    added later move few others from one split to the other.
+    With two names or more and a share between 0 and 1, each split gets at least one.
+    The order of the hashes is the same on every machine, and images that are added
+    later move only few others from one split to the other.
     """
     mixed = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     num_val = round(val_share * len(mixed))

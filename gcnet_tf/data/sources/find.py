@@ -1,4 +1,4 @@
-"""Which images a split consists of, over all sources, and how to read their labels."""
+"""The images of a split from all sources, with the facts for reading their labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,30 +30,31 @@ from gcnet_tf.errors import UserError
 def find_samples(
     data: DataConfig, split: str, listed: list[Pair] | None = None
 ) -> list[Pair]:
-    """The pairs of a split from data.root and, after them, from data.also.
+    """Returns the pairs of a split: those of data.root, followed by those of data.also.
 
     Args:
         data: names the sources.
         split: "train" or "val".
-        listed: pairs to take in place of those of data.root.
+        listed: pairs to use in place of those in data.root.
 
     Returns:
-        Pairs whose `facts` say how to read their labels. Names from data.also begin
-        with "also1-", "also2-", ...
+        Pairs with the `facts` for reading their labels. Names from data.also begin with
+        "also1-", "also2-", ...
 
     Raises:
-        UserError: when a source is missing, incomplete, or its classes do not fit.
+        UserError: when a source is missing or incomplete, or when its classes do not
+            fit.
     """
     main = SourceConfig(data.dataset, data.root, data.label_map, ("train", "val"))
-    found = _find(data, main, split) if listed is None else listed
-    pairs = _with_facts(found, data, main, "data")
+    main_pairs = _find(data, main, split) if listed is None else listed
+    pairs = _with_facts(main_pairs, data, main, "data")
     for index, source in enumerate(data.also):
         if split not in source.splits:
             continue
         where = f"data.also[{index}]"
         try:
-            found = _find(data, source, split)
-            added = _with_facts(found, data, source, where)
+            source_pairs = _find(data, source, split)
+            added = _with_facts(source_pairs, data, source, where)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         pairs += [replace(p, name=f"also{index + 1}-{p.name}") for p in added]
@@ -61,10 +62,10 @@ def find_samples(
 
 
 def deciding_settings(data: DataConfig, split: str) -> dict[str, Any]:
-    """The settings that change a split's records, apart from the classes.
+    """Returns the settings that change a split's records, apart from the classes.
 
-    As JSON values, without those at their defaults. Folders are not among them: data
-    may move, and records are enough without it.
+    They are JSON values; settings at their defaults are left out. Folders are not among
+    them, because data may be moved, and records can be used without it.
     """
     settings: dict[str, Any] = {"label_map": _pairs_of_ids(data.label_map)}
     added = [source for source in data.also if split in source.splits]
@@ -100,30 +101,34 @@ def _find(data: DataConfig, source: SourceConfig, split: str) -> list[Pair]:
 def _with_facts(
     pairs: list[Pair], data: DataConfig, source: SourceConfig, where: str
 ) -> list[Pair]:
-    """The pairs with how to read their labels, which cityscapes has two kinds of."""
-    readings: dict[bool, DatasetFacts] = {}
+    """Returns the pairs with the facts for reading their labels.
+
+    Cityscapes has two kinds of labels, original ids and training ids.
+    """
+    facts_by_kind: dict[bool, DatasetFacts] = {}
     result = []
     for pair in pairs:
         has_ids = source.dataset == "cityscapes" and pair.label.name.endswith(LABEL_IDS)
         if source.dataset == "cityscapes" and source.label_map and not has_ids:
             raise UserError(
-                f"{where}.label_map means the ids of *{LABEL_IDS}, and {pair.label} "
-                "holds others; get these files, or leave the label map out."
+                f"{where}.label_map means the ids of *{LABEL_IDS}, but {pair.label} "
+                "holds other ids; add the files of the first kind, or leave the label "
+                "map out."
             )
-        if has_ids not in readings:
-            readings[has_ids] = _reading_facts(data, source, has_ids, where)
-        result.append(replace(pair, facts=readings[has_ids]))
+        if has_ids not in facts_by_kind:
+            facts_by_kind[has_ids] = _reading_facts(data, source, has_ids, where)
+        result.append(replace(pair, facts=facts_by_kind[has_ids]))
     return result
 
 
-def _check_count(dataset: str, split: str, number: int) -> None:
+def _check_count(dataset: str, split: str, num_images: int) -> None:
     if dataset in TAKE_CLASSES:
         return
-    expected = dataset_facts(dataset).num_images.get(split, number)
-    if number != expected:
+    expected = dataset_facts(dataset).num_images.get(split, num_images)
+    if num_images != expected:
         raise UserError(
-            f"The {split} split of {dataset} has {number} images here; there should be "
-            f"{expected}. Complete the data set, or take it as it is with "
+            f"The {split} split of {dataset} has {num_images} images here; there "
+            f"should be {expected}. Complete the data set, or accept it as it is with "
             "--allow-partial (--set data.allow_partial=true for training)."
         )
 
@@ -131,7 +136,7 @@ def _check_count(dataset: str, split: str, number: int) -> None:
 def _reading_facts(
     data: DataConfig, source: SourceConfig, has_ids: bool, where: str
 ) -> DatasetFacts:
-    """The classes of `data`, with the map from ids in the source's files to them."""
+    """Returns the classes of `data`, with the map to them from the source's ids."""
     facts = dataset_facts(data.dataset, data.classes, data.palette)
     facts = replace(facts, label_map=None)
     if source.dataset in NAMES_FILES:
@@ -142,9 +147,11 @@ def _reading_facts(
         own = dataset_facts(source.dataset)
         id_map = CITYSCAPES_ID_MAP if has_ids else own.id_map
         if own.classes != facts.classes:
-            # The same id means something else in each: only what is listed may pass.
+            # The same id means different classes in the two data sets, so only the ids
+            # with a pair in the label map are allowed.
             id_map = tuple(
-                IGNORE_LABEL if new == IGNORE_LABEL else NOT_ALLOWED for new in id_map
+                IGNORE_LABEL if class_id == IGNORE_LABEL else NOT_ALLOWED
+                for class_id in id_map
             )
         facts = replace(facts, label_map=id_map)
     return remapped(facts, source.label_map, f"{where}.label_map")
@@ -153,15 +160,16 @@ def _reading_facts(
 def _named_map(
     data: DataConfig, source: SourceConfig, facts: DatasetFacts, export: Export
 ) -> tuple[int, ...]:
-    """Ids in the export to ids of the classes of the same names."""
-    listed = {old for old, _ in source.label_map}
-    known = {name: index for index, name in enumerate(facts.classes)}
-    known[IGNORED_NAME] = IGNORE_LABEL
-    names = {i: name for i, name in enumerate(export.names) if i not in listed}
-    strange = [name for name in names.values() if name not in known]
-    # Other sources, and the listed ids, may give what this one does not name.
-    absent = [] if data.also or listed else set(facts.classes) - set(export.names)
-    if strange or absent:
+    """Maps the ids of an export to the ids of the classes with the same names."""
+    mapped_ids = {file_id for file_id, _ in source.label_map}
+    class_ids = {name: index for index, name in enumerate(facts.classes)}
+    class_ids[IGNORED_NAME] = IGNORE_LABEL
+    names = {i: name for i, name in enumerate(export.names) if i not in mapped_ids}
+    unknown = [name for name in names.values() if name not in class_ids]
+    # Other sources, and ids in the label map, may give the classes that this export
+    # does not name.
+    absent = [] if data.also or mapped_ids else set(facts.classes) - set(export.names)
+    if unknown or absent:
         file = Path(source.root) / NAMES_FILES[source.dataset]
         raise UserError(
             f"data.classes: received {', '.join(facts.classes)}; but {file} names "
@@ -170,5 +178,5 @@ def _named_map(
         )
     label_map = [NOT_ALLOWED] * IGNORE_LABEL + [IGNORE_LABEL]
     for index, name in names.items():
-        label_map[index] = known[name]
+        label_map[index] = class_ids[name]
     return tuple(label_map)

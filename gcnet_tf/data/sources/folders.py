@@ -1,6 +1,6 @@
-"""Finding the (image, label) pairs of a data set on disk.
+"""The search for the (image, label) pairs of a data set on the disk.
 
-The layouts are those of the parity specification, section 5.6, and the exports of two
+The layouts are those of docs/reference.md, section 5.6, and the exports of two
 annotation tools.
 """
 
@@ -31,7 +31,7 @@ __all__ = [
     "list_images",
 ]
 
-# Ends a Cityscapes label with the original ids, as downloaded.
+# Ending of a Cityscapes label with the original ids, as downloaded.
 LABEL_IDS = "_gtFine_labelIds.png"
 
 ADE20K_FOLDERS = {"train": "training", "val": "validation"}
@@ -47,18 +47,19 @@ def find_pairs(
     val_share: float = 0.2,
     label_ids: bool = False,
 ) -> list[Pair]:
-    """Lists the images of a split with their labels.
+    """Returns the images of a split with their labels.
 
     Args:
         dataset: voc12aug, ade20k, cityscapes, shapes, folder, labelme or cvat.
         root: the data set's folder, `data.root` in a configuration.
-        split: "train" or "val", or another one that the folder has.
-        val_share: for labelme and cvat without lists: the share of "val"; "train" has
-            the rest.
-        label_ids: for cityscapes: prefer *_labelIds.png to training ids.
+        split: "train", "val" or another split that the folder has.
+        val_share: for labelme and cvat without lists: the share of the images that
+            "val" gets; "train" gets the rest.
+        label_ids: for cityscapes: prefers *_labelIds.png to *_labelTrainIds.png.
 
     Returns:
-        The pairs sorted by name; for voc12aug's "train" in two parts, VOC before aug.
+        The pairs sorted by name; those of voc12aug's "train" in two sorted parts, first
+        VOC, then aug.
 
     Raises:
         UserError: when a folder is missing or empty, an image has no label or a label
@@ -82,11 +83,11 @@ def find_pairs(
 
 
 def list_images(path: Path) -> list[Path]:
-    """The image file at `path`, or all image files in that folder, sorted.
+    """Returns the image file at `path`, or all image files in that folder, sorted.
 
     Raises:
-        UserError: when there is nothing, or two images have the same name but for the
-            ending.
+        UserError: when there is no image, or when two images differ only in the ending
+            of their names.
     """
     if path.is_file():
         return [path]
@@ -108,18 +109,21 @@ def _ade20k(root: Path, split: str) -> list[Pair]:
 
 
 def _cityscapes(root: Path, split: str, label_ids: bool) -> list[Pair]:
-    """Images and labels lie in one folder per city, and end differently."""
+    """Returns the pairs of Cityscapes.
+
+    Images and labels are in one folder per city and have different endings.
+    """
     images = root / "leftImg8bit" / split
     labels = root / "gtFine" / split
     require_folder(images)
     require_folder(labels)
     image_of = by_ending(images, CITYSCAPES_IMAGE)
     endings = [CITYSCAPES_TRAIN_IDS, LABEL_IDS]
-    found = [by_ending(labels, ending) for ending in endings]
-    first, second = reversed(found) if label_ids else found
-    return match(image_of, first or second, images, labels)
+    labels_of = [by_ending(labels, ending) for ending in endings]
+    preferred, other = reversed(labels_of) if label_ids else labels_of
+    return match(image_of, preferred or other, images, labels)
 
 
 def by_ending(folder: Path, ending: str) -> dict[str, Path]:
-    """The files in the sub-folders of `folder` that end so, by the rest of the name."""
+    """Returns the files below `folder` with this ending, by the rest of their names."""
     return {path.name.removesuffix(ending): path for path in folder.rglob(f"*{ending}")}

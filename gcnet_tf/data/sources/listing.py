@@ -1,4 +1,4 @@
-"""Pairs that two text files list: images in one, their labels in the other."""
+"""Pairs from two text files, which list the images and their labels."""
 
 from pathlib import Path, PurePath
 
@@ -7,53 +7,56 @@ from gcnet_tf.errors import UserError
 
 
 def listed_pairs(images: Path, labels: Path) -> list[Pair]:
-    """Pairs line with line of two files.
+    """Pairs the lines of two text files.
 
     Args:
-        images: a path per line, relative to this file's folder or absolute.
-        labels: the same of the labels, in the same order.
+        images: text file with the path of an image per line, absolute or relative to
+            the folder of the text file.
+        labels: text file with the paths of the labels, in the same order.
 
     Returns:
         The pairs in that order. Their names are the images' file names without the
-        ending, or where these repeat, the paths without it.
+        ending or, where file names repeat, the images' paths without the ending.
 
     Raises:
-        UserError: naming the line that is empty, repeated, or of no file; or when one
-            list is longer.
+        UserError: when a line is empty, repeated, or names no file (the message names
+            the line), or when one list is longer than the other.
     """
     image_paths, label_paths = _read(images), _read(labels)
     if len(image_paths) != len(label_paths):
         raise UserError(
             f"{images} has {len(image_paths)} lines and {labels} has "
-            f"{len(label_paths)}; each image needs its label in the same line."
+            f"{len(label_paths)}; each image needs its label on the same line."
         )
     stems = {PurePath(path).stem for path in image_paths}
     has_repeats = len(stems) < len(image_paths)
     pairs = []
-    seen: dict[str, int] = {}
-    for number, lines in enumerate(zip(image_paths, label_paths), start=1):
+    line_of: dict[str, int] = {}
+    for line_number, lines in enumerate(zip(image_paths, label_paths), start=1):
         image, label = PurePath(lines[0]), PurePath(lines[1])
         name = image.with_suffix("").as_posix() if has_repeats else image.stem
-        if name in seen:
+        if name in line_of:
             raise UserError(
-                f"{images}, lines {seen[name]} and {number}: both name the image "
-                f"{name}; list each once, or rename one."
+                f"{images}, lines {line_of[name]} and {line_number}: both name the "
+                f"image {name}; list each image once, or rename one."
             )
-        seen[name] = number
-        found = Pair(name, images.parent / image, labels.parent / label)
-        for file, path in ((images, found.image), (labels, found.label)):
+        line_of[name] = line_number
+        pair = Pair(name, images.parent / image, labels.parent / label)
+        for file, path in ((images, pair.image), (labels, pair.label)):
             if not path.is_file():
                 raise UserError(
-                    f"{file}, line {number}: there is no file {path}; paths start at "
-                    "the folder of the list."
+                    f"{file}, line {line_number}: there is no file {path}; paths start "
+                    "at the folder of the list."
                 )
-        pairs.append(found)
+        pairs.append(pair)
     return pairs
 
 
 def _read(path: Path) -> list[str]:
     lines = read_lines(path)
     if not lines or "" in lines:
-        number = lines.index("") + 1 if lines else 1
-        raise UserError(f"{path}, line {number}: it is empty; give a path per line.")
+        line_number = lines.index("") + 1 if lines else 1
+        raise UserError(
+            f"{path}, line {line_number}: it is empty; each line must hold a path."
+        )
     return lines

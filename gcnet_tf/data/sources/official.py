@@ -1,4 +1,4 @@
-"""The published data sets' own archives: downloading and unpacking them."""
+"""The official archives of the published data sets: download and unpacking."""
 
 import shutil
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ from gcnet_tf.files.extract import extract_folder
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to download, and the folder to take out of it.
+    """A file to download, and the folder to extract from it.
 
     Attributes:
-        url: its official address.
-        num_bytes: its size.
-        digest: its published hash, as `download` takes it.
-        top: the folder in it that is wanted.
-        folder: what that is called beside the data set's root; empty for the root.
+        url: official address of the archive.
+        num_bytes: size of the archive.
+        digest: published hash of the archive, as `download` takes it.
+        top: the folder in the archive that is extracted.
+        folder: name of the extracted folder beside the data set's root; "" for the root
+            itself.
     """
 
     url: str
@@ -30,7 +31,8 @@ class Archive:
     folder: str = ""
 
 
-# Sizes and hashes as other projects state them; none of the three sites publishes any.
+# The sizes and hashes come from other projects, because none of the three sites
+# publishes any.
 ARCHIVES = {
     "voc12aug": (
         # SHA-256: torchvision, Keras' examples.
@@ -62,18 +64,20 @@ ARCHIVES = {
     ),
 }
 
-# Unpacked images take about their archive's size, labels more; on the safe side.
+# Size of the unpacked files as a multiple of the archive, on the safe side: images take
+# about the archive's size, labels more.
 _UNPACKED = 1.5
 
 
 def download_dataset(dataset: str, root: Path) -> None:
-    """Makes sure that a data set lies at `root`, downloading what is missing of it.
+    """Makes sure that a data set is at `root`; downloads its missing parts.
 
-    Archives lie beside `root` until they are unpacked. A call after an interruption
-    goes on where that was.
+    The archives are beside `root` until they are unpacked. After an interruption, the
+    next call continues from there.
 
     Raises:
-        UserError: when the data set cannot be downloaded, or something fails.
+        UserError: when the data set has no archive to download, when there is too
+            little space, or when the download or the unpacking fails.
     """
     if dataset not in ARCHIVES:
         raise UserError(
@@ -81,12 +85,13 @@ def download_dataset(dataset: str, root: Path) -> None:
             f"{', '.join(ARCHIVES)}.\n\n{INSTRUCTIONS[dataset].format(root=root)}"
         )
     root = root.absolute()
-    missing = [a for a in ARCHIVES[dataset] if not _folder(root, a).is_dir()]
+    archives = ARCHIVES[dataset]
+    missing = [archive for archive in archives if not _folder(root, archive).is_dir()]
     root.parent.mkdir(parents=True, exist_ok=True)
     _require_space(root.parent, missing)
     for archive in missing:
         path = _file(root, archive)
-        # One that somebody put there is not ours to remove.
+        # An archive that the user put there must not be removed.
         is_ours = not path.exists()
         download(archive.url, path, archive.digest)
         extract_folder(path, archive.top, _folder(root, archive))
@@ -103,16 +108,22 @@ def _file(root: Path, archive: Archive) -> Path:
 
 
 def _require_space(folder: Path, archives: list[Archive]) -> None:
-    """Room for all archives and what is in them, less what a cut download left."""
+    """Checks that there is space for all archives and for their unpacked files.
+
+    An archive, or the part of it that an interrupted download left, does not count.
+
+    Raises:
+        UserError: when there is too little space.
+    """
     needed = sum(int(archive.num_bytes * (1 + _UNPACKED)) for archive in archives)
     for archive in archives:
-        whole = folder / archive.url.rpartition("/")[2]
-        for path in (whole, partial_path(whole)):
+        file = folder / archive.url.rpartition("/")[2]
+        for path in (file, partial_path(file)):
             needed -= path.stat().st_size if path.is_file() else 0
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
-            f"--download needs about {needed / 1e9:.1f} GB in {folder}, and "
-            f"{free / 1e9:.1f} GB are free. Make room, or name another place with "
-            "--set data.root=FOLDER."
+            f"--download needs about {needed / 1e9:.1f} GB in {folder}, but "
+            f"{free / 1e9:.1f} GB are free. Free some space, or name another folder "
+            "with --set data.root=FOLDER."
         )

@@ -1,4 +1,4 @@
-"""A pair of image and label, and finding pairs by their names in two folders."""
+"""Pairs of image and label, and the search for pairs by name in two folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.errors import UserError, some
 
-# In lower case; files may spell them in any case.
+# In lower case; the endings of files may have any case.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 LABEL_SUFFIXES = frozenset({".png"})
 
@@ -16,10 +16,10 @@ class Pair:
     """An image and its label.
 
     Attributes:
-        name: unique within the split; the image's file name without its ending.
+        name: the image's file name without its ending; unique within the split.
         image: path of the image.
         label: path of the label, a PNG or an SBD .mat file.
-        facts: how to read the label, where that is not as in the rest of the split.
+        facts: facts for reading the label, if they differ from the rest of the split.
     """
 
     name: str
@@ -29,30 +29,30 @@ class Pair:
 
 
 def read_names(path: Path) -> list[str]:
-    """The sorted names in a list as VOC's, one per line.
+    """Reads the names in a list like VOC's, one per line, and sorts them.
 
     Raises:
-        UserError: when there are none, or one stands there twice.
+        UserError: when the list is missing or empty, or has a name twice.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; it lists the images of its split.")
     names = sorted(line for line in read_lines(path) if line)
     if not names:
         raise UserError(f"{path} is empty; it lists the images of its split.")
-    repeated = sorted({a for a, b in zip(names, names[1:]) if a == b})
+    repeated = sorted({name for name, next_ in zip(names, names[1:]) if name == next_})
     if repeated:
         raise UserError(f"{path} lists {some(repeated)} more than once.")
     return names
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, stripped, without empty ones at its end.
+    """Reads the lines of a text file, stripped, without empty lines at its end.
 
     Raises:
         UserError: when the file cannot be read as UTF-8.
     """
     try:
-        # utf-8-sig: editors on Windows put a byte order mark in front.
+        # utf-8-sig, because editors on Windows put a byte order mark in front.
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read {path} as UTF-8 text: {error}.") from None
@@ -63,7 +63,8 @@ def match_stems(images: Path, labels: Path) -> list[Pair]:
     """Pairs the files of two folders by their names without the ending.
 
     Raises:
-        UserError: when a file of the one has none in the other, or a folder is missing.
+        UserError: when a file has no partner in the other folder, or when a folder is
+            missing.
     """
     for folder in (images, labels):
         require_folder(folder)
@@ -78,41 +79,41 @@ def match_stems(images: Path, labels: Path) -> list[Pair]:
 def by_stem(
     folder: Path, suffixes: frozenset[str], nested: bool = False
 ) -> dict[str, Path]:
-    """The files that end so, by their names without the ending.
+    """Returns the files with certain endings, by their names without the ending.
 
     Args:
-        folder: where they lie.
+        folder: the folder of the files.
         suffixes: endings in lower case.
-        nested: look into sub-folders, too; the names then are like "sub/name".
+        nested: looks into sub-folders, too; their names are like "sub/name".
 
     Raises:
-        UserError: when two differ in their ending only.
+        UserError: when two files differ only in their ending.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*") if nested else folder.iterdir()):
         # macOS leaves hidden ._NAME.jpg files that are not images.
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
+        if name in files:
             raise UserError(
-                f"{found[name].name} and {path.name} in {folder} have the same "
-                "name but for the ending, so that they would share a label; rename one."
+                f"{files[name].name} and {path.name} in {folder} differ only in the "
+                "ending, so that they would share a label; rename one of them."
             )
-        found[name] = path
-    return found
+        files[name] = path
+    return files
 
 
 def match(
     image_of: dict[str, Path], label_of: dict[str, Path], images: Path, labels: Path
 ) -> list[Pair]:
-    """Pairs files by their keys; none may be left over.
+    """Pairs image and label files by name; every file needs a partner.
 
     Args:
         image_of: image files by name.
         label_of: label files by name.
-        images: their folder, for messages.
-        labels: their folder, for messages.
+        images: folder of the images, for messages.
+        labels: folder of the labels, for messages.
 
     Raises:
         UserError: when an image has no label or a label no image.
@@ -123,8 +124,9 @@ def match(
     if unlabelled:
         raise UserError(
             f"{count(unlabelled, 'image')} in {images} without a label: "
-            f"{some(image_of[name].name for name in unlabelled)}. A label is a PNG of "
-            f"the image's name in {labels}; add the labels or move the images away."
+            f"{some(image_of[name].name for name in unlabelled)}. A label is a PNG "
+            f"with the image's name in {labels}; add the labels or move the images "
+            "away."
         )
     unused = sorted(set(label_of) - set(image_of))
     if unused:
@@ -137,18 +139,22 @@ def match(
 
 
 def no_images(folder: Path) -> UserError:
-    """The error for a folder without images."""
+    """Returns the error for a folder without images."""
     endings = ", ".join(sorted(IMAGE_SUFFIXES))
     return UserError(f"No images in {folder}; looked for files ending in {endings}.")
 
 
 def require_folder(folder: Path) -> None:
-    """Raises a `UserError` when there is no such folder."""
+    """Checks that a folder exists.
+
+    Raises:
+        UserError: when it does not exist or is not a folder.
+    """
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"The folder {folder} {state}; check data.root and the split.")
 
 
 def count(items: list[str], noun: str) -> str:
-    """A number with its noun and verb: "1 image is", "2 images are"."""
+    """Returns the number of items with noun and verb: "1 image is", "2 images are"."""
     return f"1 {noun} is" if len(items) == 1 else f"{len(items)} {noun}s are"

@@ -1,7 +1,7 @@
 """Pascal VOC 2012 with the masks of SBD, the Semantic Boundaries Dataset.
 
-Training takes VOC's own list and, after it, the images that only SBD has masks of; see
-the parity specification, section 5.6.
+Training uses the images of VOC's own list and, after them, the images of which only SBD
+has masks; see docs/reference.md, section 5.6.
 """
 
 import io
@@ -13,16 +13,17 @@ import numpy as np
 from gcnet_tf.data.sources.pairs import Pair, count, read_names, require_folder
 from gcnet_tf.errors import UserError, first_line, some
 
-# Where SBD may lie, seen from the folder that VOC2012 is in: where mmsegmentation
-# expects it, and as its archive unpacks.
+# Places of SBD in the folder that VOC2012 is in: the one that mmsegmentation expects,
+# and the one to which SBD's archive unpacks.
 _SBD_FOLDERS = ("VOCaug/dataset", "benchmark_RELEASE/dataset")
 
 
 def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
-    """The pairs of a split; "train" is VOC's list followed by SBD's.
+    """Returns the pairs of a split; "train" is VOC's list followed by SBD's.
 
     Raises:
-        UserError: when a list or a file in a list is missing, or lists overlap.
+        UserError: when a list is missing, when a file in a list is missing, or when
+            lists overlap.
     """
     lists = root / "ImageSets" / "Segmentation"
     require_folder(root / "JPEGImages")
@@ -40,18 +41,18 @@ def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
             stacklevel=3,
         )
         return pairs
-    both = sorted(set(names) & {pair.name for pair in augmented})
-    if both:
+    repeated = sorted(set(names) & {pair.name for pair in augmented})
+    if repeated:
         raise UserError(
-            f"{some(both)} are listed for training twice: in train.txt and in aug.txt "
-            f"of {lists}. aug.txt must list only the images that VOC's train.txt and "
-            "val.txt do not."
+            f"{some(repeated)} are listed for training twice: in train.txt and in "
+            f"aug.txt of {lists}. aug.txt must list only images that are neither in "
+            "VOC's train.txt nor in its val.txt."
         )
     return pairs + augmented
 
 
 def _augmented(root: Path, train: list[str]) -> list[Pair] | None:
-    """The pairs that SBD adds; None without its masks or a list of them."""
+    """Returns the pairs that SBD adds; None if its masks or their list are missing."""
     sbd = _sbd_folder(root)
     names = _augmented_names(root / "ImageSets" / "Segmentation", train, sbd)
     if names is None:
@@ -62,7 +63,8 @@ def _augmented(root: Path, train: list[str]) -> list[Pair] | None:
 
 
 def _sbd_folder(root: Path) -> Path | None:
-    # Not of root itself: its last part may be a link to another disk.
+    # The parent of the path and not of its target, because root may be a link to
+    # another disk.
     folders = [root.absolute().parent / folder for folder in _SBD_FOLDERS]
     return next((folder for folder in folders if folder.is_dir()), None)
 
@@ -70,9 +72,9 @@ def _sbd_folder(root: Path) -> Path | None:
 def _augmented_names(
     lists: Path, train: list[str], sbd: Path | None
 ) -> list[str] | None:
-    """The names that SBD adds to VOC's; None when nothing lists them.
+    """Returns the names that SBD adds to VOC's; None if there is no list of them.
 
-    Some downloads bring trainaug.txt, which is train.txt and aug.txt in one.
+    Some downloads contain trainaug.txt, which joins train.txt and aug.txt.
     """
     if (lists / "aug.txt").is_file():
         return read_names(lists / "aug.txt")
@@ -80,9 +82,9 @@ def _augmented_names(
         return sorted(set(read_names(lists / "trainaug.txt")) - set(train))
     if sbd is None:
         return None
-    # Both of SBD's, which divides the images in another way than VOC does.
-    listed = {*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")}
-    return sorted(listed - {*train, *read_names(lists / "val.txt")})
+    # Both lists, because SBD divides the images into train and val differently.
+    sbd_names = {*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")}
+    return sorted(sbd_names - {*train, *read_names(lists / "val.txt")})
 
 
 def _pairs(root: Path, names: list[str], masks: Path, ending: str) -> list[Pair]:
@@ -102,23 +104,23 @@ def _pairs(root: Path, names: list[str], masks: Path, ending: str) -> list[Pair]
 
 
 def read_sbd_mask(path: Path) -> np.ndarray:
-    """The class ids in one of SBD's cls/NAME.mat, uint8 (height, width).
+    """Reads the class ids in one of SBD's cls/NAME.mat, uint8 (height, width).
 
     Raises:
-        UserError: when the file cannot be read or holds no such mask.
+        UserError: when the file cannot be read or does not hold a mask of class ids.
     """
-    # Only here: its import takes longer than all of ours together.
+    # Imported only here, because it takes longer than all our modules together.
     from scipy.io import loadmat
 
     try:
-        content = io.BytesIO(path.read_bytes())
-        mask = loadmat(content, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
+        file = io.BytesIO(path.read_bytes())
+        mask = loadmat(file, variable_names=["GTcls"])["GTcls"]["Segmentation"][0, 0]
         ids = mask.astype(np.uint8)
         if mask.ndim != 2 or not np.array_equal(ids, mask):
             raise ValueError("its mask is not a table of class ids")
     except MemoryError:
         raise
-    # scipy raises whatever a damaged file leads it to, as Pillow does.
+    # Like Pillow, scipy raises many kinds of error for a damaged file.
     except Exception as error:
         raise UserError(
             f"Cannot read {path} as a mask of SBD: {first_line(error)}. The file may "

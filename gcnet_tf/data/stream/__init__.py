@@ -1,1 +1,1 @@
-"""From records to batches: order, random choices, pixels."""
+"""The input stream from records to batches: order, random choices, pixels."""

@@ -1,11 +1,11 @@
-"""Random resize, crop, flip and padding of (image, label) as functions of a seed.
+"""The augmentation: resize, crop, flip and padding of (image, label) by a seed.
 
-The reference enlarges the whole image, cuts a window out, mirrors it and pads it
-(parity spec 5.1 to 5.4). Every pixel of the result depends on its row and its column
-separately, so here the crop, the mirror and the padding only choose *positions*: for
-each output row and column, its row or column in the resized image, or -1 for padding.
-The pixels are then computed once, for the window alone, from the source image. The
-result is the same, bit for bit.
+The reference resizes the whole image, crops a window, flips it and pads it
+(docs/reference.md, sections 5.1 to 5.4). Each of these steps treats rows and columns
+separately. Therefore crop, flip and padding only choose *positions* here: for each
+output row or column its row or column in the resized image, or -1 for padding. The
+pixels are then computed once from the source image, and only for the window. The result
+is the same, bit for bit.
 
 All functions work eagerly and inside `tf.data`; the same seed gives the same result.
 Seeds are int32 or int64 of shape (2,).
@@ -18,7 +18,7 @@ import tensorflow as tf
 from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.data.stream import packed, photometric, render, resample
 
-# A crop is checked this often; the box drawn after that is taken unchecked.
+# Number of windows that are checked; the window drawn after them is taken unchecked.
 NUM_CROP_CHECKS = 10
 
 
@@ -34,7 +34,7 @@ def augment(
     flip_probability: float,
     photometric_distortion: bool,
 ) -> dict[str, tf.Tensor]:
-    """Makes one training sample: resize, crop, flip, distort colours, pad.
+    """Makes one training sample: resizes, crops, flips, distorts colours and pads.
 
     Args:
         image: uint8 RGB (height, width, 3).
@@ -44,12 +44,13 @@ def augment(
         ratio_range: bounds of the random factor on `base_scale`.
         crop_size: (height, width) of the result.
         category_max_ratio: see `choose_crop`.
-        flip_probability: probability of mirroring left and right.
-        photometric_distortion: whether colours are changed.
+        flip_probability: probability of a horizontal flip.
+        photometric_distortion: true to change the colours.
 
     Returns:
-        "image" uint8 (*crop_size, 3) with zeros below and right of the valid part,
-        "label" uint8 crop_size with 255 there, "valid_size" int32 (2,) height, width.
+        "image": uint8 RGB (*crop_size, 3), zero in the padding below and right of the
+        valid part; "label": uint8 crop_size, 255 in the padding; "valid_size": int32
+        (2,), height and width of the valid part.
     """
     image, label = tf.convert_to_tensor(image), tf.convert_to_tensor(label)
     plan = make_plan(
@@ -74,14 +75,15 @@ class Plan(NamedTuple):
     full_size: tf.Tensor
     """int32 (2,), height and width that the whole image is resized to."""
     corner: tf.Tensor
-    """int32 (2,), top and left of the crop in it."""
+    """int32 (2,), top and left of the crop in the resized image."""
     valid_size: tf.Tensor
     """int32 (2,), height and width of the crop without padding."""
     flip: tf.Tensor
-    """bool"""
+    """bool, true for a horizontal flip."""
     window: render.Window
-    """What each pixel of the crop is made of."""
+    """Source rows and columns of each row and column of the crop."""
     distortion: photometric.Distortion
+    """Changes of the colours."""
 
 
 def make_plan(
@@ -94,7 +96,10 @@ def make_plan(
     category_max_ratio: float,
     flip_probability: float,
 ) -> Plan:
-    """Makes the choices of `augment`, which take no image, only its label."""
+    """Draws the random choices of `augment`; they depend on the label, not the image.
+
+    The arguments are those of `augment`.
+    """
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
     source_size = tf.shape(label)
     scale = random_scale(seeds[0], base_scale, ratio_range)
@@ -110,7 +115,7 @@ def make_plan(
 
 
 def distortion_of(seed: tf.Tensor) -> photometric.Distortion:
-    """The change of colours that `augment` makes with this seed."""
+    """Returns the changes of the colours that `augment` makes with this seed."""
     seeds = tf.random.experimental.stateless_split(seed, 4)
     return photometric.draw_distortion(seeds[3])
 
@@ -130,13 +135,13 @@ def keep_ratio_size(
     width: int | tf.Tensor,
     scale: tuple[int, int] | tf.Tensor,
 ) -> tf.Tensor:
-    """The largest size of the same shape within `scale`, rounded as mmcv does.
+    """Returns the largest size of the same shape within `scale`, rounded as in mmcv.
 
     Args:
-        height: of the source, in pixels.
-        width: of the source, in pixels.
-        scale: two bounds in any order: the larger one limits the long side, the smaller
-            one the short side.
+        height: height of the source, in pixels.
+        width: width of the source, in pixels.
+        scale: two bounds in pixels, in any order: the larger one limits the long side,
+            the smaller one the short side.
 
     Returns:
         int32 (2,), height and width, at least 1.
@@ -159,23 +164,23 @@ def choose_crop(
 ) -> tf.Tensor:
     """Chooses a window of the resized image in which no class covers too much.
 
-    Up to 10 windows are checked on the resized label; when none is accepted, an 11th is
-    taken unchecked. A window is accepted when it holds more than one class and the most
-    frequent one covers less than `category_max_ratio` of the pixels that are not 255.
+    Up to 10 windows are checked on the resized label; if none is accepted, an 11th is
+    taken unchecked. A window is accepted if it holds more than one class and the most
+    frequent class covers less than `category_max_ratio` of the pixels that are not 255.
 
     Args:
         label: uint8 (height, width), at source size.
-        full_size: int32 (2,), size that the image is resized to.
+        full_size: int32 (2,), height and width that the image is resized to.
         seed: int32 or int64 (2,).
         crop_size: (height, width) of the window.
         category_max_ratio: in (0, 1]; 1 takes the first window.
 
     Returns:
-        int32 (2,), top and left in the resized image.
+        int32 (2,), top and left of the window in the resized image.
     """
     label, full_size = tf.convert_to_tensor(label), tf.convert_to_tensor(full_size)
     corners = draw_corners(seed, full_size, crop_size)
-    # With room for only one window there is nothing to choose.
+    # If only one window fits, a check could not change the choice.
     has_choice = tf.reduce_any(full_size > tf.constant(crop_size))
     if category_max_ratio >= 1:
         return corners[0]
@@ -222,13 +227,13 @@ def window_positions(
     size: int | tf.Tensor,
     reverse: bool | tf.Tensor = False,
 ) -> tf.Tensor:
-    """Positions of a window along one axis of the resized image.
+    """Returns the positions of a window along one axis of the resized image.
 
     Args:
         start: first position.
-        num_valid: how many positions the window takes from the image.
-        size: length of the result; what exceeds `num_valid` is padding at the end.
-        reverse: whether the valid part runs backwards (a mirror image).
+        num_valid: number of positions in the image.
+        size: length of the result; positions after the first `num_valid` are padding.
+        reverse: true to reverse the valid part, for a flip.
 
     Returns:
         int32 (size,), with -1 for padding.
@@ -246,17 +251,17 @@ def resize_window(
     height: int | tf.Tensor,
     width: int | tf.Tensor,
 ) -> tf.Tensor:
-    """A window of the bilinearly resized image, without resizing the rest.
+    """Computes a window of the bilinearly resized image without resizing the rest.
 
-    Equal to `cv2.resize(image, …, INTER_LINEAR)` followed by slicing.
+    The result equals `cv2.resize(image, …, INTER_LINEAR)` followed by slicing.
 
     Args:
         image: uint8 RGB (source height, source width, 3).
         full_size: int32 (2,), height and width that the whole image is resized to.
-        top: of the window in the resized image.
-        left: of the window in the resized image.
-        height: of the window; rows outside of the resized image are zero.
-        width: of the window; columns outside of the resized image are zero.
+        top: first row of the window in the resized image.
+        left: first column of the window in the resized image.
+        height: height of the window; rows outside of the resized image are zero.
+        width: width of the window; columns outside of the resized image are zero.
 
     Returns:
         uint8 RGB (height, width, 3).
@@ -272,22 +277,25 @@ def resize_window(
 
 
 class _Runs(NamedTuple):
-    """A label as runs of one value within a row, in reading order."""
+    """A label as runs of equal values within a row, in reading order."""
 
     value: tf.Tensor
-    """int32 (number,)"""
+    """int32 (num_runs,), the value of each run."""
     row: tf.Tensor
-    """int64 (number,)"""
+    """int64 (num_runs,), its row."""
     start: tf.Tensor
-    """int64 (number,), its first column."""
+    """int64 (num_runs,), its first column."""
     stop: tf.Tensor
-    """int64 (number,), the column behind its last."""
+    """int64 (num_runs,), the column after its last."""
     size: tf.Tensor
     """int32 (2,), height and width of the label."""
 
 
 def _label_runs(label: tf.Tensor) -> _Runs:
-    """Finds the runs: a few thousand stand for the pixels of a usual label."""
+    """Finds the runs of a label; a usual label has a few thousand.
+
+    Counting runs instead of pixels makes `choose_crop` fast.
+    """
     size = tf.shape(label)
     width = tf.cast(size[1], tf.int64)
     starts = tf.pad(
@@ -301,29 +309,34 @@ def _label_runs(label: tf.Tensor) -> _Runs:
 
 
 def _class_counts(runs, full_size, corner, valid_size):
-    """Pixels per label value in a window of the resized label; int32 (256,).
+    """Counts the pixels per label value in a window of the resized label; int32 (256,).
 
-    The resized label repeats (or skips) source rows and columns, so a run counts by how
-    many of the window's rows and columns are made of its own.
+    The resized label repeats (or skips) source rows and columns. The weight of a run is
+    therefore the number of the window's rows that come from its row, times the number
+    of the window's columns that come from its columns.
     """
-    before = []
+    num_before = []
     for axis in range(2):
         positions = window_positions(corner[axis], valid_size[axis], valid_size[axis])
         source = resample.nearest_index(positions, full_size[axis], runs.size[axis])
-        # How many positions are made of source rows (or columns) before each.
+        # For each source row (or column): the number of positions that come from the
+        # rows (or columns) before it.
         edges = tf.range(runs.size[axis] + 1)
-        before.append(tf.searchsorted(source, edges))
-    repeats = tf.gather(before[0][1:] - before[0][:-1], runs.row)
-    columns = tf.gather(before[1], runs.stop) - tf.gather(before[1], runs.start)
-    # tf.math.bincount would first look for the largest value.
+        num_before.append(tf.searchsorted(source, edges))
+    rows_before, columns_before = num_before
+    num_rows = tf.gather(rows_before[1:] - rows_before[:-1], runs.row)
+    num_columns = tf.gather(columns_before, runs.stop) - tf.gather(
+        columns_before, runs.start
+    )
+    # tf.math.bincount would first search for the largest value.
     return tf.raw_ops.DenseBincount(
-        input=runs.value, size=256, weights=repeats * columns
+        input=runs.value, size=256, weights=num_rows * num_columns
     )
 
 
 def _is_balanced(counts: tf.Tensor, category_max_ratio: float) -> tf.Tensor:
-    """Whether a crop with these counts per label value is accepted."""
+    """Tells whether a crop with these counts per label value is accepted."""
     counts = tf.cast(counts[:IGNORE_LABEL], tf.float64)
     total = tf.reduce_sum(counts)
-    several = tf.math.count_nonzero(counts) > 1
-    return several & (tf.reduce_max(counts) / total < category_max_ratio)
+    has_several_classes = tf.math.count_nonzero(counts) > 1
+    return has_several_classes & (tf.reduce_max(counts) / total < category_max_ratio)

@@ -1,14 +1,14 @@
-"""The order of the training samples, and who reads which of them.
+"""The order of the training samples, and their division among the workers.
 
-Samples are numbered from 0 on through all epochs. A batch of B takes the next B
-numbers, so number p has the slot p mod B in its batch. The slots are divided into
-lanes, equal and in order, and in every epoch each lane reads a block of the records:
-the shards in the epoch's order, cut into as many blocks as there are lanes. A lane
-shuffles what it reads and fills its slots with it.
+Samples are numbered from 0 on through all epochs. A batch of B samples takes the next B
+numbers, so that number p has slot p mod B in its batch. The slots are divided, in
+order, into lanes of equal width. In every epoch each lane reads a block of the records:
+the records of all shards, in the epoch's order of the shards, are cut into one block
+per lane. A lane shuffles its block and fills its slots with the records.
 
-All of this follows from the seed, the batch size and the records. So however many
-workers share the batches, they see the same ones; a worker fills some of the slots, and
-opens only the shards that the lanes of these slots read.
+All of this follows from the seed, the batch size and the records. Therefore any number
+of workers that share the batches get the same batches. A worker fills some of the
+slots, and opens only the shards that the lanes of these slots read.
 """
 
 import math
@@ -19,27 +19,32 @@ import tensorflow as tf
 
 from gcnet_tf.data.records.manifest import Manifest
 
-# Encoded records wait here for their turn, in all lanes together. Small data sets fit
-# in as a whole; of a large one it is a few thousand images.
+# Size of the shuffle buffers of all lanes together, which hold encoded records. A small
+# data set fits in as a whole; of a large one, a few thousand images do.
 SHUFFLE_BUFFER_BYTES = 256 * 2**20
 
 _READ_BUFFER_BYTES = 4 * 2**20
 _LEAST_READ_BUFFER_BYTES = 2**18
-# Each lane keeps a file open.
+# Limited, because each lane keeps a file open.
 _MAX_LANES = 64
-# Set apart from the seeds of samples, whose second number is not negative.
+# Negative, so that it differs from the second number in the seed of every sample.
 _ORDER_SEED = -1
 
 
 @dataclass(frozen=True)
 class Share:
-    """One worker's equal part of every batch, or of a split."""
+    """One worker's part of every batch or of a split; all parts are equal."""
 
     index: int = 0
+    """Number of this part, from 0 on."""
     number: int = 1
+    """Number of parts."""
 
     def of(self, total: int) -> tuple[int, int]:
-        """First and end of this part of `total` things; parts differ by one at most."""
+        """Returns first and end of this part of `total` items.
+
+        The sizes of two parts differ by one at most.
+        """
         first, end = self.index, self.index + 1
         return total * first // self.number, total * end // self.number
 
@@ -55,18 +60,21 @@ def numbered_records(
     start_iteration: int = 0,
     share: Share = ALL,
 ) -> tf.data.Dataset:
-    """(number, serialized record) of a share of all batches from `start_iteration` on.
+    """Returns the records of a share of all batches from `start_iteration` on.
 
-    Nothing is decoded here, so that skipping to the middle of an epoch costs no more
-    than reading.
+    Nothing is decoded here, so that skipping to the middle of an epoch only costs the
+    time for reading.
 
     Args:
-        folder: where the shards lie.
-        manifest: of the split.
-        seed: decides about the order.
-        batch_size: of the whole batch, a multiple of `share.number`.
+        folder: folder of the shards.
+        manifest: manifest of the split.
+        seed: seed of the order.
+        batch_size: size of the whole batch, a multiple of `share.number`.
         start_iteration: number of the first batch.
-        share: which part of each batch.
+        share: the part of each batch.
+
+    Returns:
+        Pairs (number of the sample, serialized record).
     """
     lanes = _Lanes(folder, manifest, seed, batch_size)
     first_slot, end_slot = share.of(batch_size)
@@ -82,7 +90,7 @@ def numbered_records(
     def slot_of(index):
         return first_lane * lanes.width + index % num_slots
 
-    if num_slots > end_slot - first_slot:  # the lanes fill slots of others, too
+    if num_slots > end_slot - first_slot:  # some slots belong to other workers
         dataset = dataset.filter(
             lambda index, record: (first_slot <= slot_of(index))
             & (slot_of(index) < end_slot)
@@ -96,7 +104,7 @@ def numbered_records(
 
 
 def split_records(folder: Path, manifest: Manifest, share: Share) -> tf.data.Dataset:
-    """The serialized records of a share of a split, in order, once."""
+    """Returns the serialized records of a share of a split, in order, once."""
     paths, counts = _shards(folder, manifest)
     first, end = share.of(manifest.num_samples)
     return _read(paths, counts, first, end, _READ_BUFFER_BYTES)
@@ -110,40 +118,43 @@ class _Lanes:
         self.num_samples = manifest.num_samples
         self.seed = seed
         self.batch_size = batch_size
-        self.number = _largest_divisor(
-            batch_size, min(len(manifest.shards), _MAX_LANES)
-        )
-        self.width = batch_size // self.number
-        self.buffer_size = max(1, _buffered_samples(manifest) // self.number)
+        num_lanes = _largest_divisor(batch_size, min(len(manifest.shards), _MAX_LANES))
+        self.width = batch_size // num_lanes
+        self.buffer_size = max(1, _buffered_samples(manifest) // num_lanes)
         self.read_buffer = max(
-            _READ_BUFFER_BYTES // self.number, _LEAST_READ_BUFFER_BYTES
+            _READ_BUFFER_BYTES // num_lanes, _LEAST_READ_BUFFER_BYTES
         )
 
     def records(self, lane: tf.Tensor, start_iteration: int) -> tf.data.Dataset:
-        """The records of a lane, endless."""
+        """Returns the endless stream of a lane's records."""
         first_number = start_iteration * self.batch_size + lane * self.width
         first_epoch = first_number // self.num_samples
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-        before = first_epoch * self.num_samples
-        done = self._used(before, lane + 1) - self._used(before, lane)
+        num_before = first_epoch * self.num_samples
+        # Records of the lane in the epochs before the first one, which are not read.
+        num_unread = self._num_given(num_before, lane + 1) - self._num_given(
+            num_before, lane
+        )
         return epochs.flat_map(lambda epoch: self._epoch(lane, epoch)).skip(
-            start_iteration * self.width - done
+            start_iteration * self.width - num_unread
         )
 
     def _epoch(self, lane: tf.Tensor, epoch: tf.Tensor) -> tf.data.Dataset:
-        # Dataset.shuffle mixes the seed of its graph into its own. Fixing that of the
-        # function being traced (no other) makes the order independent of
-        # tf.random.set_seed, and tf.random.set_seed(0) does not raise in shuffle.
+        """Returns the shuffled records of a lane in one epoch."""
+        # Dataset.shuffle mixes the seed of its graph into its own. Fixing the seed of
+        # this function's graph, and of no other, makes the order independent of
+        # tf.random.set_seed, and lets shuffle accept tf.random.set_seed(0).
         tf.compat.v1.set_random_seed(1)
         fold_in = tf.random.experimental.stateless_fold_in
         seeds = fold_in(tf.constant([self.seed, _ORDER_SEED], tf.int64), epoch)
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(self.counts)), seeds
         )
-        before = epoch * self.num_samples
+        num_before = epoch * self.num_samples
+        num_after = num_before + self.num_samples
         first, end = (
-            self._used(before + self.num_samples, each) - self._used(before, each)
-            for each in (lane, lane + 1)
+            self._num_given(num_after, edge) - self._num_given(num_before, edge)
+            for edge in (lane, lane + 1)
         )
         records = _read(
             tf.gather(self.paths, order),
@@ -158,22 +169,22 @@ class _Lanes:
             reshuffle_each_iteration=False,
         )
 
-    def _used(self, number: tf.Tensor, lane: tf.Tensor) -> tf.Tensor:
-        """How many of the first `number` samples the lanes before `lane` give."""
+    def _num_given(self, num_samples: tf.Tensor, lane: tf.Tensor) -> tf.Tensor:
+        """Counts those of the first `num_samples` that the lanes before `lane` give."""
         slots = lane * self.width
-        batches, rest = number // self.batch_size, number % self.batch_size
+        batches, rest = num_samples // self.batch_size, num_samples % self.batch_size
         return batches * slots + tf.minimum(rest, slots)
 
 
 def _shards(folder: Path, manifest: Manifest) -> tuple[tf.Tensor, tf.Tensor]:
-    """Paths and numbers of samples."""
+    """Returns the path and the number of samples of each shard."""
     paths = [str(folder / shard.file) for shard in manifest.shards]
     counts = [shard.num_samples for shard in manifest.shards]
     return tf.constant(paths), tf.constant(counts, tf.int64)
 
 
 def _read(paths, counts, first, end, buffer_size: int) -> tf.data.Dataset:
-    """Records number `first` to `end` - 1; opens only the files that hold them."""
+    """Reads the records `first` to `end` - 1; opens only the files that hold them."""
     first, end = tf.cast(first, tf.int64), tf.cast(end, tf.int64)
     bounds = tf.pad(tf.cumsum(counts), [[1, 0]])
     first_file = tf.searchsorted(bounds[1:], [first], side="right")[0]
@@ -185,13 +196,13 @@ def _read(paths, counts, first, end, buffer_size: int) -> tf.data.Dataset:
 
 
 def _buffered_samples(manifest: Manifest) -> int:
-    """How many samples of usual size the shuffle buffer holds."""
+    """Returns the number of samples of usual size that the shuffle buffers hold."""
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
-    # A power of two: a shard that is replaced because of a damaged image has a few
-    # bytes more or less, which must not change the order of everything.
-    usual = 2 ** round(math.log2(max(num_bytes / manifest.num_samples, 1)))
-    return min(SHUFFLE_BUFFER_BYTES // usual, manifest.num_samples)
+    # Rounded to a power of two. A shard that is replaced because of a damaged image has
+    # a few bytes more or less, which must not change the order of all samples.
+    usual_bytes = 2 ** round(math.log2(max(num_bytes / manifest.num_samples, 1)))
+    return min(SHUFFLE_BUFFER_BYTES // usual_bytes, manifest.num_samples)
 
 
-def _largest_divisor(number: int, limit: int) -> int:
-    return max(each for each in range(1, limit + 1) if number % each == 0)
+def _largest_divisor(batch_size: int, limit: int) -> int:
+    return max(factor for factor in range(1, limit + 1) if batch_size % factor == 0)

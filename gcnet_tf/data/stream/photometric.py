@@ -1,13 +1,13 @@
 """Random brightness, contrast, saturation and hue on 8-bit RGB images.
 
-The reference works on 8-bit images and every step returns to 8 bits by truncation, so
-the rounding is part of what a network sees in training (parity spec 5.5). The colour
-space changes here repeat OpenCV's 8-bit arithmetic: forward exactly, backward to within
-one level (OpenCV itself differs from machine to machine there).
+The reference works on 8-bit images, and each of its steps returns to 8 bits by
+truncation. The rounding is therefore a part of the training images (docs/reference.md,
+section 5.5). The colour space conversions here repeat OpenCV's 8-bit arithmetic: RGB to
+HSV exactly, HSV to RGB to within one level (OpenCV's own result differs from machine to
+machine there).
 
-All functions work eagerly, inside `tf.data` and compiled by XLA. Everything that is
-stored in float32 below 2^24 is an exact integer; that is what makes the forward change
-exact without integer tables.
+All functions work eagerly, inside `tf.data` and compiled by XLA. Integers below 2^24
+are exact in float32, which makes RGB to HSV exact without integer tables.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ import tensorflow as tf
 
 from gcnet_tf.data.stream import packed
 
-# OpenCV stores hue in steps of 2 degrees, so that it fits into 8 bits.
+# OpenCV stores the hue in steps of 2 degrees, so that it fits into 8 bits.
 NUM_HUES = 180.0
 _FIXED_POINT = 4096.0
 
 
 class Distortion(NamedTuple):
-    """The random choices for one image; each a scalar tensor."""
+    """The random choices for one image; each field is a scalar tensor."""
 
     change_brightness: tf.Tensor
     """bool"""
@@ -34,7 +34,7 @@ class Distortion(NamedTuple):
     contrast: tf.Tensor
     """float32 in [0.5, 1.5), a factor."""
     contrast_first: tf.Tensor
-    """bool; whether contrast comes before the two colour steps or after them."""
+    """bool; true: contrast comes before saturation and hue, false: after them."""
     change_saturation: tf.Tensor
     """bool"""
     saturation: tf.Tensor
@@ -46,7 +46,7 @@ class Distortion(NamedTuple):
 
 
 def draw_distortion(seed: tf.Tensor) -> Distortion:
-    """Draws the choices for one image.
+    """Draws the random choices for one image.
 
     Args:
         seed: int32 or int64 (2,).
@@ -72,11 +72,11 @@ def draw_distortion(seed: tf.Tensor) -> Distortion:
 
 
 def distort(image: tf.Tensor, distortion: Distortion) -> tf.Tensor:
-    """Applies the chosen steps in the reference's order.
+    """Applies the chosen steps to an image, in the reference's order.
 
     Args:
         image: uint8 RGB (..., 3).
-        distortion: see `draw_distortion`.
+        distortion: the choices, see `draw_distortion`.
 
     Returns:
         uint8 RGB (..., 3).
@@ -85,31 +85,31 @@ def distort(image: tf.Tensor, distortion: Distortion) -> tf.Tensor:
 
 
 def distort_packed(pixels: tf.Tensor, distortion: Distortion) -> tf.Tensor:
-    """`distort` on packed pixels, int32 (...)."""
-    for wanted, step, amount in steps_of(distortion):
+    """Applies `distort` to packed pixels, int32 (...)."""
+    for is_chosen, step, amount in steps_of(distortion):
         compiled = _compiled[step]
-        pixels = tf.cond(wanted, lambda: compiled(pixels, amount), lambda: pixels)
+        pixels = tf.cond(is_chosen, lambda: compiled(pixels, amount), lambda: pixels)
     return pixels
 
 
 def distort_batch(
     images: tf.Tensor, distortion: Distortion, valid_size: tf.Tensor
 ) -> tf.Tensor:
-    """`distort` for a whole batch at once, without branches, for an accelerator.
+    """Applies `distort` to a whole batch at once, without branches, on an accelerator.
 
     Args:
         images: uint8 RGB (batch, height, width, 3).
-        distortion: each field with a leading axis of the batch.
-        valid_size: int32 (batch, 2), height and width that are not padding.
+        distortion: the choices for each image; fields (batch,).
+        valid_size: int32 (batch, 2), height and width without the padding.
 
     Returns:
-        uint8 RGB of the same shape, zero where padded.
+        uint8 RGB (batch, height, width, 3), zero in the padding.
     """
-    # A value per image, to go with (batch, height, width).
+    # (batch, 1, 1), so that the value of an image applies to all its pixels.
     distortion = Distortion(*(field[:, None, None] for field in distortion))
     pixels = packed.pack(images)
-    for wanted, step, amount in steps_of(distortion):
-        pixels = tf.where(wanted, _compiled[step](pixels, amount), pixels)
+    for is_chosen, step, amount in steps_of(distortion):
+        pixels = tf.where(is_chosen, _compiled[step](pixels, amount), pixels)
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     rows = tf.sequence_mask(valid_size[:, 0], height)
     columns = tf.sequence_mask(valid_size[:, 1], width)
@@ -118,7 +118,12 @@ def distort_batch(
 
 
 def steps_of(distortion: Distortion) -> tuple[tuple[tf.Tensor, Callable, Any], ...]:
-    """In the reference's order: whether, which step on packed pixels, how much."""
+    """Returns the steps in the reference's order.
+
+    Returns:
+        For each step: a bool tensor, true if the step is chosen; the function for the
+        step on packed pixels; and its amount.
+    """
     contrast_last = tf.logical_not(distortion.contrast_first)
     return (
         (distortion.change_brightness, _brightness, distortion.brightness),
@@ -134,12 +139,12 @@ def steps_of(distortion: Distortion) -> tuple[tuple[tf.Tensor, Callable, Any], .
 
 
 def change_brightness(image: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """Adds `offset` to every value; uint8 in and out, clipped, truncated."""
+    """Adds `offset` to every value, clips and truncates; uint8 in and out."""
     return packed.unpack(_compiled[_brightness](packed.pack(image), offset))
 
 
 def change_contrast(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Multiplies every value by `factor`; uint8 in and out, clipped, truncated."""
+    """Multiplies every value by `factor`, clips and truncates; uint8 in and out."""
     return packed.unpack(_compiled[_contrast](packed.pack(image), factor))
 
 
@@ -156,10 +161,12 @@ def change_hue(image: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
 def rgb_to_hsv(
     red: tf.Tensor, green: tf.Tensor, blue: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """OpenCV's 8-bit RGB to HSV, exact for all 2^24 colours.
+    """Converts RGB to HSV as OpenCV does in 8 bits, exactly for all 2^24 colours.
 
     Args:
-        red: float32, whole numbers in 0..255; so are the others.
+        red: float32, whole numbers in 0..255.
+        green: float32, whole numbers in 0..255.
+        blue: float32, whole numbers in 0..255.
 
     Returns:
         hue in 0..179, saturation and value in 0..255, float32 with whole numbers only.
@@ -179,11 +186,12 @@ def rgb_to_hsv(
 def hsv_to_rgb(
     hue: tf.Tensor, saturation: tf.Tensor, value: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """OpenCV's 8-bit HSV to RGB before its truncation, to within one level.
+    """Converts HSV to RGB as OpenCV does in 8 bits, to within one level.
 
-    A channel is v - v * s * share. From 60 degrees past the channel's own colour on,
-    share rises for one sixth of the circle, is 1 for two, falls for one and is 0 for
-    two: the usual table of six sectors, the same for all three channels.
+    The result is that before OpenCV's truncation. A channel is v - v * s * share. From
+    60 degrees past the channel's own colour on, `share` rises for one sixth of the
+    circle, is 1 for two sixths, falls for one and is 0 for two. This is the usual table
+    of six sectors, in a form that is the same for all three channels.
 
     Args:
         hue: float32 in [0, 180).
@@ -193,8 +201,8 @@ def hsv_to_rgb(
     Returns:
         red, green and blue, float32 in [0, 255].
     """
-    # Reciprocals and the fraction as OpenCV has them; with divisions, or
-    # the fraction taken elsewhere, three times as many values miss OpenCV's by one.
+    # Reciprocals and the fraction are as in OpenCV. With divisions, or with another
+    # place for the fraction, three times as many values differ from OpenCV's by one.
     sextant = hue * (1.0 / 30.0)
     fraction = sextant - tf.floor(sextant)
     saturation = saturation * (1.0 / 255.0)
@@ -228,13 +236,14 @@ def _saturation(pixels, factor):
 
 def _hue(pixels, shift):
     hue, saturation, value = rgb_to_hsv(*_to_floats(pixels))
-    # floormod of the shift, not of every pixel: it takes as long as all the rest here.
+    # floormod of the shift and not of every pixel, because it takes as long as all the
+    # rest of this function.
     turn = tf.math.floormod(tf.cast(shift, tf.float32), NUM_HUES)
     return _from_floats(hsv_to_rgb(_wrapped(hue + turn), saturation, value))
 
 
 def _wrapped(hue):
-    """Takes hues in [0, 360) back to [0, 180)."""
+    """Maps hues in [0, 360) to [0, 180)."""
     return tf.where(hue >= NUM_HUES, hue - NUM_HUES, hue)
 
 
@@ -249,17 +258,20 @@ def _from_floats(channels):
     )
 
 
-def _reciprocal(number: tf.Tensor, scale: float) -> tf.Tensor:
-    """round(4096 * scale / number), 0 where it does not matter: OpenCV's tables."""
-    return tf.round(_FIXED_POINT * scale / tf.maximum(number, 1.0))
+def _reciprocal(divisor: tf.Tensor, scale: float) -> tf.Tensor:
+    """Returns round(4096 * scale / divisor), as in OpenCV's tables.
+
+    A divisor of 0 counts as 1; the result is multiplied by 0 then.
+    """
+    return tf.round(_FIXED_POINT * scale / tf.maximum(divisor, 1.0))
 
 
-def _fixed_point(number: tf.Tensor) -> tf.Tensor:
-    """(number + 2048) >> 12, rounding to the nearest."""
-    return tf.floor((number + _FIXED_POINT / 2.0) * (1.0 / _FIXED_POINT))
+def _fixed_point(product: tf.Tensor) -> tf.Tensor:
+    """Returns (product + 2048) >> 12, which rounds to the nearest integer."""
+    return tf.floor((product + _FIXED_POINT / 2.0) * (1.0 / _FIXED_POINT))
 
 
-# As one XLA kernel each, a step reads and writes every pixel once.
+# Each step is one XLA kernel, so that it reads and writes every pixel only once.
 _compiled = {
     step: tf.function(step, jit_compile=True, reduce_retracing=True, autograph=False)
     for step in (_brightness, _contrast, _saturation, _hue)

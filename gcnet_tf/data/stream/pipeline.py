@@ -1,10 +1,11 @@
-"""From TFRecords to batches: the assembly of the input pipeline.
+"""The assembly of the input pipeline, from TFRecords to batches.
 
 The training stream is a pure function of (seed, iteration). Samples are numbered from 0
-on through all epochs; the number decides about the sample's random choices, and the
-epoch about the order (see `lanes`). A stream that starts at iteration t therefore
-equals one that started at 0 and has reached t, which makes a resumed run equal an
-uninterrupted one, and workers that share the batches equal one that has them alone.
+on through all epochs. The number of a sample decides about its random choices, and the
+epoch decides about the order (see `lanes`). A stream that starts at iteration t
+therefore equals a stream that started at 0 and has reached t. Because of this, a
+resumed run equals an uninterrupted one, and several workers that share the batches
+equal a single worker.
 """
 
 from collections.abc import Callable
@@ -19,13 +20,14 @@ from gcnet_tf.data.records import shards
 from gcnet_tf.data.stream import augmentation, photometric
 from gcnet_tf.data.stream.lanes import ALL, Share, numbered_records, split_records
 
-# Branches and loops are tf.cond and tf.while_loop here. AutoGraph, which would turn
-# Python's into them, took a third of the time from the start to the first batch.
+# AutoGraph is off. It would turn Python's branches and loops into tf.cond and
+# tf.while_loop, which the code uses already, and it took a third of the time from the
+# start to the first batch.
 _as_written = tf.autograph.experimental.do_not_convert
 
 
 class EvaluationSample(TypedDict):
-    """A sample of `evaluation_dataset`; arrays, or tensors inside of tf.data."""
+    """A sample of `evaluation_dataset`: arrays, or tensors inside of tf.data."""
 
     image: Any
     """uint8 RGB (height, width, 3)"""
@@ -36,20 +38,21 @@ class EvaluationSample(TypedDict):
 
 
 class TrainingBatch(TypedDict):
-    """A batch of `training_dataset`, tensors; (height, width) is the crop size."""
+    """A batch of `training_dataset`; (height, width) is the crop size."""
 
     image: tf.Tensor
-    """uint8 RGB (batch, height, width, 3), zero where padded"""
+    """uint8 RGB (batch, height, width, 3), zero in the padding"""
     label: tf.Tensor
-    """uint8 (batch, height, width), 255 where padded or ignored"""
+    """uint8 (batch, height, width), 255 in the padding and where ignored"""
     valid_size: tf.Tensor
     """int32 (batch, 2), height and width without the padding"""
     seed: tf.Tensor
-    """int32 (batch, 2), the seed of each sample's random choices"""
+    """int32 (batch, 2), seed of each sample's random choices"""
     name: NotRequired[tf.Tensor]
     """string (batch,); training leaves it out"""
     distortion: NotRequired[photometric.Distortion]
-    """still to be applied, under augment.photometric_on_device; fields (batch,)"""
+    """changes of the colours that the training step makes, with fields (batch,); only
+    under augment.photometric_on_device"""
 
 
 @_as_written
@@ -59,20 +62,21 @@ def training_dataset(
     share: Share = ALL,
     num_replicas: int = 1,
 ) -> tf.data.Dataset:
-    """The endless stream of training batches.
+    """Returns the endless stream of training batches.
 
     Args:
         config: the experiment.
-        start_iteration: number of the first batch, for runs that are resumed.
+        start_iteration: number of the first batch, for resumed runs.
         share: the part of each batch that this worker gets.
-        num_replicas: in how many equal pieces, one after the other, it gets it.
+        num_replicas: number of equal pieces into which that part is divided; they
+            follow each other.
 
     Returns:
-        Batches, each a `TrainingBatch`, of `train.batch_size` samples or of the size of
-        a piece.
+        Batches, each a `TrainingBatch`: whole ones of `train.batch_size` samples, or
+        pieces.
 
     Raises:
-        UserError: if the records are missing, empty or of another data set.
+        UserError: when the records are missing, damaged or of another data set.
     """
     settings = config.augment
 
@@ -95,7 +99,7 @@ def training_dataset(
 
 
 def crop_settings(augment: AugmentConfig) -> dict[str, Any]:
-    """What `augmentation.make_plan` takes beside the label and the seed."""
+    """Returns the arguments of `augmentation.make_plan` except label and seed."""
     names = (
         "base_scale",
         "ratio_range",
@@ -113,12 +117,12 @@ def sample_batches(
     share: Share = ALL,
     num_replicas: int = 1,
 ) -> tf.data.Dataset:
-    """The endless stream of batches of what `make_sample` makes.
+    """Returns the endless stream of batches of the samples from `make_sample`.
 
     Args:
         config: names the records, the seed and the size of the batches.
-        make_sample: from a parsed example and the sample's seed, int32 (2,), to
-            features; "name" and "seed" are added to them.
+        make_sample: a function from a parsed example and the sample's seed, int32 (2,),
+            to the features of the sample, to which "name" and "seed" are added.
         start_iteration: number of the first batch.
         share: as in `training_dataset`.
         num_replicas: as in `training_dataset`.
@@ -126,9 +130,9 @@ def sample_batches(
     manifest = matching_manifest(config, "train")
     seed, batch_size = config.train.seed, config.train.batch_size
 
-    def numbered_sample(number, serialized):
+    def numbered_sample(sample_number, serialized):
         example = shards.parse_example(serialized)
-        sample_seed = tf.stack([seed, tf.cast(number, tf.int32)])
+        sample_seed = tf.stack([seed, tf.cast(sample_number, tf.int32)])
         sample = make_sample(example, sample_seed)
         return {**sample, "name": example["name"], "seed": sample_seed}
 
@@ -143,7 +147,7 @@ def sample_batches(
     dataset = dataset.batch(
         batch_size // (share.number * num_replicas), drop_remainder=True
     )
-    # Known to be endless, it needs no exchange over the workers to find its end.
+    # Stated to be endless, so that the workers do not have to agree on its end.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
 
@@ -152,13 +156,18 @@ def sample_batches(
 def evaluation_dataset(
     config: Config, split: str = "val", share: Share = ALL
 ) -> tf.data.Dataset:
-    """The samples of a share of a split, each at original size, in record order.
+    """Returns the samples of a share of a split at original size, in record order.
+
+    Args:
+        config: names the records.
+        split: name of the split.
+        share: the part of the split.
 
     Returns:
         Samples, each an `EvaluationSample`.
 
     Raises:
-        UserError: if the records are missing, empty or of another data set.
+        UserError: when the records are missing, damaged or of another data set.
     """
     manifest = matching_manifest(config, split)
     dataset = split_records(_folder(config, split), manifest, share)

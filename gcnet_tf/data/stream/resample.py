@@ -1,11 +1,12 @@
 """OpenCV's 8-bit image resizing, as indices and weights per row and column.
 
 A position is the number of a row (or column) of the resized image; -1 stands for
-padding. Each function answers, for any choice of positions, which source rows (or
-columns) they are made of. Nothing here needs the resized image as a whole.
+padding. For any choice of positions, the functions return the source rows (or columns)
+that these positions come from. None of them needs the whole resized image.
 
 The reference resizes with OpenCV, whose fixed-point arithmetic is repeated here bit by
-bit (parity spec 5.2): a rounded floating-point version differs in one pixel of eight.
+bit (docs/reference.md, section 5.2). A rounded floating-point version would differ in
+one pixel of eight.
 """
 
 from typing import NamedTuple
@@ -20,24 +21,36 @@ _shift = tf.bitwise.right_shift
 
 
 class Taps(NamedTuple):
-    """How output rows (or columns) are mixed from two source rows (or columns) each.
+    """The two source rows (or columns) of each output row (or column), with weights.
 
-    All int32 (num_positions,). Weights are in 1/2048 and are all 0 for padding.
+    All fields are int32 (num_positions,). Weights are in 1/2048, and 0 for padding.
     """
 
     first: tf.Tensor
+    """Index of the first source row (or column)."""
     second: tf.Tensor
+    """Index of the second source row (or column)."""
     first_weight: tf.Tensor
+    """Weight of the first."""
     second_weight: tf.Tensor
+    """Weight of the second."""
 
 
 def nearest_index(
     positions: tf.Tensor, full_size: tf.Tensor, source_size: tf.Tensor
 ) -> tf.Tensor:
-    """Source rows (or columns) of OpenCV's nearest neighbour; -1 stays -1.
+    """Returns the source rows (or columns) of OpenCV's nearest neighbour; -1 stays -1.
 
-    `tf.image.resize` picks other pixels: OpenCV has no half-pixel offset here, and the
-    double arithmetic matters.
+    `tf.image.resize` gives other pixels, because OpenCV has no half-pixel offset here
+    and computes in float64.
+
+    Args:
+        positions: int32 (num_positions,), -1 for padding.
+        full_size: number of rows (or columns) of the resized image.
+        source_size: number of rows (or columns) of the source.
+
+    Returns:
+        int32 (num_positions,).
     """
     step = _step(full_size, source_size)
     index = tf.cast(tf.floor(tf.cast(positions, tf.float64) * step), tf.int32)
@@ -47,7 +60,10 @@ def nearest_index(
 def linear_row_taps(
     positions: tf.Tensor, full_size: tf.Tensor, source_size: tf.Tensor
 ) -> Taps:
-    """Taps of OpenCV's vertical pass: rows beyond the border are clamped."""
+    """Returns the taps of OpenCV's vertical pass, which clamps rows at the border.
+
+    The arguments are those of `nearest_index`.
+    """
     first, fraction = _linear_coordinates(positions, full_size, source_size)
     return Taps(
         tf.clip_by_value(first, 0, source_size - 1),
@@ -59,7 +75,11 @@ def linear_row_taps(
 def linear_column_taps(
     positions: tf.Tensor, full_size: tf.Tensor, source_size: tf.Tensor
 ) -> Taps:
-    """Taps of OpenCV's horizontal pass: at the border one column has all the weight."""
+    """Returns the taps of OpenCV's horizontal pass.
+
+    At the border, one column has the whole weight. The arguments are those of
+    `nearest_index`.
+    """
     first, fraction = _linear_coordinates(positions, full_size, source_size)
     inside = (first >= 0) & (first < source_size - 1)
     return Taps(
@@ -70,10 +90,12 @@ def linear_column_taps(
 
 
 def mix(pixels: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
-    """OpenCV's 8-bit bilinear interpolation: columns first, then rows.
+    """Interpolates bilinearly as OpenCV does in 8 bits: first columns, then rows.
 
     Args:
         pixels: packed RGB, int32 (source height, source width).
+        rows: taps of the output rows.
+        columns: taps of the output columns.
 
     Returns:
         Packed RGB, int32 (number of rows, number of columns).
@@ -86,22 +108,38 @@ def mix(pixels: tf.Tensor, rows: Taps, columns: Taps) -> tf.Tensor:
 
 
 def _mix_channels(left, right, row, weight, columns):
-    """What one of both source rows adds to each output row, per channel."""
-    for one, other in zip(
+    """Yields, per channel, the part of each output row that one of its two rows gives.
+
+    Args:
+        left: source pixels of the first column of each output column.
+        right: source pixels of the second column of each output column.
+        row: index of the source row of each output row.
+        weight: weight of that row.
+        columns: taps of the output columns.
+    """
+    for left_channel, right_channel in zip(
         packed.split(tf.gather(left, row)), packed.split(tf.gather(right, row))
     ):
-        mixed = one * columns.first_weight + other * columns.second_weight
+        mixed = (
+            left_channel * columns.first_weight + right_channel * columns.second_weight
+        )
         yield _shift(_shift(mixed, 4) * weight[:, tf.newaxis], 16)
 
 
 def _step(full_size: tf.Tensor, source_size: tf.Tensor) -> tf.Tensor:
-    """Source pixels per resized pixel, by OpenCV's detour over the inverse; float64."""
+    """Returns the source pixels per resized pixel, float64.
+
+    As in OpenCV, it is the reciprocal of the inverse, which rounds differently.
+    """
     inverse = tf.cast(full_size, tf.float64) / tf.cast(source_size, tf.float64)
     return 1.0 / inverse
 
 
 def _linear_coordinates(positions, full_size, source_size):
-    """Index before each position's centre, int32, and distance to it, float32."""
+    """Returns the source index before each position's centre, and the distance to it.
+
+    They are int32 and float32, the distance in [0, 1).
+    """
     step = _step(full_size, source_size)
     source = (tf.cast(positions, tf.float64) + 0.5) * step - 0.5
     source = tf.cast(source, tf.float32)
@@ -110,7 +148,7 @@ def _linear_coordinates(positions, full_size, source_size):
 
 
 def _linear_weights(positions, fraction):
-    """Both weights in 1/2048, rounded half to even; int32, 0 for padding."""
+    """Returns both weights in 1/2048, rounded half to even; int32, 0 for padding."""
     weights = tf.stack([1.0 - fraction, fraction]) * 2048.0
     weights = tf.cast(tf.round(weights), tf.int32)
     return tf.unstack(tf.where(positions < 0, 0, weights))

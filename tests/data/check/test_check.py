@@ -1,4 +1,4 @@
-"""A check finds everything at once, and says what matters how much."""
+"""A check finds all problems at once, and gives each the right level."""
 
 import dataclasses
 import json
@@ -42,8 +42,8 @@ def make_config(tmp_path, classes=CLASSES, dataset="folder", **settings):
     return config_from_dict({"data": data, "augment": augment})
 
 
-def found(config, splits=("train", "val")):
-    """Kind: [(end of the path, detail)] of all that was found."""
+def findings_of(config, splits=("train", "val")):
+    """Returns all findings of a check: {kind: [(end of the path, detail)]}."""
     findings = check_data(config, splits, progress=False).findings
     return {
         kind: [(item.where.rpartition("/")[2], item.detail) for item in items]
@@ -53,7 +53,7 @@ def found(config, splits=("train", "val")):
 
 def test_nothing_is_wrong_with_a_good_set(tmp_path):
     make_folder_tree(tmp_path / "source")
-    assert found(make_config(tmp_path)) == {}
+    assert findings_of(make_config(tmp_path)) == {}
 
 
 def test_everything_wrong_is_found_in_one_pass(tmp_path):
@@ -61,8 +61,8 @@ def test_everything_wrong_is_found_in_one_pass(tmp_path):
     images, labels = root / "train" / "images", root / "train" / "labels"
     (labels / "train_000.png").unlink()
     (root / "val" / "images" / "val_000.jpg").unlink()
-    content = (images / "train_001.jpg").read_bytes()
-    (images / "train_001.jpg").write_bytes(content[: len(content) // 2])
+    file_bytes = (images / "train_001.jpg").read_bytes()
+    (images / "train_001.jpg").write_bytes(file_bytes[: len(file_bytes) // 2])
     wrong = random_label(0)
     wrong[0, :5], wrong[1, :2] = 9, 77
     save_image(labels / "train_002.png", wrong)
@@ -71,7 +71,7 @@ def test_everything_wrong_is_found_in_one_pass(tmp_path):
     save_image(labels / "train_005.png", random_image(0))
     save_image(labels / "train_006.png", np.full((24, 32), 2, np.uint8))
 
-    result = found(make_config(tmp_path))
+    result = findings_of(make_config(tmp_path))
     details = {kind: [detail for _, detail in items] for kind, items in result.items()}
     assert "Cannot read" in details.pop("unreadable_image")[0]
     assert "a label must hold one class id" in details.pop("unreadable_label")[0]
@@ -101,7 +101,7 @@ def test_wrong_values_are_those_of_the_file_under_a_label_map(tmp_path):
     label = np.zeros((24, 32), np.uint8)
     label[0, :3], label[1, :4] = 7, 8
     save_image(root / "train" / "labels" / "train_000.png", label)
-    result = found(make_config(tmp_path, label_map=[[7, 1]]))
+    result = findings_of(make_config(tmp_path, label_map=[[7, 1]]))
     assert result["label_values"] == [("train_000.png", "8 (4 pixels)")]
 
 
@@ -112,7 +112,7 @@ def test_images_in_two_splits(tmp_path):
     for folder in ("images", "labels"):
         (file,) = (root / "val" / folder).glob("val_001.*")
         file.rename(file.with_stem("train_002"))
-    result = found(make_config(tmp_path))
+    result = findings_of(make_config(tmp_path))
     assert result == {
         "same_content": [("val_000.jpg", f"as {train / 'train_001.jpg'}")],
         "same_name": [("train_002.jpg", f"and {train / 'train_002.jpg'}")],
@@ -128,7 +128,7 @@ def test_images_that_are_not_upright_rgb(tmp_path):
     exif[0x0112] = 6
     lying = random_image(0, height=32, width=24)
     Image.fromarray(lying).save(folder / "train_002.jpg", exif=exif)
-    assert found(make_config(tmp_path)) == {
+    assert findings_of(make_config(tmp_path)) == {
         "converted_image": [
             ("train_000.jpg", "CMYK"),
             ("train_001.jpg", "grey"),
@@ -142,12 +142,12 @@ def test_classes_that_never_occur(tmp_path):
     for path in (root / "val" / "labels").iterdir():
         save_image(path, random_label(1, num_classes=2))
     config = make_config(tmp_path, classes=(*CLASSES, "car"))
-    assert found(config) == {
+    assert findings_of(config) == {
         "no_training_pixel": [("3 car", "")],
         "no_pixel": [("2 house", "not in val")],
     }
-    # Only training has to have them all.
-    assert found(config, ["val"]) == {}
+    # Only training needs all classes.
+    assert findings_of(config, ["val"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_classes_that_never_occur(tmp_path):
         ((375, 500), 1 / 3),
         ((512, 512), 1 / 3),
         ((1024, 512), 1 / 3),
-        # The long side is what the bound of 2048 limits; the short one becomes 256.
+        # The bound of 2048 limits the long side, so that the short side becomes 256.
         ((100, 800), 1.0),
         ((400, 2000), (512 / 409.6 - 0.5) / 1.5),
     ],
@@ -188,8 +188,8 @@ def test_a_crop_that_is_too_large_is_noted(tmp_path):
     make_folder_tree(tmp_path / "source")
     config = make_config(tmp_path)
     augment = dataclasses.replace(config.augment, crop_size=(40, 12))
-    result = found(dataclasses.replace(config, augment=augment))
-    # 24 becomes 40 with the factor 1.67 of 0.5 to 2.
+    result = findings_of(dataclasses.replace(config, augment=augment))
+    # A factor of 1.67, out of 0.5 to 2, scales 24 to 40.
     assert "40x12 in 78% of the draws" in result["large_crop"][0][1]
 
 
@@ -199,7 +199,7 @@ def test_a_missing_split_is_an_error_and_the_other_is_checked(tmp_path):
     save_image(
         root / "train" / "labels" / "train_000.png", np.full((24, 32), 9, np.uint8)
     )
-    result = found(make_config(tmp_path))
+    result = findings_of(make_config(tmp_path))
     assert (
         result["layout"][0][0] == "val" and "does not exist" in result["layout"][0][1]
     )
@@ -217,7 +217,7 @@ def test_cityscapes_goes_on_beside_a_missing_label(tmp_path):
             ids[0, :6] = 99
         if index:
             save_image(labels / f"{name}_gtFine_labelIds.png", ids)
-    result = found(make_config(tmp_path, dataset="cityscapes"), ["train"])
+    result = findings_of(make_config(tmp_path, dataset="cityscapes"), ["train"])
     assert result["image_without_label"] == [("town_000000_000000_leftImg8bit.png", "")]
     assert result["label_values"] == [
         ("town_000002_000000_gtFine_labelIds.png", "99 (6 pixels)")
@@ -228,12 +228,12 @@ def test_voc_with_a_wrong_number_of_images_is_looked_through(tmp_path):
     root = make_voc_tree(tmp_path / "source")
     path = next((root / "SegmentationClassAug").glob("2007_1*.png"))
     save_image(path, np.full((24, 32), 77, np.uint8))
-    result = found(make_config(tmp_path, dataset="voc12aug"))
+    result = findings_of(make_config(tmp_path, dataset="voc12aug"))
     assert "5 images" in result["layout"][0][1] and "10582" in result["layout"][0][1]
     assert result["label_values"] == [(path.name, "77 (768 pixels)")]
     partial = make_config(tmp_path, dataset="voc12aug", allow_partial=True)
-    assert found(partial)["label_values"] == [(path.name, "77 (768 pixels)")]
-    assert "layout" not in found(partial)
+    assert findings_of(partial)["label_values"] == [(path.name, "77 (768 pixels)")]
+    assert "layout" not in findings_of(partial)
 
 
 def test_voc_goes_on_beside_a_missing_label(tmp_path):
@@ -241,24 +241,24 @@ def test_voc_goes_on_beside_a_missing_label(tmp_path):
     missing, bad, _ = sorted((root / "SegmentationClass").glob("2007_0*.png"))
     missing.unlink()
     save_image(bad, np.full((24, 32), 77, np.uint8))
-    result = found(make_config(tmp_path, dataset="voc12aug", allow_partial=True))
+    result = findings_of(make_config(tmp_path, dataset="voc12aug", allow_partial=True))
     assert result["image_without_label"] == [(f"{missing.stem}.jpg", "")]
     assert result["label_values"] == [(bad.name, "77 (768 pixels)")]
 
 
-def test_what_the_source_lacks_is_a_warning_of_the_report(tmp_path):
+def test_missing_parts_of_the_source_are_a_warning_of_the_report(tmp_path):
     root = make_voc_tree(tmp_path / "source")
     shutil.rmtree(root / "SegmentationClassAug")
     config = make_config(tmp_path, dataset="voc12aug", allow_partial=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = found(config)
+        result = findings_of(config)
     assert result["source"][0][0] == "train"
 
 
 @pytest.fixture
 def report(tmp_path):
-    """Of 5 labels with the value 9 and one label too few."""
+    """The report on a set with five labels of the value 9 and a missing label."""
     root = make_folder_tree(tmp_path / "source", num_train=7)
     for index in range(5):
         path = root / "train" / "labels" / f"train_{index:03d}.png"
@@ -277,7 +277,7 @@ def test_text_shows_a_few_of_each_kind(report):
 
 
 def test_table_has_the_pixels_and_images_of_each_class(report):
-    # Two good labels of three classes and 255, equally often; the bad ones do not count
+    # Only the two good labels count. They hold three classes and 255, equally often.
     lines = check_report.format_report(report).splitlines()
     assert "class              train   images       val   images" in lines
     assert "house             25.00%        2    25.00%        1" in lines
@@ -285,16 +285,16 @@ def test_table_has_the_pixels_and_images_of_each_class(report):
 
 
 def test_json_has_every_item(report):
-    content = json.loads(json.dumps(check_report.report_to_dict(report)))
-    assert content["num_errors"] == 6
-    (values,) = [f for f in content["findings"] if f["kind"] == "label_values"]
+    raw = json.loads(json.dumps(check_report.report_to_dict(report)))
+    assert raw["num_errors"] == 6
+    (values,) = [f for f in raw["findings"] if f["kind"] == "label_values"]
     assert values["level"] == "error" and len(values["items"]) == 5
     assert values["items"][4]["detail"] == "9 (768 pixels)"
-    assert content["splits"]["train"]["classes"]["tree"] == {
+    assert raw["splits"]["train"]["classes"]["tree"] == {
         "pixel_share": 0.25,
         "num_images": 2,
     }
-    assert content["splits"]["val"]["size"]["width"]["median"] == 32
+    assert raw["splits"]["val"]["size"]["width"]["median"] == 32
 
 
 def test_sheet_shows_every_class_and_fills_up(tmp_path):
@@ -302,7 +302,7 @@ def test_sheet_shows_every_class_and_fills_up(tmp_path):
     for index in range(6):
         label = np.zeros((24, 32), np.uint8)
         if index == 3:
-            label[:2] = 1  # the one image of class 1; that of class 2 is in val
+            label[:2] = 1  # the only image with class 1; that with class 2 is in val
         save_image(root / "train" / "labels" / f"train_{index:03d}.png", label)
     save_image(root / "val" / "labels" / "val_000.png", np.full((24, 32), 2, np.uint8))
     report = check_data(make_config(tmp_path), progress=False)
@@ -328,7 +328,7 @@ def test_before_conversion_all_errors_come_at_once(tmp_path):
     assert "train_001.png: 9 (768 pixels)" in str(error.value)
     assert "val_001.png: 9 (768 pixels)" in str(error.value)
     assert "scripts/check_data.py" in str(error.value)
-    check_before_conversion(make_config(tmp_path, check=False))  # as it was told
+    check_before_conversion(make_config(tmp_path, check=False))  # raises nothing
 
 
 def test_before_conversion_warnings_are_warned_of(tmp_path):
@@ -337,7 +337,7 @@ def test_before_conversion_warnings_are_warned_of(tmp_path):
         check_before_conversion(make_config(tmp_path, classes=(*CLASSES, "car")))
 
 
-def test_with_records_the_source_is_not_looked_at(tmp_path):
+def test_with_records_the_source_is_not_checked(tmp_path):
     root = make_folder_tree(tmp_path / "source")
     config = make_config(tmp_path)
     ensure_records(config)

@@ -1,4 +1,4 @@
-"""Recognising a folder, and the configuration that is written for it."""
+"""Recognition of a folder, and the configuration that is written for it."""
 
 import numpy as np
 import pytest
@@ -12,30 +12,33 @@ from gcnet_tf.errors import UserError
 
 
 def test_a_folder(tmp_path):
-    found = recognise(make_folder_tree(tmp_path, num_classes=4))
-    assert (found.dataset, found.num_images) == ("folder", {"train": 3, "val": 2})
-    assert found.classes == ("class_0", "class_1", "class_2", "class_3")
-    assert "put them into the file" in found_text(found)
+    recognised = recognise(make_folder_tree(tmp_path, num_classes=4))
+    assert (recognised.dataset, recognised.num_images) == (
+        "folder",
+        {"train": 3, "val": 2},
+    )
+    assert recognised.classes == ("class_0", "class_1", "class_2", "class_3")
+    assert "put them into the file" in found_text(recognised)
 
 
 @pytest.mark.parametrize(
-    "make, dataset", [(make_labelme, "labelme"), (make_cvat, "cvat")]
+    "make_tree, dataset", [(make_labelme, "labelme"), (make_cvat, "cvat")]
 )
-def test_an_export(tmp_path, make, dataset):
-    found = recognise(make(tmp_path))
-    assert (found.dataset, found.classes) == (dataset, CLASSES)
-    assert found.num_images == {"train": 4, "val": 1}
-    assert (found.palette == COLOURS) == (dataset == "cvat")
-    assert "put them" not in found_text(found)
+def test_an_export(tmp_path, make_tree, dataset):
+    recognised = recognise(make_tree(tmp_path))
+    assert (recognised.dataset, recognised.classes) == (dataset, CLASSES)
+    assert recognised.num_images == {"train": 4, "val": 1}
+    assert (recognised.palette == COLOURS) == (dataset == "cvat")
+    assert "put them" not in found_text(recognised)
 
 
-def test_ignored_pixels_are_no_class(tmp_path):
+def test_the_ignored_name_is_no_class(tmp_path):
     make_cvat(tmp_path)
     path = tmp_path / "labelmap.txt"
     path.write_text(path.read_text().replace("tree", "__ignore__"))
-    found = recognise(tmp_path)
-    assert found.classes == ("_background_", "house")
-    assert found.palette == (COLOURS[0], COLOURS[2])
+    recognised = recognise(tmp_path)
+    assert recognised.classes == ("_background_", "house")
+    assert recognised.palette == (COLOURS[0], COLOURS[2])
 
 
 def test_the_median_size(tmp_path):
@@ -47,9 +50,9 @@ def test_the_median_size(tmp_path):
     assert "24" in found_text(recognise(tmp_path))
 
 
-@pytest.mark.parametrize("make", [make_folder_tree, make_labelme, make_cvat])
-def test_the_configuration_works(tmp_path, make):
-    root = make(tmp_path / "my data")
+@pytest.mark.parametrize("make_tree", [make_folder_tree, make_labelme, make_cvat])
+def test_the_configuration_works(tmp_path, make_tree):
+    root = make_tree(tmp_path / "my data")
     out = tmp_path / "configs" / "mine.json"
     out.parent.mkdir()
     write_config(recognise(root), root, out, "mine")
@@ -81,7 +84,7 @@ def test_scale_and_crop_follow_the_images(tmp_path, size, scale, crop):
     assert config.augment.crop_size == (crop, crop)
 
 
-def test_a_file_that_is_there_stays(tmp_path):
+def test_an_existing_file_is_not_overwritten(tmp_path):
     root = make_folder_tree(tmp_path / "source")
     out = tmp_path / "mine.json"
     out.write_text("mine")

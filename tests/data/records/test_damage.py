@@ -31,7 +31,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture
 def config(source, tmp_path):
-    """Records of 20 and 9 images, to be damaged; a shard holds two or three."""
+    """Records of 20 and 9 images, which tests damage; a shard has two or three."""
     raw = {
         "data": {
             "dataset": "folder",
@@ -58,22 +58,23 @@ def shard_of(config, split="train", number=0):
 
 
 def frames(path):
-    """Start and length of the data of each record."""
+    """Returns start and length of the data of each record."""
     with open(path, "rb") as file:
-        content = file.read()
-    found, position = [], 0
-    while position < len(content):
-        (length,) = struct.unpack_from("<Q", content, position)
-        found.append((position + 12, length))
+        file_bytes = file.read()
+    spans, position = [], 0
+    while position < len(file_bytes):
+        (length,) = struct.unpack_from("<Q", file_bytes, position)
+        spans.append((position + 12, length))
         position += length + 16
-    return found
+    return spans
 
 
-def flip(path, place):
+def flip(path, position):
+    """Flips a bit of the byte at a position."""
     with open(path, "r+b") as file:
-        file.seek(place)
+        file.seek(position)
         byte = file.read(1)[0]
-        file.seek(place)
+        file.seek(position)
         file.write(bytes([byte ^ 0x10]))
 
 
@@ -112,14 +113,14 @@ def test_a_flipped_byte_is_named(config):
 
 @pytest.mark.parametrize("place, lost", [(0, [1, 2]), (9, [1, 2]), (-2, [1])])
 def test_length_and_checksums_are_checked_too(place, lost, config):
-    """A wrong length hides where the next record starts."""
+    """A wrong length also loses the next records, because their start is unknown."""
     _, path = shard_of(config)
     start, length = frames(path)[1]
     flip(path, start - 12 + place if place >= 0 else start + length + 4 + place)
-    assert [each.index for each in find_damage(config, "train")] == lost
+    assert [damage.index for damage in find_damage(config, "train")] == lost
 
 
-def test_a_record_that_is_stored_well_but_is_no_image(config):
+def test_an_intact_record_without_an_image_is_named(config):
     shard, path = shard_of(config)
     records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
     example = tf.train.Example.FromString(records[2])
@@ -142,18 +143,18 @@ def test_a_cut_file_is_noticed_and_its_lost_samples_counted(where, config, tmp_p
         cut(path, {"inside": start + 5, "between": start - 12, "empty": 0}[where])
     with pytest.raises(READ_ERRORS):
         check_sizes(config, "train")
-    found = find_damage(config, "train")
+    damaged = find_damage(config, "train")
     lost = [1, 2] if where in ("inside", "between") else [0, 1, 2]
-    assert [each.index for each in found] == lost
-    assert {each.file for each in found} == {shard.file}
-    # Under "stop" nothing is read at all.
+    assert [damage.index for damage in damaged] == lost
+    assert {damage.file for damage in damaged} == {shard.file}
+    # With "stop", no record is read at all.
     stop = dataclasses.replace(config.data, on_error="stop")
     with pytest.raises(UserError, match=f"{shard.file}.*--overwrite"):
         ensure_records(dataclasses.replace(config, data=stop))
 
 
-def first_batches(config, number=10, start=0):
-    dataset = training_dataset(config, start).take(number)
+def first_batches(config, num_batches=10, start=0):
+    dataset = training_dataset(config, start).take(num_batches)
     return list(dataset.as_numpy_iterator())
 
 
@@ -178,9 +179,9 @@ def test_only_the_damaged_sample_is_replaced(config, tmp_path):
                 assert new["name"][i] == name
                 np.testing.assert_array_equal(new["image"][i], old["image"][i])
     assert num_replaced == 2  # two epochs
-    # Started in the middle, it is the same stream.
-    for one, other in zip(first_batches(now, 3, start=7), after[7:], strict=True):
-        np.testing.assert_array_equal(one["image"], other["image"])
+    # A stream that starts in the middle has the same batches.
+    for late, batch in zip(first_batches(now, 3, start=7), after[7:], strict=True):
+        np.testing.assert_array_equal(late["image"], batch["image"])
     assert find_damage(now, "train") == []
 
 
@@ -207,7 +208,7 @@ def test_a_damaged_val_sample_counts_nowhere(config, tmp_path):
         np.testing.assert_array_equal(new["label"], old["label"])
 
 
-def test_nothing_intact_is_an_error(config, tmp_path):
+def test_records_without_an_intact_sample_are_an_error(config, tmp_path):
     for number in range(8):
         cut(shard_of(config, number=number)[1], 0)
     damaged = find_damage(config, "train")

@@ -1,4 +1,4 @@
-"""Finished shards are kept where, and only where, they are what would be made again."""
+"""A finished shard is kept if, and only if, converting again would make the same."""
 
 import dataclasses
 import os
@@ -26,7 +26,7 @@ def touch(path):
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
 
 
-def test_the_fingerprint_stays(pairs):
+def test_the_fingerprint_of_the_same_sources_is_the_same(pairs):
     assert fingerprint(pairs, FACTS) == fingerprint(list(pairs), FACTS)
     own = [dataclasses.replace(pair, facts=FACTS) for pair in pairs]
     assert fingerprint(own, dataset_facts("shapes")) == fingerprint(pairs, FACTS)
@@ -46,14 +46,14 @@ def test_the_fingerprint_stays(pairs):
         lambda pairs: pairs[0].image.write_bytes(b"") and None or (pairs, FACTS),
     ],
 )
-def test_the_fingerprint_changes(pairs, change):
+def test_the_fingerprint_changes_with_the_sources(pairs, change):
     before = fingerprint(pairs, FACTS)
     assert fingerprint(*change(pairs)) != before
 
 
 @pytest.fixture
 def shard(tmp_path):
-    """Path of a shard with its note, of the source "abc"."""
+    """Path of a shard whose note has the fingerprint "abc"."""
     path = tmp_path / "train-0.tfrecord"
     path.write_bytes(b"records")
     shard = Shard(path.name, 3, 7, file_sha256(path))
@@ -61,9 +61,9 @@ def shard(tmp_path):
     return path
 
 
-def test_a_note_comes_back(shard):
-    found, histogram = read_note(shard, "abc")
-    assert (found.file, found.num_samples, found.num_bytes) == (shard.name, 3, 7)
+def test_a_note_is_read_back(shard):
+    entry, histogram = read_note(shard, "abc")
+    assert (entry.file, entry.num_samples, entry.num_bytes) == (shard.name, 3, 7)
     assert histogram.dtype == np.int64 and np.array_equal(histogram, np.arange(256))
 
 
@@ -71,9 +71,9 @@ def test_a_note_of_other_sources_does_not_count(shard):
     assert read_note(shard, "abd") is None
 
 
-@pytest.mark.parametrize("content", [b"recordz", b"record", None])
-def test_a_changed_shard_does_not_count(shard, content):
-    shard.unlink() if content is None else shard.write_bytes(content)
+@pytest.mark.parametrize("file_bytes", [b"recordz", b"record", None])
+def test_a_changed_shard_does_not_count(shard, file_bytes):
+    shard.unlink() if file_bytes is None else shard.write_bytes(file_bytes)
     assert read_note(shard, "abc") is None
 
 

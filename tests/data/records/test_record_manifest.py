@@ -1,4 +1,4 @@
-"""The table of pixels per class that is shown after a conversion."""
+"""The table of pixels per class that is printed after a conversion."""
 
 from gcnet_tf.data.records.manifest import Manifest, absent_classes, pixel_table
 
@@ -16,8 +16,8 @@ def manifest(split, histogram, num_ignored):
 
 
 def test_pixel_table():
-    table = pixel_table([manifest("train", (3, 1), 4), manifest("val", (0, 2), 0)])
-    assert table.splitlines() == [
+    text = pixel_table([manifest("train", (3, 1), 4), manifest("val", (0, 2), 0)])
+    assert text.splitlines() == [
         "class              train       val",
         "ground            37.50%     0.00%",
         "tree              12.50%   100.00%",

@@ -1,4 +1,4 @@
-"""Writing, checking and decoding TFRecords."""
+"""TFRecords: writing, checking and decoding them."""
 
 import dataclasses
 import hashlib
@@ -48,7 +48,7 @@ def pairs(tree):
     return find_pairs("folder", tree, "train")
 
 
-def test_every_sample_comes_back(tmp_path, pairs):
+def test_every_sample_is_read_back(tmp_path, pairs):
     manifest = write(pairs, tmp_path)
     samples = read_samples(tmp_path, manifest)
     assert sorted(s["name"].decode() for s in samples) == [p.name for p in pairs]
@@ -70,9 +70,9 @@ def test_the_manifest_tells_the_truth(tmp_path, pairs):
     assert manifest.class_histogram == tuple(np.sum(labels == k) for k in range(3))
     assert manifest.num_ignored_pixels == np.sum(labels == 255)
     for shard in manifest.shards:
-        content = (tmp_path / "train" / shard.file).read_bytes()
-        assert shard.num_bytes == len(content)
-        assert shard.sha256 == hashlib.sha256(content).hexdigest()
+        file_bytes = (tmp_path / "train" / shard.file).read_bytes()
+        assert shard.num_bytes == len(file_bytes)
+        assert shard.sha256 == hashlib.sha256(file_bytes).hexdigest()
     files = [shard.file for shard in manifest.shards]
     assert sorted([*files, "manifest.json"]) == sorted(contents(tmp_path / "train"))
 
@@ -93,7 +93,9 @@ def test_the_bytes_depend_on_the_files_alone(tmp_path, pairs):
         (20, 1, [1] * 20),
     ],
 )
-def test_shards_are_many_and_alike(tmp_path, pairs, num_samples, shard_bytes, sizes):
+def test_shards_are_several_and_equally_long(
+    tmp_path, pairs, num_samples, shard_bytes, sizes
+):
     manifest = write(pairs[:num_samples], tmp_path, shard_bytes=shard_bytes)
     assert [shard.num_samples for shard in manifest.shards] == sizes
     assert manifest.shards[0].file == f"train-00000-of-{len(sizes):05d}.tfrecord"
@@ -108,7 +110,7 @@ def test_shard_bytes_sets_the_number_of_shards(tmp_path, pairs):
 def test_the_order_is_mixed(tmp_path, pairs):
     manifest = write(pairs, tmp_path)
     numbers = [int(s["name"][-3:]) for s in read_samples(tmp_path, manifest)]
-    # Sources in order, or dealt out in order, would repeat one or two steps.
+    # Sources that are stored or dealt out in order would have one or two step sizes.
     assert len(set(np.diff(numbers))) > 8
 
 
@@ -119,7 +121,7 @@ def test_records_of_an_earlier_run_are_replaced(tmp_path, pairs):
     assert sorted([*files, "manifest.json"]) == sorted(contents(tmp_path / "train"))
 
 
-def test_what_a_killed_run_left_is_replaced(tmp_path, pairs):
+def test_files_of_a_killed_run_are_replaced(tmp_path, pairs):
     folder = tmp_path / "train"
     folder.mkdir()
     for name in (
@@ -149,7 +151,7 @@ def test_a_bad_file_stops_the_conversion(tmp_path, tree, bad_tree):
     write(find_pairs("folder", tree, "train"), tmp_path)
     with pytest.raises(UserError, match=r"train_004\.png holds the value 7"):
         write(find_pairs("folder", bad_tree, "train"), tmp_path)
-    # Neither the new records nor the earlier ones may pass for those of this source.
+    # Neither the new nor the earlier records may count as records of this source.
     assert not (tmp_path / "train" / "manifest.json").exists()
     with pytest.raises(UserError, match="make_tfrecords"):
         shards.read_manifest(tmp_path, "train")
@@ -157,7 +159,7 @@ def test_a_bad_file_stops_the_conversion(tmp_path, tree, bad_tree):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, UserError])
 def test_the_rest_is_not_read_after_a_stop(tmp_path, pairs, monkeypatch, stop):
-    """Two threads, 20 samples in one shard, and the second sample stops everything."""
+    """Two threads encode a shard of 20 samples, and the second sample raises."""
     encode_pair = shards.encode_pair
     lock, started = threading.Lock(), []
 
@@ -200,7 +202,7 @@ def test_the_rest_is_not_read_after_ctrl_c_while_writing(tmp_path, pairs, monkey
 
 def test_workers_share_the_work(tmp_path, pairs, monkeypatch):
     encode_pair = shards.encode_pair
-    # Breaks (and raises) unless four threads are inside at the same time.
+    # It raises an error unless four threads wait at the same time.
     barrier = threading.Barrier(4, timeout=10)
 
     def encode(pair, facts):
@@ -213,7 +215,7 @@ def test_workers_share_the_work(tmp_path, pairs, monkeypatch):
 
 
 def test_finished_shards_are_kept(tmp_path, pairs, monkeypatch):
-    """After a stop, and all bytes are as without one."""
+    """A conversion goes on after a stop, and all bytes are the same as without it."""
     whole = write(pairs, tmp_path / "whole")
     encode_pair, encoded = shards.encode_pair, []
 
@@ -268,9 +270,11 @@ def test_no_images(tmp_path):
 def test_a_shard_missing_or_cut_is_noticed(tmp_path, pairs):
     shard = write(pairs, tmp_path).shards[3]
     path = tmp_path / "train" / shard.file
-    content = path.read_bytes()
-    path.write_bytes(content[:-1])
-    message = f"{shard.file} has {len(content) - 1} bytes instead of {len(content)}"
+    file_bytes = path.read_bytes()
+    path.write_bytes(file_bytes[:-1])
+    message = (
+        f"{shard.file} has {len(file_bytes) - 1} bytes instead of {len(file_bytes)}"
+    )
     with pytest.raises(UserError, match=message + ".*--overwrite"):
         shards.read_manifest(tmp_path, "train")
     path.unlink()
@@ -295,12 +299,12 @@ def test_a_manifest_with_an_unknown_field_is_damaged(tmp_path, pairs):
         shards.read_manifest(tmp_path, "train")
 
 
-def decode(content):
-    """Decodes an image inside of a graph, as training does."""
+def decode(file_bytes):
+    """Decodes an image in a graph, as training does."""
     label = io.BytesIO()
     Image.fromarray(random_label(0)).save(label, "PNG")
     dataset = tf.data.Dataset.from_tensors(
-        {"image": content, "label": label.getvalue(), "name": "a"}
+        {"image": file_bytes, "label": label.getvalue(), "name": "a"}
     ).map(shards.decode_sample)
     assert dataset.element_spec["image"].shape.as_list() == [None, None, 3]
     assert dataset.element_spec["label"].shape.as_list() == [None, None]
@@ -319,21 +323,22 @@ def decode(content):
 )
 @pytest.mark.parametrize("grey", [False, True])
 def test_decoding_equals_pillow_and_opencv(options, grey):
-    # A size that is no multiple of the blocks; smooth, so that errors are not clipped.
+    # The size is no multiple of JPEG's blocks, and the image is smooth, so that errors
+    # are not clipped.
     noise = random_image(3, 75, 101)
     image = Image.fromarray(cv2.GaussianBlur(noise, (0, 0), 3))
     image = image.convert("L") if grey else image
     buffer = io.BytesIO()
     image.save(buffer, **options)
-    content = buffer.getvalue()
-    decoded = decode(content)
+    file_bytes = buffer.getvalue()
+    decoded = decode(file_bytes)
     assert np.array_equal(decoded, np.asarray(Image.open(buffer).convert("RGB")))
-    opencv = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    opencv = cv2.imdecode(np.frombuffer(file_bytes, np.uint8), cv2.IMREAD_COLOR)
     assert np.array_equal(decoded, opencv[:, :, ::-1])
 
 
 def test_decoding_of_a_png_with_a_transparent_colour():
-    """Stored as it is: its mode is RGB, and the colour is only marked."""
+    """It is stored unchanged: its mode is RGB, and a colour is only marked."""
     image = Image.fromarray(random_image(0))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=tuple(random_image(0)[0, 0].tolist()))

@@ -1,4 +1,4 @@
-"""Reading labels and images: every way in which a file can be right or wrong."""
+"""Labels and images: every way in which a file can be right or wrong."""
 
 import dataclasses
 import io
@@ -22,7 +22,7 @@ MANY = dataset_facts("folder", [f"class_{number}" for number in range(16)])
 
 
 def pack_bits(ids, bits):
-    """A grey PNG of 1, 2 or 4 bits, by hand: Pillow writes 1 and 8 bits only."""
+    """Encodes a grey PNG of 1, 2 or 4 bits, because Pillow only writes 1 and 8 bits."""
     height, width = ids.shape
     per_byte = 8 // bits
     padded = np.pad(ids, [(0, 0), (0, -width % per_byte)]).astype(np.uint8)
@@ -49,7 +49,7 @@ def test_palette_png_gives_indices(tmp_path):
     ids = np.array([[0, 1, 15, 255], [20, 2, 3, 4]], np.uint8)
     path = save_palette_png(tmp_path / "a.png", ids)
     assert np.array_equal(samples.read_label(path, voc), ids)
-    # The trap is real: OpenCV looks the colours up.
+    # OpenCV indeed returns something else, the grey values of the colours.
     assert not np.array_equal(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), ids)
 
 
@@ -102,7 +102,7 @@ def test_colours_give_ids(tmp_path, mode):
     ids = random_label(0) % 3
     image = Image.fromarray(np.array(COLOURS, np.uint8)[ids]).convert(mode)
     if mode == "P":
-        # Pillow's own palette comes near to these colours only.
+        # Pillow's own palette only has colours near to these.
         image = Image.fromarray(np.array(COLOURS, np.uint8)[ids]).quantize(3)
     image.save(tmp_path / "a.png")
     label = samples.read_label(tmp_path / "a.png", COLOUR_CODED)
@@ -115,7 +115,7 @@ def test_colours_are_mapped_as_ids_are(tmp_path):
     assert samples.read_label(path, facts).tolist() == [[0, 255, 0]]
 
 
-def test_black_alone_is_a_colour(tmp_path):
+def test_a_grey_png_of_black_has_the_id_of_black(tmp_path):
     path = save_image(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
     assert samples.read_label(path, COLOUR_CODED).tolist() == [[0, 0], [0, 0]]
 
@@ -215,11 +215,11 @@ def test_a_cut_image_is_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]
+    "file_bytes", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]
 )
-def test_files_that_are_no_images_are_refused(tmp_path, content):
+def test_files_that_are_no_images_are_refused(tmp_path, file_bytes):
     path = tmp_path / "a.jpg"
-    path.write_bytes(content)
+    path.write_bytes(file_bytes)
     with pytest.raises(UserError, match="Cannot read"):
         samples.encode_image(path)
     with pytest.raises(UserError, match="Cannot read"):
@@ -238,7 +238,7 @@ def orientation(value):
 
 
 def plain_images(folder):
-    """Files that all decoders read alike, stored as they are."""
+    """Writes files that all decoders read alike, which are stored unchanged."""
     colour, grey = random_image(0), random_image(0)[:, :, 0]
     save_image(folder / "colour.jpg", colour)
     save_image(folder / "progressive.jpg", colour, progressive=True, subsampling=0)
@@ -258,7 +258,7 @@ def plain_images(folder):
 
 
 def other_images(folder):
-    """Files that have to be decoded to upright RGB and stored as PNG."""
+    """Writes files that have to be decoded to upright RGB and stored as PNG."""
     colour = Image.fromarray(random_image(0))
     folder.mkdir()
     for value in range(2, 9):
@@ -285,18 +285,21 @@ def other_images(folder):
 
 def test_plain_images_are_stored_untouched(tmp_path):
     for path in plain_images(tmp_path):
-        content, size = samples.encode_image(path)
-        assert content == path.read_bytes(), path.name
+        file_bytes, size = samples.encode_image(path)
+        assert file_bytes == path.read_bytes(), path.name
         assert size == (24, 32), path.name
 
 
 def test_other_images_are_stored_as_upright_rgb_png(tmp_path):
     for path in other_images(tmp_path / "other"):
-        content, size = samples.encode_image(path)
-        assert content[:4] == b"\x89PNG" and tuple(content[24:26]) == (8, 2), path.name
-        stored = np.asarray(Image.open(io.BytesIO(content)))
+        file_bytes, size = samples.encode_image(path)
+        assert file_bytes[:4] == b"\x89PNG" and tuple(file_bytes[24:26]) == (
+            8,
+            2,
+        ), path.name
+        stored = np.asarray(Image.open(io.BytesIO(file_bytes)))
         assert stored.shape == (*size, 3), path.name
-        # OpenCV turns images upright too, and drops alpha and the low bytes.
+        # OpenCV also turns images upright, and drops alpha and the low bytes.
         expected = cv2.imread(str(path), cv2.IMREAD_COLOR)[:, :, ::-1]
         if path.name != "cmyk.jpg":  # no two libraries agree on these colours
             assert np.array_equal(stored, expected), path.name

@@ -1,4 +1,4 @@
-"""Exports of labelme and CVAT as they come."""
+"""Unchanged exports of labelme and CVAT."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_lists_divide_the_images(tmp_path, val):
     assert names("cvat", tmp_path, "val") == ["sub/b 1"]
 
 
-def test_a_single_list_says_what_takes_part(tmp_path):
+def test_a_single_list_selects_the_images(tmp_path):
     make_cvat(tmp_path)
     listed = ["image_0", "image_3", "sub/b 1"]
     write_lists(tmp_path, default=listed)
@@ -143,8 +143,8 @@ def test_masks_of_older_versions_of_labelme(tmp_path):
     assert pair.label.parent.name == "SegmentationClassPNG"
 
 
-def test_the_trees_are_what_the_tools_write(tmp_path):
-    """The colours of CVAT's masks and the indices of labelme's."""
+def test_the_trees_are_like_those_of_the_tools(tmp_path):
+    """CVAT's masks hold colours, and labelme's hold indices."""
     cvat = make_cvat(tmp_path / "cvat") / "SegmentationClass" / "image_0.png"
     colours = {tuple(c) for c in np.asarray(Image.open(cvat)).reshape(-1, 3).tolist()}
     assert colours == set(COLOURS)

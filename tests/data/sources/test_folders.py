@@ -1,4 +1,4 @@
-"""Finding image and label pairs in each layout."""
+"""The search for pairs of image and label in each layout."""
 
 import warnings
 
@@ -37,7 +37,7 @@ def test_folder_takes_all_endings_in_any_case(tmp_path):
     for number, ending in enumerate(endings):
         touch(tmp_path / "train" / "images" / f"a.b{number}.{ending}")
         touch(tmp_path / "train" / "labels" / f"a.b{number}.PNG")
-    # Left by macOS and by people; neither is an image.
+    # Files that macOS and people leave in a folder; neither is an image.
     touch(tmp_path / "train" / "images" / "._a.b0.jpg")
     touch(tmp_path / "train" / "images" / "notes.txt")
     pairs = find_pairs("folder", tmp_path, "train")
@@ -134,9 +134,9 @@ def test_voc_without_aug_warns(tmp_path, absent):
         (tmp_path / "ImageSets" / "Segmentation" / "aug.txt").unlink()
     else:
         (tmp_path / "SegmentationClassAug").rename(tmp_path / "elsewhere")
-    with pytest.warns(UserWarning, match="The 2 images of VOC alone") as seen:
+    with pytest.warns(UserWarning, match="The 2 images of VOC alone") as caught:
         pairs = find_pairs("voc12aug", tmp_path, "train")
-    assert len(seen) == 1
+    assert len(caught) == 1
     assert relative(pairs, tmp_path) == VOC
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -220,7 +220,7 @@ def test_cityscapes(tmp_path):
 
 
 def test_cityscapes_prefers_training_ids(tmp_path):
-    """Unless the others are asked for: they tell apart what training ids do not."""
+    """`label_ids` prefers the original ids, which distinguish more classes."""
 
     def endings(**options):
         pairs = find_pairs("cityscapes", tmp_path, "train", **options)

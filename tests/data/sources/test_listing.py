@@ -8,7 +8,10 @@ from gcnet_tf.errors import UserError
 
 @pytest.fixture
 def lists(tmp_path):
-    """A function from two lists of lines to their two files; the files they name."""
+    """A function that writes two lists of lines to text files.
+
+    The files that the lines may name exist.
+    """
     for name in ("a/1.jpg", "b/1.jpg", "b/2.jpg", "1.png", "2.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -50,7 +53,7 @@ def test_names_that_repeat_get_their_folders(lists):
         (["a/1.jpg", "b/1.jpg", "a/1.jpg"], ["1.png"] * 3, "lines 1 and 3: both name"),
     ],
 )
-def test_what_is_wrong_is_named(lists, images, labels, words):
+def test_a_mistake_is_named_with_its_line(lists, images, labels, words):
     with pytest.raises(UserError, match=words):
         listed_pairs(*lists(images, labels))
 

@@ -1,4 +1,4 @@
-"""Downloading whole data sets, from a server that has miniature ones."""
+"""The download of whole data sets, from a server with miniature ones."""
 
 import collections
 import dataclasses
@@ -18,7 +18,7 @@ from gcnet_tf.errors import UserError
 
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory):
-    """The archives' content by file name, as the official ones are packed."""
+    """Archives by file name, packed like the official ones."""
     folder = tmp_path_factory.mktemp("packed")
     voc = make_voc_tree(folder / "VOC2012")
     sbd = make_sbd(folder / "release" / "dataset", voc).parent
@@ -42,8 +42,8 @@ def contents(tmp_path_factory):
 
 @pytest.fixture
 def server(contents, monkeypatch):
-    """Stands in for all official servers."""
-    files = {f"/{name}": content for name, content in contents.items()}
+    """A server in place of all official ones."""
+    files = {f"/{name}": file_bytes for name, file_bytes in contents.items()}
     with FileServer(files) as server:
         for dataset, archives in ARCHIVES.items():
             served = []
@@ -59,7 +59,7 @@ def server(contents, monkeypatch):
 
 
 def test_addresses_and_hashes_look_right():
-    archives = [archive for each in ARCHIVES.values() for archive in each]
+    archives = [archive for group in ARCHIVES.values() for archive in group]
     assert len(archives) == 3
     lengths = {"sha256": 64, "sha1": 40, "md5": 32}
     for archive in archives:
@@ -82,7 +82,7 @@ def test_ade20k(server, tmp_path):
     assert len(find_pairs("ade20k", tmp_path / "ade", "train")) == 1
 
 
-def test_what_is_there_is_not_downloaded(server, tmp_path):
+def test_existing_folders_are_not_downloaded(server, tmp_path):
     root = tmp_path / "VOC2012"
     root.mkdir()
     download_dataset("voc12aug", root)
@@ -97,13 +97,11 @@ def test_an_interrupted_download_goes_on(server, tmp_path):
     server.ranges = True
     whole, server.files = server.files, dict(server.files)
     download_dataset("ade20k", root)
-    assert [wanted for _, wanted in server.requests] == [None, "bytes=1000-"]
+    assert [byte_range for _, byte_range in server.requests] == [None, "bytes=1000-"]
     assert whole == server.files and len(find_pairs("ade20k", root, "val")) == 1
 
 
-def test_unpacking_goes_on_with_the_archive_that_is_there(
-    server, tmp_path, monkeypatch
-):
+def test_unpacking_goes_on_with_the_existing_archive(server, tmp_path, monkeypatch):
     def killed(*arguments):
         raise KeyboardInterrupt
 
@@ -142,7 +140,9 @@ def test_too_little_space(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "dataset, words", [("cityscapes", "After registering"), ("folder", "your own")]
 )
-def test_what_cannot_be_downloaded_says_how_to_get_it(server, tmp_path, dataset, words):
+def test_other_data_sets_are_refused_with_instructions(
+    server, tmp_path, dataset, words
+):
     with pytest.raises(UserError, match="allowed: voc12aug, ade20k") as error:
         download_dataset(dataset, tmp_path / "x")
     assert words in str(error.value) and str(tmp_path / "x") in str(error.value)

@@ -1,4 +1,4 @@
-"""Which images a split consists of, and how their labels are read."""
+"""The images of a split from all sources, and the facts for reading their labels."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ def test_a_wrong_number_of_images_is_an_error(tmp_path):
     assert len(find_samples(allowed, "train")) == 5
 
 
-def test_the_right_number_of_images_is_none(tmp_path, monkeypatch):
+def test_the_right_number_of_images_is_no_error(tmp_path, monkeypatch):
     from gcnet_tf.data import catalog
 
     make_voc_tree(tmp_path)
@@ -125,8 +125,8 @@ def test_listed_ids_are_mapped_and_others_stay(tmp_path):
     )
     labels = labels_of(find_samples(data, "train"))
     raw = random_label(0, 5)
-    for old, new in {0: 2, 1: 1, 2: 2, 3: 1, 4: 255, 255: 255}.items():
-        assert set(labels["train_000"][raw == old]) == {new}
+    for file_id, class_id in {0: 2, 1: 1, 2: 2, 3: 1, 4: 255, 255: 255}.items():
+        assert set(labels["train_000"][raw == file_id]) == {class_id}
 
 
 def test_ids_that_are_neither_listed_nor_classes_are_refused(tmp_path):
@@ -143,7 +143,7 @@ def test_a_label_map_of_ade20k_means_the_ids_in_its_files(tmp_path):
 
 
 @pytest.mark.parametrize("class_id", [3, 254])
-def test_a_label_map_to_no_class(tmp_path, class_id):
+def test_a_label_map_to_an_unknown_class_is_refused(tmp_path, class_id):
     make_folder_tree(tmp_path)
     data = make_data("folder", tmp_path, classes=CLASSES, label_map=[[0, class_id]])
     message = rf"data\.label_map: received the class id {class_id} for the id 0; .*0..2"
@@ -155,7 +155,7 @@ def test_a_label_map_to_no_class(tmp_path, class_id):
 
 
 def test_an_export_is_matched_by_the_names_of_its_classes(tmp_path):
-    """Whatever their order in the configuration."""
+    """The order of the classes in the configuration does not matter."""
     labelme = make_labelme(tmp_path / "labelme")
     cvat = make_cvat(tmp_path / "cvat")
     classes = ["house", "_background_", "tree"]
@@ -170,7 +170,7 @@ def test_an_export_is_matched_by_the_names_of_its_classes(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [["_background_", "tree"], [*EXPORTED, "car"]])
-def test_other_classes_than_the_exports_are_refused(tmp_path, classes):
+def test_classes_that_differ_from_the_export_are_refused(tmp_path, classes):
     root = make_labelme(tmp_path)
     with pytest.raises(UserError) as error:
         find_samples(make_data("labelme", root, classes=classes), "train")
@@ -179,7 +179,7 @@ def test_other_classes_than_the_exports_are_refused(tmp_path, classes):
 
 
 def test_a_label_map_of_an_export(tmp_path):
-    """Merges two of its classes and leaves one name away."""
+    """A label map can merge classes and give them other names."""
     root = make_cvat(tmp_path)
     data = make_data("cvat", root, classes=["ground", "thing"], label_map=[[1, 1]])
     with pytest.raises(UserError, match="names _background_, tree, house"):
@@ -237,7 +237,7 @@ def test_each_source_has_its_own_map(several):
 
 
 def test_unlisted_ids_of_another_data_set_are_refused(several):
-    """Its class 1 is an aeroplane and not a tree."""
+    """Class 1 of VOC is an aeroplane, and class 1 of the configuration is a tree."""
     sources = [dataclasses.replace(several.also[2], label_map=((0, 0),))]
     data = dataclasses.replace(several, also=tuple(sources))
     with pytest.raises(UserError, match="holds the values 1, 2, 3, 4, 5 and more"):
@@ -250,7 +250,7 @@ def test_a_missing_source_is_named(several, tmp_path):
         find_samples(several, "train")
 
 
-def test_partial_further_sources_are_errors_too(several):
+def test_an_incomplete_further_source_is_an_error(several):
     data = dataclasses.replace(several, allow_partial=False)
     with pytest.raises(UserError, match=r"^data\.also\[2\]: The train split of voc"):
         find_samples(data, "train")

@@ -1,4 +1,4 @@
-"""Pascal VOC with the masks of SBD as its archive gives them."""
+"""Pascal VOC with the masks of SBD, as in SBD's archive."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ def raw(request, tmp_path):
     return root
 
 
-def test_the_lists_are_computed(raw):
-    """SBD's train and val, without what VOC has in either."""
+def test_a_missing_list_is_computed(raw):
+    """It is SBD's train and val, without the images in VOC's train and val."""
     pairs = find_pairs("voc12aug", raw, "train")
     assert [pair.name for pair in pairs] == VOC + AUG
     assert [pair.label.suffix for pair in pairs] == [".png"] * 2 + [".mat"] * 3
@@ -43,7 +43,7 @@ def test_masks_are_those_of_the_png_files(raw, tmp_path):
         assert mask.dtype == np.uint8 and np.array_equal(mask, png)
 
 
-def test_masks_without_a_list_have_the_lists_of_sbd(raw, tmp_path):
+def test_png_masks_without_a_list_use_the_lists_of_sbd(raw, tmp_path):
     (tmp_path / "masks").rename(raw / "SegmentationClassAug")
     pairs = find_pairs("voc12aug", raw, "train")
     assert [pair.name for pair in pairs] == VOC + AUG
@@ -59,8 +59,8 @@ def test_a_lost_mask_is_named(raw):
 def test_damaged_masks_are_refused(raw, tmp_path):
     path = next(raw.parent.glob("*/dataset/cls/*.mat"))
     whole = path.read_bytes()
-    for content in (b"", b"hello", whole[: len(whole) // 2], b"\0" * 500):
-        path.write_bytes(content)
+    for file_bytes in (b"", b"hello", whole[: len(whole) // 2], b"\0" * 500):
+        path.write_bytes(file_bytes)
         with pytest.raises(UserError, match="Cannot read .*mat as a mask of SBD"):
             read_sbd_mask(path)
 

@@ -1,4 +1,4 @@
-"""Resize, crop, flip and padding against OpenCV and a step-by-step numpy oracle."""
+"""Resize, crop, flip and padding, compared with OpenCV and a step-by-step oracle."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ def random_image(height, width, seed=0):
 
 
 def patchy_label(height, width, seed=0):
-    """Five classes and some 255 in patches, so that crops differ in their shares."""
+    """Returns patches of five classes and 255, so that crops differ in their shares."""
     rng = np.random.default_rng(seed)
     coarse = rng.choice(
         np.array([0, 0, 0, 0, 1, 2, 3, 4, 255], np.uint8), (height // 8, width // 8)
@@ -24,11 +24,12 @@ def patchy_label(height, width, seed=0):
 
 
 def in_dataset(function, *arguments):
-    """The result of a function inside tf.data."""
+    """Returns the result of a function inside tf.data."""
     return next(iter(tf.data.Dataset.from_tensors(arguments).map(function)))
 
 
-# From mmcv's rescale_size, see parity spec 5.2: (height, width), scale, expected.
+# Results of mmcv's rescale_size, see docs/reference.md, section 5.2: (height, width),
+# scale, expected.
 KNOWN_SIZES = [
     ((500, 375), (2048, 512), (683, 512)),
     ((480, 640), (2048, 512), (512, 683)),
@@ -81,7 +82,7 @@ def test_random_scale_with_a_single_ratio():
     assert scale.numpy().tolist() == [720, 541]
 
 
-# Source (height, width) and resized (height, width): enlarged, shrunk, both at once,
+# Source (height, width) and resized (height, width): enlarged, reduced, both at once,
 # unchanged, exactly halved and doubled (OpenCV has other code for halving), tiny.
 SIZES = [
     ((37, 53), (101, 83)),
@@ -147,7 +148,7 @@ def test_window_positions():
 
 
 def reference_crop(label, full_size, crop_size, ratio, corners):
-    """The reference's loop: number of rejected boxes and the chosen corner."""
+    """Runs the reference's loop; returns the number of rejections and the corner."""
     resized = cv2.resize(label, full_size[::-1], interpolation=cv2.INTER_NEAREST)
     for check in range(10):
         top, left = corners[check]
@@ -171,7 +172,7 @@ def test_choose_crop_follows_the_reference_loop():
         chosen = augmentation.choose_crop(label, full_size, seed, (48, 40), ratio)
         np.testing.assert_array_equal(chosen, expected)
         checks.append(check)
-    # The oracle has seen all cases: accepted at once, later, and never.
+    # All cases occurred: a window is accepted at once, later, or never.
     assert 0 in checks and 10 in checks and len(set(checks)) > 5
 
 
@@ -187,9 +188,9 @@ def test_choose_crop_inside_a_dataset():
 @pytest.mark.parametrize(
     "label, accepted",
     [
-        # Exactly three quarters are one class: the limit is strict.
+        # Exactly three quarters are one class, which is refused.
         (np.repeat([0, 0, 0, 1], 25), False),
-        # Just below, and 255 does not count on either side.
+        # One pixel less is accepted. Pixels of 255 count nowhere.
         (np.r_[np.zeros(74), np.ones(26)], True),
         (np.r_[np.zeros(30), np.ones(9), np.full(61, 255)], False),
         (np.r_[np.zeros(29), np.ones(11), np.full(60, 255)], True),
@@ -233,7 +234,7 @@ SETTINGS = {
 
 
 def reference_augment(image, label, seed, settings):
-    """The reference's steps one after another, with the draws of `augment`."""
+    """Runs the reference's steps one after another, with the draws of `augment`."""
     seeds = tf.random.experimental.stateless_split(seed, 4)
     scale = augmentation.random_scale(
         seeds[0], settings["base_scale"], settings["ratio_range"]
@@ -260,9 +261,9 @@ def reference_augment(image, label, seed, settings):
         distortion = photometric.draw_distortion(seeds[3])
         image = photometric.distort(tf.constant(image), distortion).numpy()
 
-    missing = [(0, full - part) for full, part in zip(crop_size, label.shape)]
-    padded_label = np.pad(label, missing, constant_values=255)
-    return np.pad(image, (*missing, (0, 0))), padded_label, label.shape, flipped
+    padding = [(0, full - valid) for full, valid in zip(crop_size, label.shape)]
+    padded_label = np.pad(label, padding, constant_values=255)
+    return np.pad(image, (*padding, (0, 0))), padded_label, label.shape, flipped
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,7 @@ def test_augment_equals_the_steps_one_after_another(changes):
     padded, flips = 0, set()
     for seed, sample in zip(seeds, dataset):
         expected = reference_augment(image, label, seed, settings)
-        # Compiled and uncompiled colour steps may truncate differently here and there.
+        # Compiled and uncompiled colour steps may truncate a few values differently.
         share_different = np.mean(sample["image"].numpy() != expected[0])
         assert share_different <= (2e-3 if settings["photometric_distortion"] else 0)
         np.testing.assert_array_equal(sample["label"], expected[1])

@@ -1,7 +1,7 @@
-"""10,000 draws of scale, crop and flip against parity spec 5.2 to 5.4.
+"""10,000 draws of scale, crop and flip against docs/reference.md, sections 5.2 to 5.4.
 
-The seeds are fixed, so the counts are always the same; the limits are five standard
-deviations of the right distribution. Colours are in test_photometric.py.
+The seeds are fixed, so that the counts are always the same. The limits are five
+standard deviations of the right distribution. test_photometric.py tests the colours.
 """
 
 import cv2
@@ -18,16 +18,16 @@ CROP_SIZE = (512, 512)
 
 
 def draw(function):
-    """Stacked results of a function of a seed, for 10,000 seeds of one run."""
+    """Returns the stacked results of a function of a seed, for 10,000 seeds."""
     seeds = tf.stack([tf.zeros(NUM_DRAWS, tf.int32), tf.range(NUM_DRAWS)], axis=1)
     dataset = tf.data.Dataset.from_tensor_slices(seeds).map(function)
     return next(iter(dataset.batch(NUM_DRAWS).as_numpy_iterator()))
 
 
-def assert_share(found, expected):
-    """found: how many of the draws; expected: probability."""
-    deviation = np.sqrt(NUM_DRAWS * expected * (1 - expected))
-    assert abs(found - NUM_DRAWS * expected) < 5 * deviation
+def assert_share(count, probability):
+    """Asserts that `count` of the draws fits an event of this probability."""
+    deviation = np.sqrt(NUM_DRAWS * probability * (1 - probability))
+    assert abs(count - NUM_DRAWS * probability) < 5 * deviation
 
 
 def assert_uniform(values, low, high, num_bins=20):
@@ -38,10 +38,10 @@ def assert_uniform(values, low, high, num_bins=20):
 
 @pytest.fixture(scope="module")
 def plans():
-    """Scale, corner and flip as `augment` draws them, any window accepted."""
+    """Sizes, corners and flips that `augment` draws when it accepts any window."""
 
-    def plan(seed):
-        found = augmentation.make_plan(
+    def draw_plan(seed):
+        plan = augmentation.make_plan(
             tf.zeros(SIZE, tf.uint8),
             seed,
             base_scale=BASE_SCALE,
@@ -50,9 +50,9 @@ def plans():
             category_max_ratio=1.0,
             flip_probability=0.5,
         )
-        return found.full_size, found.corner, found.flip
+        return plan.full_size, plan.corner, plan.flip
 
-    return draw(plan)
+    return draw(draw_plan)
 
 
 def test_the_scale_is_uniform():
@@ -64,7 +64,7 @@ def test_the_scale_is_uniform():
 
 
 def test_the_short_side_follows_the_scale(plans):
-    """VOC's sizes are bounded by the short side: 512 r, truncated."""
+    """The short side limits an image of VOC's size: it becomes 512 r, truncated."""
     full_size = plans[0]
     assert_uniform(full_size[:, 0], 256, 1024)
     assert np.abs(full_size[:, 1] - full_size[:, 0] * 500 / 375).max() < 1
@@ -95,20 +95,20 @@ def test_top_and_left_are_independent(plans):
 def test_half_of_the_images_are_flipped(plans):
     full_size, _, flips = plans
     assert_share(flips.sum(), 0.5)
-    # And of the small and the large ones.
+    # Also half of the small images.
     small = full_size[:, 0] < np.median(full_size[:, 0])
     assert_share((flips & small).sum(), small.mean() / 2)
 
 
 def accepted_corners(resized, crop_size, ratio):
-    """bool (rows of corners, columns of corners), window by window."""
+    """Tells for every corner whether its window is accepted; bool (rows, columns)."""
     rows, columns = np.subtract(resized.shape, crop_size) + 1
     accepted = np.zeros((rows, columns), bool)
     for top, left in np.ndindex(rows, columns):
         window = resized[top : top + crop_size[0], left : left + crop_size[1]]
         counts = np.bincount(window.ravel(), minlength=256)[:255]
-        several = np.count_nonzero(counts) > 1
-        accepted[top, left] = several and counts.max() / counts.sum() < ratio
+        has_several = np.count_nonzero(counts) > 1
+        accepted[top, left] = has_several and counts.max() / counts.sum() < ratio
     return accepted
 
 
@@ -121,13 +121,13 @@ def test_crops_are_accepted_as_often_as_eleven_tries_allow():
     resized = cv2.resize(label, full_size[::-1], interpolation=cv2.INTER_NEAREST)
     accepted = accepted_corners(resized, crop_size, ratio)
     chance = accepted.mean()
-    assert 0.02 < chance < 0.2  # so that ten checks often fail
+    assert 0.02 < chance < 0.2  # so that all ten checks fail often
 
     corners = draw(
         lambda seed: augmentation.choose_crop(label, full_size, seed, crop_size, ratio)
     )
     hits = accepted[corners[:, 0], corners[:, 1]]
-    # Ten windows are checked; the eleventh is taken as it comes.
+    # Ten windows are checked, and the eleventh is taken unchecked.
     assert_share(hits.sum(), 1 - (1 - chance) ** 11)
     # Among the accepted windows, and among the others, none is preferred.
     for chosen, allowed in ((hits, accepted), (~hits, ~accepted)):

@@ -1,4 +1,4 @@
-"""The order of samples: the same for any number of workers, and nothing left out."""
+"""The order of samples: the same for any number of workers, and complete."""
 
 import itertools
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from gcnet_tf.data.stream.lanes import Share, numbered_records, split_records
 
 @pytest.fixture(scope="module", params=[1, 8], ids="{} shards".format)
 def split(request, tmp_path_factory):
-    """19 records, which say their place in the split, in so many shards."""
+    """A split of 19 records in some shards; a record holds its place in the split."""
     folder = tmp_path_factory.mktemp("records")
     shards, places = [], iter(range(19))
     for number, length in enumerate(map(len, np.array_split(range(19), request.param))):
@@ -26,7 +26,7 @@ def split(request, tmp_path_factory):
 
 
 def stream(split, batch_size, iterations, *, start=0, share=Share(), seed=0):
-    """{number: record} of a share of these batches."""
+    """Returns {number: record} of a share of some batches."""
     dataset = numbered_records(
         split.folder, split.manifest, seed, batch_size, start, share
     )
@@ -43,19 +43,23 @@ def stream(split, batch_size, iterations, *, start=0, share=Share(), seed=0):
 
 @pytest.mark.parametrize("batch_size", [1, 4, 30])
 def test_every_epoch_has_every_record_once_in_another_order(split, batch_size):
-    found = stream(split, batch_size, -(-3 * 19 // batch_size))
-    epochs = [[found[19 * epoch + place] for place in range(19)] for epoch in range(3)]
+    records = stream(split, batch_size, -(-3 * 19 // batch_size))
+    epochs = [
+        [records[19 * epoch + place] for place in range(19)] for epoch in range(3)
+    ]
     for epoch in epochs:
         assert sorted(epoch) == list(range(19))
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
-@pytest.mark.parametrize("batch_size, number", [(4, 2), (12, 4)])
-def test_workers_together_see_what_one_sees(split, batch_size, number):
-    """Also where lanes and shares do not fit: of 12 slots, 6 lanes have 2 each."""
+@pytest.mark.parametrize("batch_size, num_workers", [(4, 2), (12, 4)])
+def test_workers_together_get_the_batches_of_a_single_one(
+    split, batch_size, num_workers
+):
+    """Shares need not be whole lanes: of 12 slots, 6 lanes have 2 each, 4 workers 3."""
     together = {}
-    for index in range(number):
-        together |= stream(split, batch_size, 5, share=Share(index, number))
+    for index in range(num_workers):
+        together |= stream(split, batch_size, 5, share=Share(index, num_workers))
     assert together == stream(split, batch_size, 5)
 
 
@@ -72,8 +76,8 @@ def test_the_seed_decides(split):
     assert first == again != other
 
 
-def test_a_worker_opens_its_own_shards_alone(split, monkeypatch):
-    """Half of the batch needs half of the shards, and the one that the border cuts."""
+def test_a_worker_opens_only_its_own_shards(split, monkeypatch):
+    """Half of the batch needs half of the shards, and the shard at the border."""
     opened = []
     original = tf.data.TFRecordDataset
 
@@ -87,20 +91,20 @@ def test_a_worker_opens_its_own_shards_alone(split, monkeypatch):
         return original(tf.numpy_function(note, [paths], tf.string), **options)
 
     monkeypatch.setattr("gcnet_tf.data.stream.lanes.tf.data.TFRecordDataset", spy)
-    # So many of a batch that the first epoch is not yet over.
+    # So few iterations that the first epoch is not yet over.
     stream(split, 4, 4, share=Share(0, 2))
     num_shards = len(split.manifest.shards)
     assert sum(opened) <= num_shards // 2 + (2 if num_shards > 1 else 1)
 
 
-@pytest.mark.parametrize("number", [1, 2, 5, 25])
-def test_a_split_is_shared_out_in_order(split, number):
+@pytest.mark.parametrize("num_workers", [1, 2, 5, 25])
+def test_a_split_is_shared_out_in_order(split, num_workers):
     parts = [
         [
             int(text.numpy())
             for text in split_records(split.folder, split.manifest, share)
         ]
-        for share in (Share(index, number) for index in range(number))
+        for share in (Share(index, num_workers) for index in range(num_workers))
     ]
     assert sum(parts, []) == list(range(19))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -1,4 +1,4 @@
-"""Colour steps against OpenCV and numpy; draws against the specified distributions."""
+"""Colour steps, compared with OpenCV and numpy; draws, with their distributions."""
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ def random_image(height=37, width=53):
 
 
 def run_everywhere(function, *arguments):
-    """Runs eagerly, inside tf.data and compiled; returns the result after comparing."""
+    """Runs a function eagerly and inside tf.data; returns the result if they agree."""
     eager = function(*arguments).numpy()
     dataset = tf.data.Dataset.from_tensors(arguments).map(function)
     in_dataset = next(iter(dataset)).numpy()
@@ -32,7 +32,7 @@ def run_everywhere(function, *arguments):
 
 
 def reference_convert(image, alpha=1.0, beta=0.0):
-    """The reference's convert(): float32, clip, truncate."""
+    """Computes the reference's convert(): float32, clip, truncate."""
     image = image.astype(np.float32) * np.float32(alpha) + np.float32(beta)
     return np.clip(image, 0, 255).astype(np.uint8)
 
@@ -80,7 +80,10 @@ def test_inverse_follows_the_truncating_formula(compiled):
 
 
 def _sector_table(hue, saturation, value):
-    """The six sectors of parity spec 5.5, in float32 with OpenCV's reciprocals."""
+    """Converts HSV to RGB by the six sectors of docs/reference.md, section 5.5.
+
+    It uses float32 and OpenCV's reciprocals.
+    """
     one = np.float32(1)
     saturation, value = saturation * (one / 255), value * (one / 255)
     sextant = hue * (one / 30)
@@ -89,7 +92,7 @@ def _sector_table(hue, saturation, value):
     p = value - value * saturation
     q = value - value * saturation * fraction
     t = value - value * saturation * (one - fraction)
-    table = [
+    sectors = [
         (value, t, p),
         (q, value, p),
         (p, value, t),
@@ -98,7 +101,7 @@ def _sector_table(hue, saturation, value):
         (value, p, q),
     ]
     sector = sector.astype(int)
-    rgb = [np.choose(sector, [row[channel] for row in table]) for channel in range(3)]
+    rgb = [np.choose(sector, channels) for channels in zip(*sectors)]
     return np.stack(rgb, axis=-1) * np.float32(255)
 
 
@@ -151,7 +154,7 @@ def test_hue_follows_opencv(shift):
 
 
 def test_red_and_blue_are_not_mixed_up():
-    """Turning pure red by +17 steps (34 degrees) makes orange, not a violet."""
+    """Turning pure red by +17 steps (34 degrees) gives orange and not violet."""
     red = np.array([[[255, 0, 0]]], np.uint8)
     result = photometric.change_hue(red, tf.constant(17)).numpy()[0, 0]
     assert result[0] == 255 and 100 < result[1] < 180 and result[2] == 0
@@ -261,15 +264,17 @@ def test_hue_shift_takes_each_of_36_values_equally_often(draws):
 
 
 def test_a_batch_on_the_device_equals_image_by_image():
-    """With padding, and each image with its own draws."""
+    """The images have padding and different draws."""
     seeds = tf.stack([tf.zeros(24, tf.int32), tf.range(24)], axis=1)
-    each = [photometric.draw_distortion(seed) for seed in seeds]
-    batched = photometric.Distortion(*(tf.stack(field) for field in zip(*each)))
+    distortions = [photometric.draw_distortion(seed) for seed in seeds]
+    batched = photometric.Distortion(*(tf.stack(field) for field in zip(*distortions)))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (24, 40, 48, 3), np.uint8)
     sizes = np.stack([rng.integers(20, 41, 24), rng.integers(20, 49, 24)], axis=1)
-    found = tf.function(photometric.distort_batch)(images, batched, sizes).numpy()
-    for image, distortion, (height, width), result in zip(images, each, sizes, found):
+    results = tf.function(photometric.distort_batch)(images, batched, sizes).numpy()
+    for image, distortion, (height, width), result in zip(
+        images, distortions, sizes, results
+    ):
         expected = np.zeros_like(image)
         expected[:height, :width] = photometric.distort(image, distortion).numpy()[
             :height, :width

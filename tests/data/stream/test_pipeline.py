@@ -21,7 +21,7 @@ NUM_SAMPLES = 10
 
 
 def write_images(folder, split, num_samples):
-    """Images of different sizes, half of them JPEG, with labels in patches."""
+    """Writes images of different sizes, half of them JPEG, with labels in patches."""
     folder = folder / split
     folder.mkdir(parents=True)
     pairs = []
@@ -45,7 +45,7 @@ def records_folder(tmp_path_factory):
     facts = dataset_facts("folder", CLASSES)
     for split, num_samples in (("train", NUM_SAMPLES), ("val", 3)):
         pairs = write_images(folder / "images", split, num_samples)
-        # Small shards, so that there are several.
+        # A small shard_bytes, so that there are several shards.
         shards.write_records(
             pairs,
             folder / "records",
@@ -93,10 +93,10 @@ def names(config, num_batches, start_iteration=0):
 
 def assert_same_batches(left, right):
     assert len(left) == len(right)
-    for one, other in zip(left, right):
-        assert one.keys() == other.keys()
-        for key in one:
-            np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+    for batch, other in zip(left, right):
+        assert batch.keys() == other.keys()
+        for key in batch:
+            np.testing.assert_array_equal(batch[key], other[key], err_msg=key)
 
 
 def test_the_fixture_has_several_shards(records_folder):
@@ -105,7 +105,7 @@ def test_the_fixture_has_several_shards(records_folder):
 
 @pytest.mark.parametrize("batch_size", [4, 23])
 def test_a_later_start_equals_skipping(records_folder, batch_size):
-    """Also over the borders of epochs, and with batches longer than an epoch."""
+    """This holds across epochs, too, and with batches longer than an epoch."""
     config = make_config(records_folder, batch_size=batch_size)
     stream = batches(config, 7)
     for start in (1, 2, 3, 5):
@@ -117,8 +117,8 @@ def test_each_epoch_visits_every_sample_once_in_another_order(records_folder):
     epochs = [stream[start : start + NUM_SAMPLES] for start in range(0, 40, 10)]
     for epoch in epochs:
         assert len(set(epoch)) == NUM_SAMPLES
-    for one, other in itertools.combinations(epochs, 2):
-        assert one != other
+    for epoch, other in itertools.combinations(epochs, 2):
+        assert epoch != other
 
 
 def test_a_small_buffer_still_visits_every_sample(records_folder, monkeypatch):
@@ -129,7 +129,7 @@ def test_a_small_buffer_still_visits_every_sample(records_folder, monkeypatch):
     assert stream[5:] == names(config, 3, start_iteration=1)
 
 
-def test_the_seed_decides_about_order_and_changes(records_folder):
+def test_the_seed_decides_about_order_and_augmentation(records_folder):
     first = batches(make_config(records_folder, seed=0), 2)
     again = batches(make_config(records_folder, seed=0), 2)
     other = batches(make_config(records_folder, seed=1), 2)
@@ -139,7 +139,7 @@ def test_the_seed_decides_about_order_and_changes(records_folder):
 
 @pytest.mark.parametrize("global_seed", [0, 5])
 def test_the_global_seed_changes_nothing(records_folder, global_seed):
-    """`tf.random.set_seed(0)` in particular: tf.data treats that seed apart."""
+    """This includes `tf.random.set_seed(0)`, a seed that tf.data treats specially."""
     config = make_config(records_folder)
     expected = names(config, 3)
     try:
@@ -162,19 +162,19 @@ def test_colours_changed_on_the_device_are_the_same(records_folder):
     config = make_config(records_folder)
     on_device = with_augment(config, photometric_on_device=True)
     plain = with_augment(config, photometric_distortion=False)
-    streams = [batches(each, 4) for each in (config, on_device, plain)]
+    streams = [batches(variant, 4) for variant in (config, on_device, plain)]
     for expected, batch, undistorted in zip(*streams):
         np.testing.assert_array_equal(batch["image"], undistorted["image"])
         distortion = photometric.Distortion(*batch.pop("distortion"))
-        found = photometric.distort_batch(
+        distorted = photometric.distort_batch(
             batch["image"], distortion, batch["valid_size"]
-        )
-        assert (found.numpy() != undistorted["image"]).any()
-        assert_same_batches([{**batch, "image": found.numpy()}], [expected])
+        ).numpy()
+        assert (distorted != undistorted["image"]).any()
+        assert_same_batches([{**batch, "image": distorted}], [expected])
 
 
 def by_number(stream):
-    """(name, image) of each sample by its number."""
+    """Returns (name, image) of each sample by its number."""
     return {
         int(seed[1]): (name, image)
         for batch in stream
@@ -194,10 +194,11 @@ def test_any_order_changes_the_batches_not_the_samples(records_folder, monkeypat
 
     expected = by_number(batches(config, 25))
     monkeypatch.setattr(tf.data.Dataset, "map", spy)
-    found = by_number(batches(dataclasses.replace(config, data=data), 10))
-    assert orders == [None, False]  # of numbering, which keeps it, and of the samples
-    assert len(found) == 40
-    for number, (name, image) in found.items():
+    samples = by_number(batches(dataclasses.replace(config, data=data), 10))
+    # The first map numbers the records and keeps their order; the second makes samples.
+    assert orders == [None, False]
+    assert len(samples) == 40
+    for number, (name, image) in samples.items():
         assert name == expected[number][0]
         np.testing.assert_array_equal(image, expected[number][1])
 
@@ -234,8 +235,8 @@ def test_replicas_see_the_same_global_batches(records_folder):
     distributed = strategy.experimental_distribute_dataset(
         pipeline.training_dataset(config)
     )
-    for batch, one in zip(expected, distributed):
-        parts = strategy.experimental_local_results(one["image"])
+    for batch, distributed_batch in zip(expected, distributed):
+        parts = strategy.experimental_local_results(distributed_batch["image"])
         np.testing.assert_array_equal(np.concatenate(parts), batch["image"])
 
 
@@ -255,7 +256,7 @@ def test_evaluation_gives_the_originals_in_record_order(records_folder):
         size = (40 + number, 64 - number)
         assert sample["image"].shape == (*size, 3) and sample["label"].shape == size
         assert sample["image"].dtype == sample["label"].dtype == tf.uint8
-        if number % 2 == 0:  # A PNG, so nothing is lost.
+        if number % 2 == 0:  # a PNG, which is lossless
             original = np.random.default_rng(number).integers(
                 0, 256, (*size, 3), np.uint8
             )
