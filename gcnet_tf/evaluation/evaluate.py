@@ -12,10 +12,10 @@ from gcnet_tf.data.records.damage import (
     READ_ERRORS,
     Damage,
     DamagedData,
-    Repair,
     check_sizes,
     warn_of,
 )
+from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.records.shards import read_manifest
 from gcnet_tf.data.stream.lanes import ALL, Share
 from gcnet_tf.data.stream.pipeline import EvaluationSample, evaluation_dataset

@@ -20,9 +20,9 @@ from gcnet_tf.data.records.damage import (
     READ_ERRORS,
     Damage,
     DamagedData,
-    Repair,
     check_sizes,
 )
+from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.stream.lanes import Share
 from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
 from gcnet_tf.errors import UserError

@@ -17,8 +17,8 @@ from gcnet_tf.data.records.damage import (
     DamagedData,
     check_sizes,
     find_damage,
-    repaired,
 )
+from gcnet_tf.data.records.repair import repaired
 from gcnet_tf.data.records.shards import read_manifest
 from gcnet_tf.data.stream.pipeline import evaluation_dataset, training_dataset
 from gcnet_tf.errors import UserError
