@@ -63,8 +63,7 @@ def stop_signals() -> Iterator[list[StopReason]]:
     """Collects SIGINT and SIGTERM instead of ending; a second one acts as usual."""
     received: list[StopReason] = []
     old_handlers: dict[int, Any] = {
-        signal_number: signal.getsignal(signal_number)
-        for signal_number in _STOP_SIGNALS
+        stop_signal: signal.getsignal(stop_signal) for stop_signal in _STOP_SIGNALS
     }
 
     def handle(signal_number: int, frame: FrameType | None) -> None:
@@ -74,8 +73,8 @@ def stop_signals() -> Iterator[list[StopReason]]:
         os.write(1, "\nStopping after this iteration …\n".encode())
 
     try:
-        for signal_number in _STOP_SIGNALS:
-            signal.signal(signal_number, handle)
+        for stop_signal in _STOP_SIGNALS:
+            signal.signal(stop_signal, handle)
     except ValueError:
         pass  # not the main thread, as in some notebooks: signals keep their handlers
     try:
