@@ -23,7 +23,8 @@ _HOME_OF = {
 
 __all__ = sorted(_HOME_OF)
 
-# TensorFlow reads them once, when it starts; every way to start it imports this first.
+# TensorFlow reads these variables once, when it starts. Every part of the package that
+# starts it imports this module first.
 set_defaults()
 
 

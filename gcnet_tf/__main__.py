@@ -1,4 +1,4 @@
-"""gcnet_tf COMMAND ...: the commands, with or without a checkout of the project."""
+"""The program `gcnet_tf COMMAND ...`, with or without a checkout of the project."""
 
 import ast
 import sys
@@ -11,8 +11,10 @@ from gcnet_tf.commands import CHECKOUT_COMMANDS, COMMANDS, cli
 def main() -> None:
     """Runs the command with the arguments that follow its name."""
     lines = [f"  {name:<16}{_summary(name)}" for name in COMMANDS]
-    others = f"In a checkout of the project also: {', '.join(CHECKOUT_COMMANDS)}."
-    parser = cli.script_parser("\n".join(["Commands:", *lines, "", others]))
+    checkout_line = (
+        f"In a checkout of the project also: {', '.join(CHECKOUT_COMMANDS)}."
+    )
+    parser = cli.script_parser("\n".join(["Commands:", *lines, "", checkout_line]))
     parser.prog = "gcnet_tf"
     parser.usage = "gcnet_tf COMMAND ...\n       gcnet_tf COMMAND --help"
     parser.add_argument(
@@ -26,7 +28,7 @@ def main() -> None:
 def _summary(command: str) -> str:
     """Reads the first line of a command's docstring, without importing it."""
     spec = find_spec(COMMANDS[command])
-    assert spec is not None and spec.origin is not None  # it is a file of ours
+    assert spec is not None and spec.origin is not None  # our own file
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text()))
     return (docstring or "").partition("\n")[0]
 

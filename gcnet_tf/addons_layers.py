@@ -1,4 +1,4 @@
-"""Keeps the old name of a module that configurations may import."""
+"""The old name of `extensions.addons_layers`, which configurations may import."""
 
 from gcnet_tf.extensions.addons_layers import AddonsColours
 

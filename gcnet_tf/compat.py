@@ -1,8 +1,8 @@
 """The one place that asks which Keras this is: 3 on TensorFlow 2.21, or 2.15 on 2.15.
 
-All other code calls these functions and is written once for both stacks. The second one
-exists for tensorflow-addons, see `gcnet_tf.extensions.addons`. Gaps in TensorFlow's
-kernels on this machine are asked here, too.
+All other code calls these functions and is written once for both stacks. The second
+stack exists for tensorflow-addons, see `gcnet_tf.extensions.addons`. This module also
+asks which kernels TensorFlow lacks on this machine.
 """
 
 import re
@@ -27,26 +27,26 @@ DTypePolicy: Any = keras.DTypePolicy if KERAS_3 else keras.mixed_precision.Polic
 
 @contextmanager
 def without_farewell() -> Iterator[None]:
-    """Without the notice that tensorflow-addons, when imported, gives of its end.
+    """Hides the warning of tensorflow-addons, on import, about its end of life.
 
-    Who names it in a configuration has chosen the stack that exists for it.
+    Users who name it in a configuration have chosen the stack that exists for it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended")
         yield
 
 
-# TensorFlow's kernels. On x86 processors TensorFlow takes oneDNN's by itself only where
-# there are instructions for neural networks (AVX-512 VNNI, AVX-VNNI, bf16, AMX). A
-# processor with AVX2 alone is like any other one with TF_ENABLE_ONEDNN_OPTS=0.
+# TensorFlow's kernels. On x86 processors TensorFlow chooses oneDNN's by itself only
+# where there are instructions for neural networks (AVX-512 VNNI, AVX-VNNI, bf16, AMX).
+# A processor with AVX2 alone behaves like any other one under TF_ENABLE_ONEDNN_OPTS=0.
 
 
 @cache
 def has_dilated_gradient(dtype: tf.DType) -> bool:
     """Tells whether `tf.nn.conv2d` has a gradient when dilated (tensorflow#28264).
 
-    On a CPU only oneDNN's kernels have one: never for float64, and for 16-bit types
-    only where the processor knows them. Every GPU's have one.
+    On a CPU only oneDNN's kernels have this gradient: never for float64, and for 16-bit
+    types only where the processor supports them. On a GPU all kernels have it.
     """
     with tf.init_scope():
         try:
@@ -64,7 +64,7 @@ def has_dilated_gradient(dtype: tf.DType) -> bool:
 
 
 def lacking(dtype: tf.DType) -> str:
-    """Describes what is computed in another, slower way here; "" for nothing."""
+    """Describes the computation that is slower on this machine; "" where none is."""
     if has_dilated_gradient(dtype):
         return ""
     return (
@@ -77,19 +77,19 @@ def lacking(dtype: tf.DType) -> str:
 
 
 def unchanging_dtype() -> dict[str, Any]:
-    """Arguments of `add_weight`: the weight keeps its type under a mixed policy."""
+    """Returns arguments of `add_weight` that keep the type under a mixed policy."""
     return {"autocast": False} if KERAS_3 else {"experimental_autocast": False}
 
 
 def first_replicas_value() -> dict[str, Any]:
-    """Arguments of `add_weight` for one to which all replicas write the same."""
+    """Returns arguments of `add_weight` for a weight that all replicas set alike."""
     if KERAS_3:
         return {"aggregation": "only_first_replica"}
     return {"aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
 
 
 def model_config(model: keras.Model, config: dict[str, Any]) -> dict[str, Any]:
-    """What `get_config` of `keras.Model` gave, with what it leaves out in 2.15."""
+    """Adds what Keras 2.15 leaves out to the result of `keras.Model.get_config`."""
     if KERAS_3:
         return config
     return {
@@ -100,36 +100,36 @@ def model_config(model: keras.Model, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def weights_by_path(layer: keras.layers.Layer) -> dict[str, Any]:
-    """Every weight by its path within a built layer, as in "stem1/conv/kernel"."""
+    """Returns the weights by their path in a built layer, as in "stem1/conv/kernel"."""
     if KERAS_3:
         prefix = f"{layer.path}/"
         return {weight.path.removeprefix(prefix): weight for weight in layer.weights}
-    found = {}
-    for path, each in _walk(layer):
-        for weight in _own_weights(each):
+    weights = {}
+    for path, sublayer in _walk(layer):
+        for weight in _own_weights(sublayer):
             name = weight.name.rpartition("/")[2].removesuffix(":0")
-            found["/".join([*path, name])] = weight
-    return found
+            weights["/".join([*path, name])] = weight
+    return weights
 
 
 def _walk(layer: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple, Any]]:
-    """A layer of Keras 2.15 and all inside it, by the names on the way."""
+    """Yields a layer of Keras 2.15 and all inside it, with the names on each path."""
     yield path, layer
     for child in layer._flatten_layers(recursive=False, include_self=False):
         yield from _walk(child, (*path, child.name))
 
 
 def _own_weights(layer: Any) -> list[Any]:
-    """In the order in which both versions of Keras save them."""
+    """Returns a layer's own weights in the order in which both versions save them."""
     return layer._trainable_weights + layer._non_trainable_weights
 
 
-# Weights files. Both stacks write and read what Keras 3 does: 2.15 by itself numbers
-# layers where Keras 3 names them.
+# Weights files. Both stacks write and read the format of Keras 3: Keras 2.15 by itself
+# numbers layers where Keras 3 names them.
 
 
 def _groups(layer: Any, group: str = "") -> Iterator[tuple[str, Any]]:
-    """A layer of Keras 2.15 and all inside it, and where a weights file holds each."""
+    """Yields a layer of Keras 2.15 and all inside it, each with its group in a file."""
     yield f"{group}vars", layer
     names = _stem_names(layer)
     for child in layer._flatten_layers(recursive=False, include_self=False):
@@ -137,12 +137,12 @@ def _groups(layer: Any, group: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _stem_names(layer: Any) -> dict[str, str]:
-    """One list Keras 3 numbers by the classes in it, too: a backbone's `stem`."""
+    """Names the layers of a backbone's `stem` as Keras 3 does: by class and number."""
     names: dict[str, str] = {}
     for child in getattr(layer, "stem", ()):
         kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(child).__name__).lower()
-        number = sum(name.startswith(f"stem/{kind}") for name in names.values())
-        names[child.name] = f"stem/{kind}_{number}" if number else f"stem/{kind}"
+        count = sum(name.startswith(f"stem/{kind}") for name in names.values())
+        names[child.name] = f"stem/{kind}_{count}" if count else f"stem/{kind}"
     return names
 
 
@@ -152,8 +152,8 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(path)
         return
     with h5py.File(path, "w") as file:
-        for place, layer in _groups(model):
-            group = file.create_group(place)
+        for group_path, layer in _groups(model):
+            group = file.create_group(group_path)
             for index, weight in enumerate(_own_weights(layer)):
                 group[str(index)] = weight.numpy()
 
@@ -163,17 +163,17 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
     Raises:
         OSError, ValueError, KeyError: when it is damaged or of another model. (Keras 3
-            only warns of some layers that a file lacks.)
+            only warns about some layers that a file lacks.)
     """
     if KERAS_3:
         model.load_weights(path)
         return
     values = []
     with h5py.File(path) as file:
-        for place, layer in _groups(model):
+        for group_path, layer in _groups(model):
             if not (weights := _own_weights(layer)):
                 continue
-            group = file[place]
+            group = file[group_path]
             if len(group) != len(weights):
                 raise ValueError(f"{group.name} holds {len(group)} weights")
             for index, weight in enumerate(weights):
@@ -185,12 +185,12 @@ def load_weights(model: keras.Model, path: Path) -> None:
         weight.assign(value)
 
 
-# Optimisers: those of Keras 3; those of 2.15; and the older form, "legacy", which 2.15
-# has beside its own, and in which tensorflow-addons wrote all of its.
+# Optimisers come in three forms: that of Keras 3, that of Keras 2.15, and the older one
+# that 2.15 calls "legacy", in which all those of tensorflow-addons are written.
 
 
 class _Keras2Optimizer(keras.optimizers.Optimizer):
-    """Keras 3's interface for optimisers of ours, on 2.15."""
+    """Gives our own optimisers the interface of Keras 3 on Keras 2.15."""
 
     def __init__(self, learning_rate, name: str, **kwargs):
         super().__init__(name=name, jit_compile=False, **kwargs)
@@ -218,7 +218,7 @@ class _Keras2Optimizer(keras.optimizers.Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        # Not arguments of ours.
+        # Our optimisers do not take these arguments.
         for name in ("jit_compile", "is_legacy_optimizer"):
             del config[name]
         rate = self._serialize_hyperparameter(self._learning_rate)
@@ -232,21 +232,21 @@ def _is_legacy(optimizer: Any) -> bool:
     return not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer)
 
 
-# What an optimiser is an instance of.
+# The base classes of all optimisers.
 OPTIMIZERS: tuple[type, ...] = (keras.optimizers.Optimizer,)
 if not KERAS_3:
     OPTIMIZERS = (*OPTIMIZERS, keras.optimizers.legacy.Optimizer)
 
 
 def with_loss_scale(optimizer: Any) -> Any:
-    """The optimiser with dynamic loss scaling, for float16."""
+    """Wraps an optimiser with dynamic loss scaling, for float16."""
     if KERAS_3:
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return keras.mixed_precision.LossScaleOptimizer(optimizer)
 
 
 def without_loss_scale(optimizer: Any) -> Any:
-    """The optimiser inside `with_loss_scale`; any other as it is."""
+    """Unwraps the optimiser of `with_loss_scale`; returns any other one unchanged."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
@@ -256,14 +256,14 @@ def build_optimizer(optimizer: Any, model: keras.Model) -> None:
         for path, weight in weights_by_path(model).items():
             weight.path = f"{model.name}/{path}"  # as in Keras 3
     if _is_legacy(optimizer):
-        optimizer.iterations  # made when first asked for
+        optimizer.iterations  # reading it makes the variable
         optimizer._create_all_weights(model.trainable_weights)
     else:
         optimizer.build(model.trainable_weights)
 
 
 def scale_loss(optimizer: Any, loss: tf.Tensor) -> tf.Tensor:
-    """What to differentiate: the loss times the loss scale, where there is one."""
+    """Multiplies the loss by the loss scale, if any, before it is differentiated."""
     if KERAS_3:
         return optimizer.scale_loss(loss)
     if without_loss_scale(optimizer) is not optimizer:
@@ -274,7 +274,7 @@ def scale_loss(optimizer: Any, loss: tf.Tensor) -> tf.Tensor:
 def apply_gradients(
     optimizer: Any, gradients: Sequence[tf.Tensor], weights: Sequence[Any]
 ) -> None:
-    """One step, with the sum of the replicas' gradients of `scale_loss`."""
+    """Makes one step, with the replicas' summed gradients of the scaled loss."""
     if KERAS_3:
         optimizer.apply(gradients, weights)
         return
@@ -284,12 +284,12 @@ def apply_gradients(
 
 
 def skips_by_own_gradients(optimizer: Any) -> bool:
-    """Whether each replica decides alone if a step overflowed, as Keras 3's do."""
+    """Tells whether each replica decides alone if a step overflowed, as in Keras 3."""
     return KERAS_3 and without_loss_scale(optimizer) is not optimizer
 
 
 def optimizer_variables(optimizer: Any) -> list[Any]:
-    """All that an optimiser remembers."""
+    """Lists all variables of an optimiser, with those of its loss scale."""
     if KERAS_3:
         return list(optimizer.variables)
     inner = without_loss_scale(optimizer)
@@ -301,12 +301,12 @@ def optimizer_variables(optimizer: Any) -> list[Any]:
 
 
 def variable_name(variable: Any) -> str:
-    """The last part of a variable's name; on 2.15 it ends with ":0"."""
+    """Returns the last part of a variable's name; on 2.15 it ends with ":0"."""
     return (variable.path if KERAS_3 else variable.name).rpartition("/")[2]
 
 
 def averages(optimizer: Any, weights: Sequence[Any]) -> list[Any]:
-    """The average of each weight over time; empty where the optimiser keeps none."""
+    """Returns the average of each weight over time; [] where none is kept."""
     inner = without_loss_scale(optimizer)
     if not _is_legacy(inner):
         return list(inner._model_variables_moving_average) if inner.use_ema else []

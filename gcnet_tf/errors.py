@@ -11,7 +11,7 @@ class UserError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, for use inside a sentence of ours."""
+    """Returns the first line of an error's text, for use inside our own sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -19,5 +19,5 @@ def some(texts: Iterable[str], most: int = 5, separator: str = ", ") -> str:
     """Joins the first texts, and says how many more there are: "a, b and 3 more"."""
     texts = list(texts)
     shown = separator.join(texts[:most])
-    rest = len(texts) - most
-    return f"{shown} and {rest} more" if rest > 0 else shown
+    num_hidden = len(texts) - most
+    return f"{shown} and {num_hidden} more" if num_hidden > 0 else shown

@@ -1,4 +1,4 @@
-"""The processor: its cores, its instruction sets, and what TensorFlow is told of it."""
+"""The processor: its cores, its instruction sets, and TensorFlow's settings for it."""
 
 import os
 import platform
@@ -8,8 +8,8 @@ from pathlib import Path
 
 _CPU = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/meminfo")
-# The sets that decide the speed of a network, as the kernel calls them.
-_SETS = (
+# The instruction sets that decide the speed of a network, by the kernel's names.
+_INSTRUCTION_SETS = (
     "avx2",
     "avx512f",
     "avx_vnni",
@@ -20,7 +20,7 @@ _SETS = (
     "amx_int8",
     "amx_fp16",
 )
-# What the drivers of NVIDIA's and of AMD's GPUs make.
+# Device files that the drivers of NVIDIA's and of AMD's GPUs create.
 _GPUS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -29,54 +29,57 @@ _ALLOCATOR_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
 
 def num_cores() -> int:
-    """Counts the cores that this process may use, in a container fewer than all."""
+    """Counts the cores that this process may use; in a container, fewer than all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor() -> str:
-    """Names the processor, with the number of cores that there are for us."""
+    """Names the processor and the number of cores that this process may use."""
     name = _cpu_field("model name") or platform.processor() or platform.machine()
     return f"{name}, {num_cores()} cores"
 
 
 def instruction_sets() -> list[str]:
-    """Lists those sets of the processor that decide the speed of a network."""
-    found = _cpu_field("flags").split()
-    return [name for name in _SETS if name in found]
+    """Lists the processor's instruction sets that decide the speed of a network."""
+    flags = _cpu_field("flags").split()
+    return [name for name in _INSTRUCTION_SETS if name in flags]
 
 
 def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
     """Sets the variables that make TensorFlow fast on a processor.
 
-    glibc gives every large tensor back to the system and takes it again: a hundred
-    thousand page faults a second, a third of a training's processor time. TensorFlow's
-    own allocator ("BFC") keeps its memory (measured in docs/speed.md). Where there are
-    instructions for neural networks, TensorFlow takes oneDNN's kernels, whose allocator
-    does so anyway. They are not asked for elsewhere: with AVX2 alone they write beyond
-    their memory in a training of 4 channels (`malloc_consolidate(): invalid chunk`).
+    glibc returns the memory of every large tensor to the system and requests it again:
+    a hundred thousand page faults a second, a third of a training's processor time.
+    TensorFlow's own allocator ("BFC") keeps its memory (measured in docs/speed.md).
+    Where there are instructions for neural networks, TensorFlow uses oneDNN's kernels,
+    whose allocator keeps its memory anyway. We do not switch these kernels on
+    elsewhere: with AVX2 alone they write beyond their memory in a training of 4
+    channels (`malloc_consolidate(): invalid chunk`).
 
-    TensorFlow reads the variables when it starts. What the user has set stays, and
-    where a GPU may compute nothing is set.
+    TensorFlow reads the variables when it starts. Variables that the user has set stay,
+    and where a GPU may compute, nothing is set.
     """
     if ALLOCATOR in environment or _may_have_gpu(environment):
         return
     environment[ALLOCATOR] = "true"
     if memory := _megabytes():
-        # The default of 64 GB would be the end of what a larger machine can hold.
+        # By default the allocator stops at 64 GB, also on a machine with more.
         environment.setdefault(_ALLOCATOR_LIMIT, str(memory))
 
 
 def settings_text(environment: MutableMapping[str, str] = os.environ) -> str:
-    """Lists what is set of all that `set_defaults` may set, for the log."""
+    """Lists the variables of `set_defaults` that are set, for the log."""
     names = (ONEDNN, ALLOCATOR, _ALLOCATOR_LIMIT)
-    found = [f"{name}={environment[name]}" for name in names if name in environment]
-    return ", ".join(found) or "TensorFlow's own kernels and allocator"
+    assignments = [
+        f"{name}={environment[name]}" for name in names if name in environment
+    ]
+    return ", ".join(assignments) or "TensorFlow's own kernels and allocator"
 
 
 def _may_have_gpu(environment: MutableMapping[str, str]) -> bool:
-    """Looks for a driver's device: TensorFlow cannot be asked before it starts."""
+    """Looks for a GPU's device file: TensorFlow cannot be asked before it starts."""
     hidden = environment.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not hidden and any(glob(pattern) for pattern in _GPUS)
 

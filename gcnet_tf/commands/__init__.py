@@ -1,6 +1,6 @@
-"""The commands of users, a module each: `gcnet_tf COMMAND` or `scripts/COMMAND.py`."""
+"""The users' commands, one module each: `gcnet_tf COMMAND`, `scripts/COMMAND.py`."""
 
-# Modules, which are imported when the command runs.
+# Modules, each of which is imported when its command runs.
 COMMANDS = {
     "check_data": "gcnet_tf.commands.check_data",
     "evaluate": "gcnet_tf.commands.evaluate",
@@ -16,5 +16,5 @@ COMMANDS = {
     "train": "gcnet_tf.commands.train",
 }
 
-# The project's own, which no wheel carries: files in scripts/ of a checkout.
+# The project's own commands, which no wheel carries: files in scripts/ of a checkout.
 CHECKOUT_COMMANDS = ("benchmark", "camvid", "compare_blocks", "demo", "determinism")

@@ -1,11 +1,11 @@
-"""Looks through a data set before it is converted, and tells all that is wrong at once.
+"""Checks a data set before it is converted, and lists all its problems at once.
 
 python scripts/check_data.py --cfg configs/my_data.json
 python scripts/check_data.py --cfg configs/my_data.json --json found.json --sheet s.png
 
-Errors are what conversion refuses; they end with exit code 2. Training suffers from
-warnings; notes may be meant so. The sheet is a picture to look at: labels over their
-images, every class among them.
+Errors are problems that conversion refuses; they end with exit code 2. Warnings are
+problems that make training worse. Notes may be intended. The sheet is a picture of
+labels over their images, in which every class occurs.
 """
 
 import json
@@ -23,6 +23,7 @@ from gcnet_tf.visualize.pictures import contact_sheet, small_overlay
 
 
 def draw_sheet(report: check_report.Report, path: Path) -> None:
+    """Draws labels over their images, a tile per example, in a PNG file."""
     classes, palette = report.facts.classes, report.facts.palette
     tiles = []
     for look in check_report.looks_to_show(report):
@@ -40,10 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_config_arguments(parser)
     parser.add_argument(
-        "--split", nargs="+", default=SPLITS, help="which splits; default: train val"
+        "--split", nargs="+", default=SPLITS, help="splits to check; default: train val"
     )
-    parser.add_argument("--json", metavar="FILE", help="write all findings there")
-    parser.add_argument("--sheet", metavar="FILE.png", help="draw the sheet there")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write all findings to this file"
+    )
+    parser.add_argument(
+        "--sheet", metavar="FILE.png", help="draw the sheet in this file"
+    )
     args = parser.parse_args(argv)
     if args.sheet and Path(args.sheet).suffix != ".png":
         raise UserError(f"--sheet: received {args.sheet}; it must end in .png.")

@@ -1,4 +1,4 @@
-"""Shared by all commands: recurring arguments, and how errors reach the user."""
+"""The parts that all commands share: arguments, and the way of errors to the user."""
 
 import argparse
 import os
@@ -25,12 +25,12 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-# BSD's EX_TEMPFAIL: start it again.
+# BSD's EX_TEMPFAIL: the same command may succeed when it is started again.
 EXIT_WORKER_LOST = 75
 
-# What TensorFlow writes on every start, whatever TF_CPP_MIN_LOG_LEVEL says: the logging
-# of 2.21 is not set up yet at that point, and 2.15 registers CUDA's libraries twice.
-# cuInit fails on any machine without a GPU.
+# Lines that TensorFlow writes on every start, whatever TF_CPP_MIN_LOG_LEVEL says: the
+# logging of 2.21 is not set up yet at that point, and 2.15 registers CUDA's libraries
+# twice. cuInit fails on any machine without a GPU.
 _START_UP_NOISE = re.compile(
     r"^(I0000 |WARNING: All log messages before absl|.*failed call to cuInit"
     r"|.*Unable to register cu(DNN|FFT|BLAS) factory)"
@@ -89,10 +89,10 @@ def add_mode_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         choices=MODES,
-        help="whole: the image at once; slide: in windows, scores averaged; ms_flip: "
-        "the configuration's way at several scales, each also mirrored; tiled: in "
-        "windows without any scaling, for very large images; default: as the "
-        "configuration says",
+        help="whole: the image at once; slide: in windows, logits averaged; ms_flip: "
+        "the configuration's mode at several scales, each also mirrored; tiled: in "
+        "windows without any scaling, for very large images; default: the mode of the "
+        "configuration",
     )
 
 
@@ -109,16 +109,16 @@ def load_predictor(args: argparse.Namespace) -> tuple[Predictor, Config]:
 def require_positive(args: argparse.Namespace, *names: str) -> None:
     """Refuses numbers below 1; None, an argument that was not given, is fine."""
     for name in names:
-        number = getattr(args, name)
-        if number is not None and number < 1:
-            raise UserError(f"--{name}: received {number}; it must be at least 1.")
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name}: received {value}; it must be at least 1.")
 
 
 def make_folder(folder: Path) -> None:
-    """Makes `--out` before the work whose result goes there.
+    """Makes the folder of `--out`, before the work whose results it gets.
 
     Raises:
-        UserError: when it cannot be made.
+        UserError: when the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def make_folder(folder: Path) -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow without the notices it prints on every start.
 
-    Everything else that it says, such as a GPU library that cannot be loaded, is shown.
+    Its other messages, such as a GPU library that cannot be loaded, are shown.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
@@ -161,7 +161,7 @@ def load_main(name: str) -> Callable[[Sequence[str] | None], int | None]:
         name: one of `COMMANDS` or `CHECKOUT_COMMANDS`.
 
     Raises:
-        UserError: when it is one of a checkout, and this is none.
+        UserError: when the command exists in a checkout only, and this is none.
     """
     if name in COMMANDS:
         return import_module(COMMANDS[name]).main
@@ -171,36 +171,36 @@ def load_main(name: str) -> Callable[[Sequence[str] | None], int | None]:
             f"{name} needs a checkout of the project, where it is scripts/{name}.py; "
             "the installed package does not have it."
         )
-    # Beside it lies the package `benchmarks`.
+    # The command imports the package `benchmarks`, which lies beside it.
     if str(SCRIPTS) not in sys.path:
         sys.path.append(str(SCRIPTS))
     spec = spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None  # it is a Python file
+    assert spec is not None and spec.loader is not None  # the file ends in .py
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
 
 
 def command_text(name: str, arguments: Sequence[object]) -> str:
-    """Returns the shell command that starts a command here, quoted for pasting."""
+    """Returns a line for the shell that starts a command here, quoted for pasting."""
     words = ["python", f"scripts/{name}.py"] if is_checkout() else ["gcnet_tf", name]
     return shlex.join([*words, *map(str, arguments)])
 
 
 def command_line(name: str, argv: Sequence[str] | None) -> str:
-    """Returns the shell command that a command was started with.
+    """Returns the line for the shell that started a command.
 
     Args:
-        name: of the command.
-        argv: what its `main` was given; None for the arguments of the process.
+        name: name of the command.
+        argv: the arguments that its `main` was given; None for those of the process.
     """
     return command_text(name, sys.argv[1:] if argv is None else argv)
 
 
 def run_command(name: str, *arguments: object) -> None:
-    """Shows another command's line and runs it, here: TensorFlow starts once.
+    """Shows another command's line and runs it in this process: TensorFlow starts once.
 
-    When it fails, this process ends the same way.
+    When the command fails, this process ends with its exit code.
     """
     print(f"\n$ {command_text(name, arguments)}", flush=True)
     if code := load_main(name)([str(argument) for argument in arguments]):
@@ -208,26 +208,26 @@ def run_command(name: str, *arguments: object) -> None:
 
 
 def run_training(config: str, run_folder: Path, settings: Sequence[str] = ()) -> None:
-    """Runs the command `train`, or goes on with the run that is in the folder."""
+    """Runs the command `train`; resumes the run that is in the folder, if any."""
     resume = ["--resume"] if (run_folder / "config.json").is_file() else []
     changes = setting_arguments(settings)
     run_command("train", "--cfg", config, *changes, "--out", run_folder, *resume)
 
 
 def setting_arguments(settings: Sequence[str]) -> list[str]:
-    """Returns the arguments that `add_set_argument` takes for them."""
+    """Returns settings as arguments for `add_set_argument`."""
     return ["--set", *settings] if settings else []
 
 
 def training_command(args: argparse.Namespace, *more: str) -> str:
-    """Returns the shell command that trains with `--cfg` and `--set` of `args`."""
+    """Returns the line for the shell that trains with `--cfg` and `--set` of `args`."""
     return command_text(
         "train", ["--cfg", args.cfg, *setting_arguments(args.set), *more]
     )
 
 
 def as_started_here(text: str) -> str:
-    """Names commands in a text as they are started here: in a wheel `gcnet_tf NAME`."""
+    """Rewrites the commands in a text as they are started here, for a wheel."""
     if is_checkout():
         return text
     return re.sub(r"(?:python )?\bscripts/(\w+)\.py", _name_in_wheel, text)
@@ -238,8 +238,8 @@ def _name_in_wheel(match: re.Match) -> str:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's `main`; a `UserError` becomes one message and exit code 2."""
-    warnings.formatwarning = lambda message, *rest: (
+    """Runs a command's `main`; turns a `UserError` into a message and exit code 2."""
+    warnings.formatwarning = lambda message, *details: (
         f"Warning: {as_started_here(str(message))}\n"
     )
     try:

@@ -1,4 +1,4 @@
-"""Scores a model at the images' original sizes: mIoU, accuracies, a row per class.
+"""Evaluates a model at the images' original sizes: mIoU, accuracies, a row per class.
 
 python scripts/evaluate.py --model runs/shapes_r18
 python scripts/evaluate.py --cfg configs/voc_r50_20k.json --weights W.weights.h5
@@ -17,9 +17,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
     cli.add_mode_argument(parser)
-    parser.add_argument("--split", default="val", help="which split; default: val")
     parser.add_argument(
-        "--json", metavar="FILE", help="write the scores there, as unrounded fractions"
+        "--split", default="val", help="split to evaluate; default: val"
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write the metrics to this file, as unrounded fractions",
     )
     args = parser.parse_args(argv)
 
@@ -31,11 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     predictor, config = cli.load_predictor(args)
     ensure_records(config, [args.split])
     metrics = evaluate(predictor, config, args.split)
-    assert metrics is not None  # only training stops one
+    assert metrics is not None  # only training stops an evaluation
     print(format_table(metrics, predictor.classes))
     if args.json:
         path = Path(args.json)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"split": args.split, **metrics.to_dict(predictor.classes)}
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        results = {"split": args.split, **metrics.to_dict(predictor.classes)}
+        path.write_text(json.dumps(results, indent=2) + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""Writes a trained model in every form that runs without this package.
+"""Writes a trained model in all formats that run without this package.
 
 python scripts/export.py --model runs/shapes_r18 --out exports/shapes
 python scripts/export.py --model runs/shapes_r18 --out phone --format tflite
@@ -14,7 +14,7 @@ from gcnet_tf.export.plan import ALL, PORTABLE, PRECISIONS, TARGETS, Checks, pla
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     cli.add_model_arguments(parser)
-    names = sorted({name for each in PRECISIONS.values() for name in each})
+    names = sorted({name for group in PRECISIONS.values() for name in group})
     parser.add_argument(
         "--format", choices=[ALL, *PRECISIONS], default=ALL, help="default: all"
     )
@@ -24,34 +24,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--size",
         metavar="HxW",
-        help="of the images, such as 512x1024, or dynamic; default: dynamic where the "
-        "format can be, and for TFLite the size of the training crops",
+        help="size of the images, such as 512x1024, or dynamic; default: dynamic where "
+        "the format allows it, and for TFLite the size of the training crops",
     )
     parser.add_argument(
         "--target",
         choices=TARGETS,
         default=PORTABLE,
-        help="of the SavedModel in fp32: cpu-fp32 takes half the time on processors",
+        help="target of the fp32 SavedModel: cpu-fp32 halves the time on processors",
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="gets all files")
     parser.add_argument(
-        "--logits", action="store_true", help="in place of probabilities"
+        "--out", required=True, metavar="DIR", help="folder for all files"
+    )
+    parser.add_argument(
+        "--logits", action="store_true", help="output logits in place of probabilities"
     )
     parser.add_argument(
         "--layout",
         choices=["nhwc", "nchw"],
         default="nhwc",
-        help="of the ONNX file's images: uint8 nhwc (default) or float32 nchw",
+        help="layout of the ONNX file's images: uint8 nhwc (default) or float32 nchw",
     )
     parser.add_argument(
         "--samples",
         type=int,
         default=50,
         metavar="N",
-        help="validation images to measure accuracy on; 0: not at all; default: 50",
+        help="number of validation images for the accuracy; 0: no check; default: 50",
     )
     parser.add_argument(
-        "--allow-drop", action="store_true", help="of accuracy, however large"
+        "--allow-drop", action="store_true", help="accept any loss of accuracy"
     )
     args = parser.parse_args(argv)
     checks = Checks(args.samples, args.allow_drop)

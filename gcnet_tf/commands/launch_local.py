@@ -1,8 +1,8 @@
-"""Trains with several workers on this machine's CPU, as many machines would.
+"""Trains with several workers on this machine's CPU, like as many machines.
 
 python scripts/launch_local.py --workers 2 -- --cfg configs/shapes_r18.json
 
-What follows -- are arguments of scripts/train.py; train.strategy=multi_worker is added.
+Arguments after -- go to scripts/train.py; train.strategy=multi_worker is added.
 """
 
 import sys
@@ -15,10 +15,17 @@ from gcnet_tf.training.distributed.launch import launch
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="how many; default: 2"
+        "--workers",
+        type=int,
+        default=2,
+        metavar="N",
+        help="number of workers; default: 2",
     )
     parser.add_argument(
-        "arguments", nargs="*", metavar="-- ARGUMENT", help="for scripts/train.py"
+        "arguments",
+        nargs="*",
+        metavar="-- ARGUMENT",
+        help="arguments of scripts/train.py",
     )
     args = parser.parse_args(argv)
     cli.require_positive(args, "workers")

@@ -1,8 +1,8 @@
-"""Looks at a folder of images and labels, and writes the configuration for it.
+"""Recognises a folder of images and labels, and writes its configuration.
 
 python scripts/make_config.py /data/my_export --out configs/my_data.json
 
-Known are the project's own folder layout and the exports of labelme (its VOC format)
+It knows the project's own folder layout and the exports of labelme (its VOC format)
 and CVAT (Segmentation mask 1.1).
 """
 
@@ -16,19 +16,20 @@ from gcnet_tf.data.check.recognise import found_text, recognise, write_config
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
-    parser.add_argument("root", type=Path, help="the folder")
+    parser.add_argument("root", type=Path, help="folder of the data")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the file to write"
     )
     parser.add_argument(
-        "--name", help="of the records' folder; default: the name of the folder"
+        "--name",
+        help="name of the folder of records; default: that of the data's folder",
     )
     args = parser.parse_args(argv)
-    found = recognise(args.root)
+    layout = recognise(args.root)
     name = args.name or args.root.resolve().name
-    write_config(found, args.root, args.out, name)
-    load_config(args.out)  # whatever is wrong with it should come up now
-    print(found_text(found))
+    write_config(layout, args.root, args.out, name)
+    load_config(args.out)  # an error in it should show now, not in training
+    print(found_text(layout))
     print(f"Written: {args.out}")
     print(f"Next:    {cli.command_text('make_tfrecords', ['--cfg', args.out])}")
     return 0

@@ -1,4 +1,4 @@
-"""Converts a data set's train and val split to TFRecords.
+"""Converts the train and val splits of a data set to TFRecords.
 
 python scripts/make_tfrecords.py --cfg configs/voc_r50_20k.json --download
 python scripts/make_tfrecords.py --cfg my_config.json --overwrite
@@ -23,18 +23,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     add(
         "--overwrite", action="store_true", help="convert again where there are records"
     )
-    add("--download", action="store_true", help="get voc12aug or ade20k first")
-    add("--split", metavar="NAME", help="convert only this one; default: train and val")
+    add("--download", action="store_true", help="download voc12aug or ade20k first")
+    add(
+        "--split",
+        metavar="NAME",
+        help="convert only this split; default: train and val",
+    )
     add(
         "--list",
         nargs=2,
         type=Path,
         metavar=("IMAGES", "LABELS"),
-        help="two text files with a path per line, relative to the file; with --split",
+        help="two text files with a path per line, relative to the file; needs --split",
     )
     add("--limit", type=int, metavar="N", help="convert only the first N of each split")
-    add("--allow-partial", action="store_true", help="data.allow_partial=true")
-    add("--workers", type=int, metavar="N", help="threads; default: one per core")
+    add(
+        "--allow-partial",
+        action="store_true",
+        help="same as --set data.allow_partial=true",
+    )
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of threads; default: one per core",
+    )
     args = parser.parse_args(argv)
     cli.require_positive(args, "workers", "limit")
     if args.list and not args.split:
@@ -49,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     splits = (args.split,) if args.split else SPLITS
     records = config.data.records
-    kept = [s for s in splits if has_records(records, s) and not args.overwrite]
-    listed = listed_pairs(*args.list) if args.list else None
+    kept_splits = [s for s in splits if has_records(records, s) and not args.overwrite]
+    pairs = listed_pairs(*args.list) if args.list else None
     cli.start_tensorflow()
     manifests = ensure_records(
         config,
@@ -58,9 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         overwrite=args.overwrite,
         num_workers=args.workers,
         limit=args.limit,
-        listed=listed,
+        listed=pairs,
     )
-    print(f"\n{conversion_text(config, manifests, kept)}\n\nRecords: {records}")
+    print(f"\n{conversion_text(config, manifests, kept_splits)}\n\nRecords: {records}")
     if all(has_records(records, split) for split in SPLITS):
         print(f"Next:    {cli.training_command(args)}")
     return 0

@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_model_arguments(parser)
     cli.add_mode_argument(parser)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--image", metavar="FILE_OR_FOLDER", help="what to segment")
+    source.add_argument(
+        "--image", metavar="FILE_OR_FOLDER", help="image or folder to segment"
+    )
     source.add_argument(
         "--video",
         metavar="FILE_OR_CAMERA",
@@ -30,17 +32,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out",
         required=True,
         metavar="DIR",
-        help="gets NAME.png, class ids as an 8-bit grey image, and NAME_overlay.png; "
-        "of a video NAME_overlay.mp4",
+        help="folder for NAME.png (class ids, an 8-bit grey image) and "
+        "NAME_overlay.png, or for a video NAME_overlay.mp4",
     )
     parser.add_argument(
         "--format",
         choices=submission.FORMATS,
         default="ids",
-        help="ids: ours, with overlays (default); cityscapes, ade20k: NAME.png alone, "
-        "with the ids that the test server takes",
+        help="ids: our class ids, with overlays (default); cityscapes, ade20k: only "
+        "NAME.png, with the ids that the test server takes",
     )
-    parser.add_argument("--zip", metavar="FILE", help="pack the NAME.png files there")
+    parser.add_argument(
+        "--zip", metavar="FILE", help="pack the NAME.png files into this archive"
+    )
     args = parser.parse_args(argv)
     out = Path(args.out)
     if args.video is not None:

@@ -1,11 +1,11 @@
-"""Shows what a trained model's context block attends to in an image.
+"""Draws the attention of a trained model's context block in an image.
 
 python scripts/show_attention.py --model runs/camvid_r18 --image street.png --out maps
 python scripts/show_attention.py --model runs/camvid_r18 --other runs/camvid_r18_nl
     --image street.png --points 100,200 350,120 --out maps
 
 The global context block has one map for the whole image, the non-local block one for
-each position that asks. Both models see the image at once, resized as for evaluation.
+each query. Both models get the whole image, resized as for evaluation.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,19 @@ from gcnet_tf.visualize import attention
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     parser.add_argument("--model", required=True, metavar="RUN", help="a run folder")
-    parser.add_argument("--other", metavar="RUN", help="a second one, beside the first")
+    parser.add_argument(
+        "--other", metavar="RUN", help="a second run folder, to compare"
+    )
     parser.add_argument("--image", required=True, metavar="FILE", help="an image")
     parser.add_argument(
         "--points",
         nargs="+",
         metavar="X,Y",
-        help="the positions that ask, in pixels to the right and down; default: the "
-        "middles of the four quarters",
+        help="queries, in pixels to the right and down; default: the middles of the "
+        "four quarters",
     )
     parser.add_argument(
-        "--out", required=True, metavar="DIR", help="gets NAME_attention.png"
+        "--out", required=True, metavar="DIR", help="folder for NAME_attention.png"
     )
     args = parser.parse_args(argv)
     runs = {"model": args.model} | ({"other": args.other} if args.other else {})

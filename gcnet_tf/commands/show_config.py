@@ -1,4 +1,4 @@
-"""Prints a configuration with every setting resolved, or what can be configured.
+"""Prints a configuration with every setting resolved, or describes all settings.
 
 python scripts/show_config.py --cfg voc_r50_20k --set train.batch_size=8
 python scripts/show_config.py --describe
@@ -16,16 +16,17 @@ from gcnet_tf.errors import UserError
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses the arguments of the command."""
     parser = cli.script_parser(__doc__)
     cli.add_config_arguments(parser, required=False)
-    others = parser.add_mutually_exclusive_group()
-    others.add_argument(
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument(
         "--describe", action="store_true", help="every setting: meaning, range, default"
     )
-    others.add_argument(
+    modes.add_argument(
         "--schema", action="store_true", help="JSON Schema (configs/schema.json)"
     )
-    others.add_argument(
+    modes.add_argument(
         "--table", action="store_true", help="published rows (configs/README.md)"
     )
     return parser.parse_args(argv)
@@ -49,6 +50,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(format_json(config_to_dict(load_config(args.cfg, args.set))))
     else:
         raise UserError(
-            "nothing to show: give --cfg FILE (or a shipped name: "
+            "Nothing to show: give --cfg FILE (or a shipped name: "
             f"{', '.join(shipped_configs())}), --describe, --schema or --table."
         )

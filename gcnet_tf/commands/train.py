@@ -1,4 +1,4 @@
-"""Trains a model; makes the TFRecords first where they are missing.
+"""Trains a model, and first makes the TFRecords where they are missing.
 
 python scripts/train.py --cfg configs/voc_r50_20k.json
 python scripts/train.py --cfg configs/voc_r50_20k.json --resume
@@ -21,9 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="run folder for checkpoints and logs; default: runs/<name of the config>",
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out"
-    )
+    parser.add_argument("--resume", action="store_true", help="resume the run in --out")
     args = parser.parse_args(argv)
     config = load_config(args.cfg, args.set)
     out = Path(args.out or f"runs/{Path(args.cfg).stem}")

@@ -1,1 +1,1 @@
-"""From a trained model to predictions and metrics on a data set."""
+"""Evaluation: from a trained model to predictions and metrics on a data set."""

@@ -22,12 +22,13 @@ from gcnet_tf.data.stream.pipeline import EvaluationSample, evaluation_dataset
 from gcnet_tf.evaluation.metrics import ConfusionMatrix, Metrics
 from gcnet_tf.runtime import Predictor
 
-# index, image (height, width, 3), truth (height, width), prediction (height, width)
+# Takes index, image (height, width, 3), truth (height, width) and prediction (height,
+# width).
 SampleHook = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]
 
 
 class Group(Protocol):
-    """Workers that evaluate together; their methods are called by all, in one order."""
+    """Workers that evaluate together; all must call its methods, in the same order."""
 
     share: Share
 
@@ -51,7 +52,7 @@ class _Alone:
 
 
 class _End(IntEnum):
-    """How a pass over a share ends; the largest of all workers counts."""
+    """The end of a pass over a share; the largest value of all workers decides."""
 
     DONE = 0
     STOPPED = 1
@@ -67,23 +68,23 @@ def evaluate(
     on_damage: Callable[[list[Damage]], None] = warn_of,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Metrics | None:
-    """Predicts every image of a split and scores it; few images in memory at a time.
+    """Computes the metrics of a split, with few images in memory at a time.
 
-    The workers of a group each predict their share in their own time, and exchange
-    nothing but the confusion matrix at the end. So the shares may differ in size.
+    Each worker of a group predicts its share independently, and the workers exchange
+    only the confusion matrix at the end. So the shares may differ in size.
 
     Args:
         predictor: segments the images.
-        config: names the records.
+        config: names the records, see `data.records`.
         split: the split, such as "val".
-        on_sample: is shown every image with its truth and prediction.
+        on_sample: called for every image with its truth and prediction.
         group: the workers that share the split.
-        on_damage: is told of damaged samples, which are left out under
+        on_damage: called with the damaged samples, which are left out under
             data.on_error=skip; the evaluation then begins again.
-        should_stop: asked after each image that is counted.
+        should_stop: called after each image that is counted.
 
     Returns:
-        The metrics; None when any worker was to stop.
+        The metrics; None when any worker was told to stop.
 
     Raises:
         UserError: when there are no records of this split.
@@ -108,9 +109,10 @@ def evaluate(
             if end is _End.DONE:
                 matrix.counts = group.sum(matrix.counts)
                 return matrix.metrics()
-            # All begin again, whoever met it: the shares are of the same images.
+            # All workers begin again, whichever met the damage, because the shares
+            # divide the same list of images.
             repair.go_on()
-    # More of them meanwhile: the disk is dying.
+    # The second pass met more damage: the disk is failing.
     raise DamagedData(repair.damaged)
 
 
@@ -154,7 +156,7 @@ def _batches(
     samples: Iterable[EvaluationSample],
     images_at_once: Callable[[tuple[int, int]], int],
 ) -> Iterator[list[EvaluationSample]]:
-    """Groups samples in a row that have one size, as many as go best at once."""
+    """Groups consecutive samples of one size into batches of the best number."""
     batch: list[EvaluationSample] = []
     for sample in samples:
         size = sample["image"].shape[:2]

@@ -1,6 +1,6 @@
-"""From what a user names to a predictor: a run, weights, a Keras file, an export.
+"""Loading of models: a run, weights, a Keras file or an export becomes a predictor.
 
-TensorFlow is imported where a model needs it: .tflite and .onnx files do not.
+TensorFlow is imported only for models that need it: .tflite and .onnx files do not.
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ from gcnet_tf.weights.files import load_weights, weights_of_run
 if TYPE_CHECKING:
     from gcnet_tf.models import Segmentor
 
-# A batch shares what Winograd's method does to kernels, and gives small images and
-# windows more to divide between the cores. Memory is that of one image of 1024x512.
+# The images of a batch share Winograd's transform of the kernels, and small images and
+# windows in a batch keep all cores busy. The memory is that of one image of 1024x512.
 PIXELS_AT_ONCE = 2**19
 
 
 def is_exported(model: str | None) -> bool:
-    """Tells whether `--model` names an exported model, also one that is not there."""
+    """Tells whether `--model` names an exported model, even one that does not exist."""
     return model is not None and (
         format_of(Path(model)) is not None or Path(model).suffix in SUFFIXES
     )
 
 
 def needs_tensorflow(model: str | None) -> bool:
-    """Tells whether it takes TensorFlow to run the model that `--model` names."""
+    """Tells whether the model that `--model` names needs TensorFlow to run."""
     return not is_exported(model) or format_of(Path(str(model))) == SAVED_MODEL
 
 
@@ -109,13 +109,13 @@ def predictor_from_model(
 
     logits = inference_function(model)
 
-    # It is traced, and takes memory, only where it is used.
+    # A function with a signature is traced, and takes memory, only when it is called.
     any_images = tf.TensorSpec([None, None, None, 3], tf.uint8)
 
     @tf.function(input_signature=[any_images], autograph=False)
-    def labels(images):
-        found = tf.argmax(logits(images), axis=-1, output_type=tf.int32)
-        return tf.cast(found, tf.uint8)
+    def labels(images: tf.Tensor) -> tf.Tensor:
+        ids = tf.argmax(logits(images), axis=-1, output_type=tf.int32)
+        return tf.cast(ids, tf.uint8)
 
     network = Network(
         logits=lambda images: logits(images).numpy(),
@@ -129,7 +129,7 @@ def predictor_from_model(
 def protocol_settings(
     config: Config, padding_colour: tuple[int, int, int]
 ) -> dict[str, Any]:
-    """Collects what `Protocol.from_settings` takes, and manifests keep."""
+    """Collects the settings that `Protocol.from_settings` takes and manifests keep."""
     return {
         **config_to_dict(config)["evaluation"],
         "align_corners": config.model.align_corners,

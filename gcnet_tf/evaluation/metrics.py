@@ -13,9 +13,9 @@ class Metrics:
 
     Attributes:
         iou: per class, intersection over union.
-        accuracy: per class, share of its pixels that were found.
+        accuracy: per class, share of its pixels that are predicted right.
         miou, macc: means over the classes that are not NaN.
-        aacc: share of all labelled pixels that are right.
+        aacc: share of all labelled pixels that are predicted right.
     """
 
     iou: np.ndarray
@@ -25,27 +25,28 @@ class Metrics:
     aacc: float
 
     def to_dict(self, classes: tuple[str, ...]) -> dict:
-        """JSON form, unrounded; NaN becomes None."""
+        """Returns the metrics for a JSON file, unrounded; NaN becomes None."""
 
-        def number(value):
+        def or_none(value: float) -> float | None:
             return None if np.isnan(value) else float(value)
 
         return {
-            "mIoU": number(self.miou),
-            "mAcc": number(self.macc),
-            "aAcc": number(self.aacc),
+            "mIoU": or_none(self.miou),
+            "mAcc": or_none(self.macc),
+            "aAcc": or_none(self.aacc),
             "classes": {
-                name: {"IoU": number(iou), "Acc": number(accuracy)}
+                name: {"IoU": or_none(iou), "Acc": or_none(accuracy)}
                 for name, iou, accuracy in zip(classes, self.iou, self.accuracy)
             },
         }
 
 
 class ConfusionMatrix:
-    """Counts of (label, prediction) pairs, in memory that does not grow.
+    """A confusion matrix: counts of (label, prediction) pairs, in constant memory.
 
-    A class in neither labels nor predictions has no IoU and stays out of the mean; one
-    that is predicted but never labelled has IoU 0 and no accuracy, as in the reference.
+    A class in neither labels nor predictions has no IoU and is left out of the mean. A
+    class that is predicted but never labelled has IoU 0 and no accuracy, as in the
+    reference.
     """
 
     def __init__(self, num_classes: int):
@@ -56,10 +57,10 @@ class ConfusionMatrix:
         self.counts = np.zeros_like(self.counts)
 
     def update(self, labels: np.ndarray, predictions: np.ndarray) -> None:
-        """Adds an image; integer arrays of one shape, label 255 is not counted.
+        """Adds an image: integer arrays of one shape. Pixels labelled 255 do not count.
 
         Raises:
-            ValueError: for different shapes, or an id that is not a class.
+            ValueError: when the shapes differ, or an id is not a class.
         """
         if labels.shape != predictions.shape:
             raise ValueError(
@@ -67,20 +68,20 @@ class ConfusionMatrix:
                 f"Received: {labels.shape} and {predictions.shape}"
             )
         labels, predictions = _bytes("label", labels), _bytes("prediction", predictions)
-        # All pairs of bytes, without taking out what is not counted: that takes longer.
+        # Counts all pairs of bytes: to mask ignored pixels first would take longer.
         pairs = np.bincount(
             (labels.astype(np.uint16) << 8 | predictions).ravel(), minlength=2**16
         ).reshape(256, 256)
         pairs[IGNORE_LABEL] = 0
         num_classes = len(self.counts)
-        for what, counts in (
+        for role, counts in (
             ("label", pairs.sum(axis=1)),
             ("prediction", pairs.sum(axis=0)),
         ):
             if counts[num_classes:].any():
                 ids = np.flatnonzero(counts)
                 raise ValueError(
-                    f"{what} ids must be 0 to {num_classes - 1} (or 255 in labels). "
+                    f"{role} ids must be 0 to {num_classes - 1} (or 255 in labels). "
                     f"Received: {ids.min()} to {ids.max()}"
                 )
         self.counts += pairs[:num_classes, :num_classes]
@@ -103,10 +104,10 @@ class ConfusionMatrix:
         )
 
 
-def _bytes(what: str, ids: np.ndarray) -> np.ndarray:
+def _bytes(role: str, ids: np.ndarray) -> np.ndarray:
     if ids.dtype != np.uint8 and ids.size and not 0 <= ids.min() <= ids.max() <= 255:
         raise ValueError(
-            f"{what} ids must be 0 to 255. Received: {ids.min()} to {ids.max()}"
+            f"{role} ids must be 0 to 255. Received: {ids.min()} to {ids.max()}"
         )
     return ids.astype(np.uint8, copy=False)
 

@@ -1,7 +1,7 @@
-"""Predictions in files, also in the form that test servers take.
+"""Prediction files, with our class ids or in the format of a test server.
 
-Those of Cityscapes and ADE20K want one 8-bit PNG per image, named after it, with ids of
-their own (parity specification, section 5.6).
+The servers of Cityscapes and ADE20K expect one 8-bit PNG per image, named after it,
+with their own ids (docs/reference.md, section 5.6).
 """
 
 import zipfile
@@ -20,7 +20,7 @@ from gcnet_tf.files.atomic import new_file
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.visualize.pictures import overlay, with_legend
 
-# By data set: the id that the server expects for each class, in the order of ours.
+# The id that the server of a data set expects for each class, in the order of our ids.
 SERVER_IDS = {
     "cityscapes": CITYSCAPES_IDS,
     "ade20k": tuple(range(1, 151)),
@@ -29,11 +29,14 @@ FORMATS = ("ids", *SERVER_IDS)
 
 
 def server_ids(labels: np.ndarray, file_format: str) -> np.ndarray:
-    """Class ids as another format writes them.
+    """Converts class ids to those of a format.
 
     Args:
-        labels: uint8 `(height, width)`, ids of our classes.
-        file_format: one of `FORMATS`; "ids" leaves them as they are.
+        labels: uint8 `(height, width)`, our class ids.
+        file_format: one of `FORMATS`; "ids" leaves the ids unchanged.
+
+    Returns:
+        uint8 `(height, width)`.
     """
     if file_format == "ids":
         return labels
@@ -41,10 +44,10 @@ def server_ids(labels: np.ndarray, file_format: str) -> np.ndarray:
 
 
 def check_format(file_format: str, dataset: str) -> None:
-    """Checks that a model's classes are those that a format is for.
+    """Checks that a model has the classes of a format.
 
     Raises:
-        UserError: when they are not.
+        UserError: when it has others.
     """
     if file_format not in ("ids", dataset):
         raise UserError(
@@ -55,12 +58,13 @@ def check_format(file_format: str, dataset: str) -> None:
 
 
 def find_images(path: Path) -> list[Path]:
-    """As `list_images`; of a folder without images, those of its sub-folders.
+    """Lists the images of a path, see `list_images`.
 
-    Cityscapes keeps a folder for each city.
+    In a folder without images, it lists those of the sub-folders: Cityscapes has a
+    folder for each city.
 
     Raises:
-        UserError: when there are none, or two share a name.
+        UserError: when there are no images, or two have the same name.
     """
     children = sorted(path.iterdir()) if path.is_dir() else []
     folders = [path]
@@ -69,10 +73,10 @@ def find_images(path: Path) -> list[Path]:
     images = [image for folder in folders for image in list_images(folder)]
     by_stem: dict[str, Path] = {}
     for image in images:
-        other = by_stem.setdefault(image.stem, image)
-        if other != image:
+        first = by_stem.setdefault(image.stem, image)
+        if first != image:
             raise UserError(
-                f"{other} and {image} have the same name, so that one prediction would "
+                f"{first} and {image} have the same name, so that one prediction would "
                 "replace the other; segment the folders one at a time."
             )
     return images
@@ -82,7 +86,7 @@ def check_folder(out: Path, images: Sequence[Path]) -> None:
     """Checks that predictions, NAME.png, do not replace the images.
 
     Raises:
-        UserError: when they would.
+        UserError: when they could.
     """
     if out.resolve() in {image.parent.resolve() for image in images}:
         raise UserError(
@@ -97,9 +101,9 @@ def write_predictions(
     """Segments images; writes NAME.png, and for "ids" also NAME_overlay.png.
 
     Args:
-        predictor: what segments them.
-        images: their files.
-        out: the folder.
+        predictor: segments the images.
+        images: the files of the images.
+        out: the folder for the predictions.
         file_format: one of `FORMATS`.
 
     Returns:
@@ -122,14 +126,14 @@ def write_predictions(
 
 
 def write_zip(archive: Path, files: Sequence[Path]) -> None:
-    """Packs files, without their folders, into an archive; whole or not at all.
+    """Packs files, without their folders, into an archive, whole or not at all.
 
     Raises:
-        UserError: when it cannot be written.
+        UserError: when the archive cannot be written.
     """
     try:
         archive.parent.mkdir(parents=True, exist_ok=True)
-        # Stored as they are: PNGs are compressed.
+        # Stored without compression: PNGs are compressed already.
         with (
             new_file(archive) as partial,
             zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as target,

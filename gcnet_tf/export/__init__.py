@@ -1,1 +1,1 @@
-"""From a trained model to files that run elsewhere; one module per format."""
+"""Export: from a trained model to files that run elsewhere, one module per format."""

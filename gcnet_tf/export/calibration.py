@@ -1,4 +1,4 @@
-"""The training images by whose values an 8-bit file is scaled."""
+"""Calibration inputs: the training images that set the ranges of an 8-bit file."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,43 +15,43 @@ from gcnet_tf.runtime.protocol import Protocol
 
 
 def calibration_inputs(
-    config: Config, protocol: Protocol, size: tuple[int, int], number: int
+    config: Config, protocol: Protocol, size: tuple[int, int], count: int
 ) -> Iterator[np.ndarray]:
-    """Inputs of a network of one size, as the runtime makes them from training images.
+    """Yields inputs of a network of one size, made from training images by the runtime.
 
-    The images are the same each time and from the whole split.
+    The images are the same in each call, and come from the whole split.
 
     Args:
-        config: names the records.
+        config: names the records, see `data.records`.
         protocol: how images become inputs.
         size: (height, width) of the inputs.
-        number: how many; fewer where there are fewer images.
+        count: number of inputs; fewer where there are fewer images.
 
     Yields:
         RGB uint8 `(height, width, 3)`.
 
     Raises:
-        UserError: if the records are missing, empty or of another data set.
+        UserError: when the records are missing, empty or of another data set.
     """
     manifest = matching_manifest(config, "train")
     folder = Path(config.data.records) / manifest.split
     paths = [str(folder / shard.file) for shard in manifest.shards]
-    # Samples are dealt out to the shards by a hash of their name, so that the first of
-    # each shard are a fair choice, and little has to be read.
+    # A hash of its name assigns each sample to a shard. So the first samples of all
+    # shards are a fair choice, and little has to be read.
     dataset = tf.data.Dataset.from_tensor_slices(paths).interleave(
         tf.data.TFRecordDataset, cycle_length=len(paths)
     )
-    for index, serialized in enumerate(dataset.take(number)):
+    for index, serialized in enumerate(dataset.take(count)):
         sample = shards.decode_sample(shards.parse_example(serialized))
         inputs = _inputs(sample["image"].numpy(), size, protocol)
-        # Of overlapping windows one per image, in turn all over it.
+        # One of the overlapping windows of each image, from changing positions.
         yield inputs[index % len(inputs)]
 
 
 def _inputs(
     image: np.ndarray, size: tuple[int, int], protocol: Protocol
 ) -> list[np.ndarray]:
-    """Collects the inputs that a network of this size gets for an image."""
+    """Collects the inputs of a network of one size for an image."""
     inputs: list[np.ndarray] = []
 
     def remember(images: np.ndarray) -> np.ndarray:

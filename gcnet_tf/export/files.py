@@ -1,4 +1,4 @@
-"""What all formats share: putting a file in its place, and its manifest."""
+"""The parts that all formats share: replacing of old exports, and manifests."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -37,13 +37,17 @@ def describe(
     outputs: dict[str, TensorInfo],
     packages: tuple[str, ...],
 ) -> ExportManifest:
-    """The manifest of an export, but for the hash of the file that is to come.
+    """Makes the manifest of an export, without the hash of the future file.
 
     Args:
-        packages: what wrote the file, beside this package; their versions are noted.
+        model: the trained model.
+        config: its configuration.
+        format, precision, target, size, batch, input, outputs: see `ExportManifest`.
+        packages: the packages besides this one that write the file; the manifest
+            records their versions.
     """
     facts = facts_of(config.data)
-    content = config_to_dict(config)
+    settings = config_to_dict(config)
     return ExportManifest(
         format=format,
         precision=precision,
@@ -55,7 +59,7 @@ def describe(
         input=input,
         outputs=outputs,
         protocol=protocol_settings(config, model.backbone.padding_colour),
-        config=content,
+        config=settings,
         weights_sha256=weights_hash(model),
         sha256="",
         versions={"gcnet_tf": gcnet_tf.__version__, **package_versions(packages)},
@@ -64,12 +68,12 @@ def describe(
 
 @contextmanager
 def placed(out: Path, manifest: ExportManifest) -> Iterator[Path]:
-    """Gives a path to write to; what is there in the end becomes `out`.
+    """Provides a temporary path to write, which becomes `out` at the end.
 
-    An earlier export in this place is replaced, and only once the new one is complete.
+    An earlier export at `out` is replaced when the new one is complete.
 
     Raises:
-        UserError: when something else is there, or the place cannot be written.
+        UserError: when `out` is something else, or cannot be written.
     """
     _check_replaceable(out)
     writing = new_file if out.suffix else new_folder
@@ -80,8 +84,8 @@ def placed(out: Path, manifest: ExportManifest) -> Iterator[Path]:
             manifest = dataclasses.replace(manifest, sha256=content_hash(partial))
             if partial.is_dir():
                 write_manifest(partial, manifest)
-        # A file's comes last: one that is missing, or of the file before, is noticed by
-        # its hash.
+        # The manifest of a file comes last. A reader notices by the hash when it is
+        # missing or that of the earlier file.
         if out.is_file():
             write_manifest(out, manifest)
     except OSError as error:

@@ -1,10 +1,11 @@
-"""Export to ONNX, for ONNX Runtime, OpenVINO and what else reads it."""
+"""Export to ONNX, for ONNX Runtime, OpenVINO and other runtimes."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,9 +17,9 @@ from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import INPUT, inference_graph
 from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, TensorInfo
 
-# The last one in which reductions have their axes as an attribute. From 18 on the axes
-# are an input, which tf2onnx 1.17 leaves as it is where it turns a tensor: the context
-# would be summed over the wrong axes, and runtimes refuse the shapes.
+# The last version in which reductions have their axes as an attribute. From 18 on the
+# axes are an input, which tf2onnx 1.17 leaves unchanged where it transposes a tensor:
+# the context would be summed over the wrong axes, and runtimes refuse the shapes.
 OPSET = 17
 LAYOUTS = ("nhwc", "nchw")
 
@@ -38,21 +39,21 @@ def export_onnx(
     width)`, and `probabilities` or `logits`, float32 `(batch, height, width,
     num_classes)`.
 
-    Protobuf ends at 2 GB; the largest published model, an R101, takes 0.27.
+    Protobuf is limited to 2 GB; the largest published model, an R101, takes 0.27 GB.
 
     Args:
         model: the trained model.
         config: its configuration.
-        out: the folder.
-        size: (height, width) of the images, one at a time; None for any size, and any
-            number at once.
-        layout: of the input: "nhwc", uint8 `(batch, height, width, 3)`, or "nchw",
-            float32 `(batch, 3, height, width)`.
+        out: the folder for the file.
+        size: (height, width) of the images, in batches of one; None for any size and
+            any batch size.
+        layout: layout of the input: "nhwc", uint8 `(batch, height, width, 3)`, or
+            "nchw", float32 `(batch, 3, height, width)`.
         values: the second output, "probabilities" or "logits".
 
     Raises:
-        UserError: when a package is missing, or something that is not an earlier
-            export is in that place.
+        UserError: when a package is missing, or the file exists and is not an earlier
+            export.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {LAYOUTS}. Received: {layout}")
@@ -84,8 +85,8 @@ def export_onnx(
     return [path]
 
 
-def _convert(graph, names: Sequence[str], layout: str) -> bytes:
-    """An ONNX file from a frozen function whose outputs are to be called `names`."""
+def _convert(graph: Any, names: Sequence[str], layout: str) -> bytes:
+    """Converts a frozen function to an ONNX file, and names its outputs."""
     import onnx
     import tf2onnx
 
@@ -107,25 +108,25 @@ def _convert(graph, names: Sequence[str], layout: str) -> bytes:
     return proto.SerializeToString()
 
 
-def _name_sides(graph, layout: str) -> None:
-    """Calls what is known only when it runs "batch", "height", "width".
+def _name_sides(graph: Any, layout: str) -> None:
+    """Names the sides without a fixed length "batch", "height" and "width".
 
-    Equal names also say that a label map has the size of its image.
+    Equal names also tell a reader that a label map has the size of its image.
     """
     for tensor in [*graph.input, *graph.output]:
         batch, *sides = tensor.type.tensor_type.shape.dim
         if layout == "nchw" and tensor.name == INPUT:
-            sides = sides[1:]  # the channels are known
+            sides = sides[1:]  # without the channels, whose number is known
         for side, name in zip([batch, *sides], ("batch", "height", "width")):
             if not side.HasField("dim_value"):
                 side.dim_param = name
 
 
-def _resize_to_sizes(graph) -> None:
-    """Gives a resize between known sizes its new size in place of a factor.
+def _resize_to_sizes(graph: Any) -> None:
+    """Replaces the factor of each resize between known sizes by the new size.
 
-    A factor in float32 loses a pixel where a runtime rounds down: 13 times 97 / 13 is
-    96.99.
+    With a factor in float32, a runtime that rounds down loses a pixel: 13 times 97 / 13
+    is 96.99.
     """
     from onnx import numpy_helper
 
@@ -144,17 +145,17 @@ def _resize_to_sizes(graph) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without warnings: tf2onnx calls functions that TensorFlow calls deprecated."""
-    before = logging.root.manager.disable
+    """Hides warnings, because tf2onnx calls deprecated functions of TensorFlow."""
+    level_before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(level_before)
 
 
 def _require_packages() -> None:
-    """Checks that the converter is there, before the work that leads to it."""
+    """Checks, before the long work, that the converter is installed."""
     for package in ("onnx", "tf2onnx"):
         try:
             import_module(package)

@@ -1,4 +1,4 @@
-"""Which files an export consists of; needs no TensorFlow."""
+"""The plan of an export: the list of its files. Needs no TensorFlow."""
 
 import re
 from dataclasses import dataclass
@@ -7,14 +7,15 @@ from typing import NamedTuple
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 
-# format: its precisions
+# The precisions of each format.
 PRECISIONS = {
     "saved_model": ("fp32", "bf16"),
     "tflite": ("fp32", "fp16", "dynamic", "int8"),
     "onnx": ("fp32",),
 }
-# What SavedModels in fp32 are made for. The second has Winograd convolutions: twice as
-# fast on a processor, where TensorFlow has none, and slower on a GPU, which does.
+# Targets of SavedModels in fp32. The second has Winograd convolutions. It is twice as
+# fast on a processor, for which TensorFlow has none, and slower on a GPU, for which it
+# does.
 PORTABLE, CPU_FP32 = TARGETS = ("portable", "cpu-fp32")
 ALL = "all"
 DYNAMIC = "dynamic"
@@ -31,48 +32,48 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True)
 class Checks:
-    """How the accuracy of the written files is looked at.
+    """The checks of the accuracy of the written files.
 
     Attributes:
-        samples: number of validation images at most; 0 for not at all.
-        allow_drop: whether files that have lost more than their precision may are kept
+        samples: largest number of validation images; 0 for no check.
+        allow_drop: whether files may lose more accuracy than their precision allows
             without an error.
     """
 
     samples: int = 50
     allow_drop: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.samples < 0:
             raise UserError(f"--samples: received {self.samples}; it is at least 0.")
 
 
 def plan(format: str, precision: str, size: str | None, config: Config) -> list[Job]:
-    """What `--format`, `--precision` and `--size` ask for.
+    """Lists the files that `--format`, `--precision` and `--size` describe.
 
     Args:
         format: a key of `PRECISIONS`, or "all".
         precision: one of its precisions, or "all".
-        size: "HEIGHTxWIDTH", "dynamic", or None: any size where the format can, else
-            that of the training crops.
-        config: of the model.
+        size: "HEIGHTxWIDTH", "dynamic", or None: any size where the format allows it,
+            else that of the training crops.
+        config: configuration of the model.
 
     Raises:
-        UserError: when there is no such file.
+        UserError: when the options describe no file.
     """
-    wanted = None if size in (None, DYNAMIC) else parse_size(str(size))
+    fixed_size = None if size in (None, DYNAMIC) else parse_size(str(size))
     jobs = []
-    for each, precisions in PRECISIONS.items():
-        if format not in (ALL, each):
+    for format_name, precisions in PRECISIONS.items():
+        if format not in (ALL, format_name):
             continue
-        fitting = [name for name in precisions if precision in (ALL, name)]
-        if each == "tflite" and size == DYNAMIC and fitting:
+        chosen = [name for name in precisions if precision in (ALL, name)]
+        if format_name == "tflite" and size == DYNAMIC and chosen:
             raise UserError(
                 "--size dynamic: phones need one size in a TFLite file; give --size "
                 "HEIGHTxWIDTH, or another --format."
             )
-        default = config.augment.crop_size if each == "tflite" else None
-        jobs += [Job(each, name, wanted or default) for name in fitting]
+        default = config.augment.crop_size if format_name == "tflite" else None
+        jobs += [Job(format_name, name, fixed_size or default) for name in chosen]
     if not jobs:
         raise UserError(
             f"--precision {precision}: received with --format {format}; allowed are "
@@ -86,10 +87,10 @@ def plan(format: str, precision: str, size: str | None, config: Config) -> list[
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) from "512x1024".
+    """Reads (height, width) from a text such as "512x1024".
 
     Raises:
-        UserError: when it is none, or too small or large for a network.
+        UserError: when it is no size, or too small or large for a network.
     """
     match = re.fullmatch(r"(\d+)[xX](\d+)", text)
     size = (int(match[1]), int(match[2])) if match else (0, 0)

@@ -1,7 +1,7 @@
-"""How much of the Keras model's accuracy each exported file has kept."""
+"""The accuracy report: each exported file compared with the Keras model."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -26,15 +26,15 @@ from gcnet_tf.runtime.resize import resize_image
 from gcnet_tf.runtime.windows import keep_ratio_size
 
 SPLIT = "val"
-# Of these many images the logits are compared, of all others the labels alone.
+# Number of images whose logits are compared; of the others only the labels are.
 _LOGIT_IMAGES = 4
 
 
 class Limit(NamedTuple):
-    """What a precision may cost; None where nothing is promised."""
+    """The largest loss that a precision allows; None where there is no limit."""
 
     agreement: float | None = None
-    """Least share of equal pixels."""
+    """Smallest share of equal pixels."""
     drop: float | None = None
     """Largest loss of mIoU."""
     difference: float | None = None
@@ -52,15 +52,15 @@ LIMITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """A file beside the Keras model in float32, on the same inputs.
+    """A comparison of a file with the Keras model in float32 on the same inputs.
 
     Attributes:
-        images: how many.
+        images: number of images.
         size: (height, width) of the inputs.
-        agreement: share of the pixels, padding apart, with the same label.
-        difference: largest difference of a logit, up to one number per pixel; None for
-            files that give labels only.
-        miou, keras_miou: against the labels at the inputs' size.
+        agreement: share of the pixels, without padding, that have the same label.
+        difference: largest difference of a logit, up to one added constant per pixel;
+            None for files that give labels only.
+        miou, keras_miou: mIoU of the two against the truth, at the inputs' size.
     """
 
     images: int
@@ -72,11 +72,11 @@ class Accuracy:
 
     @property
     def drop(self) -> float:
-        """What the file has lost of the model's mIoU."""
+        """Loss of mIoU of the file."""
         return self.keras_miou - self.miou
 
     def excess(self, limit: Limit) -> str | None:
-        """What exceeds the limit, as part of a sentence; None if nothing does."""
+        """Describes what exceeds the limit, as part of a sentence; None for nothing."""
         if limit.agreement is not None and self.agreement < limit.agreement:
             return f"{self.agreement:.3%} equal pixels, allowed {limit.agreement:.2%}"
         if limit.drop is not None and self.drop > limit.drop:
@@ -89,7 +89,7 @@ class Accuracy:
 
 
 class Sample(NamedTuple):
-    """An input of the network and its truth, 255 where padded or not labelled."""
+    """An input of the network, and its truth: 255 where padded or not labelled."""
 
     image: np.ndarray
     label: np.ndarray
@@ -103,40 +103,45 @@ def measure(
     size: tuple[int, int],
     count: int,
 ) -> dict[Path, Accuracy]:
-    """Runs every file on validation images and notes the result in its manifest.
+    """Runs every file on validation images and writes the result into its manifest.
 
-    Images are scaled so that they fit into `size`, and padded, as the runtime does.
+    As in the runtime, images are scaled so that they fit into `size`, and padded.
 
     Args:
         paths: exported files.
-        model: what they were made from.
+        model: the model that was exported.
         config: its configuration.
-        size: (height, width) of the inputs of files that take any.
-        count: how many images at most, spread over the split.
+        size: (height, width) of the inputs of files that accept any size.
+        count: largest number of images, spread over the split.
+
+    Returns:
+        The accuracy of each path.
 
     Raises:
-        UserError: when there are no records of the split, and no images to make them.
+        UserError: when there are neither records of the split nor images to make them.
     """
     ensure_records(config, [SPLIT])
-    found = {}
+    accuracies = {}
     sizes = {path: read_manifest(path).size or size for path in paths}
-    for each in sorted(set(sizes.values())):
-        samples = list(_samples(config, model.backbone.padding_colour, each, count))
+    for input_size in sorted(set(sizes.values())):
+        samples = list(
+            _samples(config, model.backbone.padding_colour, input_size, count)
+        )
         reference = _Reference(model, samples)
-        for path in (path for path in paths if sizes[path] == each):
-            found[path] = _measure(path, samples, reference)
-    return {path: found[path] for path in paths}
+        for path in (path for path in paths if sizes[path] == input_size):
+            accuracies[path] = _measure(path, samples, reference)
+    return {path: accuracies[path] for path in paths}
 
 
-def table(found: dict[Path, Accuracy]) -> str:
-    """The report for people."""
-    any_ = next(iter(found.values()))
+def table(accuracies: dict[Path, Accuracy]) -> str:
+    """Formats the report for people."""
+    first = next(iter(accuracies.values()))
     lines = [
-        f"Beside the Keras model in float32 (mIoU {any_.keras_miou:.4f}), on "
-        f"{any_.images} images of {SPLIT} at the input's size:",
+        f"Beside the Keras model in float32 (mIoU {first.keras_miou:.4f}), on "
+        f"{first.images} images of {SPLIT} at the input's size:",
         f"{'file':28}{'MB':>7}{'equal pixels':>15}{'logits':>10}{'mIoU':>9}{'drop':>9}",
     ]
-    for path, row in found.items():
+    for path, row in accuracies.items():
         difference = "" if row.difference is None else f"{row.difference:.1e}"
         lines.append(
             f"{path.name:28}{megabytes(path):7.1f}{row.agreement:15.3%}"
@@ -145,19 +150,19 @@ def table(found: dict[Path, Accuracy]) -> str:
     return "\n".join(lines)
 
 
-def excesses(found: dict[Path, Accuracy]) -> list[str]:
-    """A sentence for each file that has lost more than its precision may."""
+def excesses(accuracies: dict[Path, Accuracy]) -> list[str]:
+    """Lists a sentence for each file that lost more than its precision allows."""
     sentences = []
-    for path, row in found.items():
+    for path, accuracy in accuracies.items():
         precision = read_manifest(path).precision
-        excess = row.excess(LIMITS[precision])
+        excess = accuracy.excess(LIMITS[precision])
         if excess:
             sentences.append(f"{path.name} has lost too much: {excess}.")
     return sentences
 
 
 class _Reference:
-    """What the Keras model says of the samples, as much as is compared."""
+    """The Keras model's predictions of the samples, as far as they are compared."""
 
     def __init__(self, model: Segmentor, samples: list[Sample]):
         predict = inference_function(model)
@@ -179,21 +184,23 @@ def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accura
     matrix = ConfusionMatrix(reference.num_classes)
     equal = total = 0
     difference = None
-    for number, sample in enumerate(_bar(samples, path.name)):
+    for index, sample in enumerate(_bar(samples, path.name)):
         images = sample.image[None]
         logits = None
-        if network.logits and (number < _LOGIT_IMAGES or not network.labels):
+        if network.logits and (index < _LOGIT_IMAGES or not network.labels):
             logits = network.logits(images)[0]
         if network.labels:
             labels = network.labels(images)[0]
         else:
             assert logits is not None
             labels = logits.argmax(axis=-1).astype(np.uint8)
-        if logits is not None and number < _LOGIT_IMAGES:
-            this = _difference(logits, reference.logits[number], sample.valid)
-            difference = max(difference or 0.0, this)
-        same = (labels == reference.labels[number])[sample.valid]
-        equal, total = equal + int(same.sum()), total + same.size
+        if logits is not None and index < _LOGIT_IMAGES:
+            sample_difference = _difference(
+                logits, reference.logits[index], sample.valid
+            )
+            difference = max(difference or 0.0, sample_difference)
+        is_equal = (labels == reference.labels[index])[sample.valid]
+        equal, total = equal + int(is_equal.sum()), total + is_equal.size
         matrix.update(sample.label, labels)
     accuracy = Accuracy(
         images=len(samples),
@@ -203,15 +210,15 @@ def _measure(path: Path, samples: list[Sample], reference: _Reference) -> Accura
         miou=float(matrix.metrics().miou),
         keras_miou=float(reference.miou),
     )
-    content = {"split": SPLIT, **dataclasses.asdict(accuracy)}
-    write_manifest(path, dataclasses.replace(manifest, accuracy=content))
+    record = {"split": SPLIT, **dataclasses.asdict(accuracy)}
+    write_manifest(path, dataclasses.replace(manifest, accuracy=record))
     return accuracy
 
 
 def _difference(
     logits: np.ndarray, expected: np.ndarray, valid: tuple[slice, slice]
 ) -> float:
-    """Compares logits, which may differ by one number per pixel."""
+    """Returns the largest difference of logits, up to one added constant per pixel."""
     apart = logits[valid] - expected[valid]
     apart -= apart.mean(axis=-1, keepdims=True)
     return float(np.abs(apart).max())
@@ -242,5 +249,5 @@ def _framed(
     return Sample(canvas, truth, (slice(height), slice(width)))
 
 
-def _bar(samples: list[Sample], name: str):
+def _bar(samples: list[Sample], name: str) -> Iterable[Sample]:
     return tqdm(samples, desc=f"check {name}", unit="img", leave=False, disable=None)

@@ -1,4 +1,4 @@
-"""Export in all formats at once: the assembly of this package."""
+"""The export in all formats: the assembly module of this package."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,21 +26,24 @@ def export(
     target: str = PORTABLE,
     checks: Checks = Checks(),
 ) -> list[Path]:
-    """Writes all files, prints what became of each and how accurate it is.
+    """Writes all files, and prints the path and the accuracy of each.
 
     Args:
         model: the trained model.
         config: its configuration.
-        jobs: what to write, see `plan`.
-        out: the folder for everything.
+        jobs: the files to write, see `plan`.
+        out: the folder for all files.
         logits: whether SavedModel and ONNX give logits instead of probabilities.
-        layout: of the ONNX file's images, "nhwc" (uint8) or "nchw" (float32).
-        target: of SavedModels in fp32, one of `plan.TARGETS`.
-        checks: how accuracy is looked at.
+        layout: layout of the ONNX file's images, "nhwc" (uint8) or "nchw" (float32).
+        target: target of SavedModels in fp32, one of `plan.TARGETS`.
+        checks: the checks of the accuracy.
+
+    Returns:
+        The paths of the written files.
 
     Raises:
-        UserError: when a file could not be written, or has lost too much; the message
-            says which, and the others are there.
+        UserError: when a file could not be written, or has lost too much accuracy. The
+            message names it, and the other files are written.
     """
     values = LOGITS if logits else PROBABILITIES
     paths: list[Path] = []
@@ -84,7 +87,7 @@ def _export(
         return export_onnx(
             model, config, out, size=job.size, values=values, layout=layout
         )
-    assert job.size is not None  # the plan gives TFLite files one
+    assert job.size is not None  # the plan gives every TFLite file a size
     return export_tflite(model, config, out, precision=job.precision, size=job.size)
 
 
@@ -95,16 +98,16 @@ def _check(
     jobs: Sequence[Job],
     checks: Checks,
 ) -> list[str]:
-    """Prints the report and returns what is wrong."""
+    """Prints the accuracy report, and returns a sentence for each problem."""
     size = next((job.size for job in jobs if job.size), config.augment.crop_size)
     try:
-        found = report.measure(paths, model, config, size, checks.samples)
+        accuracies = report.measure(paths, model, config, size, checks.samples)
     except UserError as error:
-        return [f"Accuracy was not measured (--samples 0 leaves it out). {error}"]
-    print(report.table(found))
+        return [f"Accuracy was not measured (--samples 0 skips it). {error}"]
+    print(report.table(accuracies))
     if checks.allow_drop:
         return []
     return [
-        f"{sentence} --allow-drop takes it as it is."
-        for sentence in report.excesses(found)
+        f"{sentence} Add --allow-drop to accept it."
+        for sentence in report.excesses(accuracies)
     ]

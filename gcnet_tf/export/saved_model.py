@@ -1,6 +1,7 @@
 """Export to a TensorFlow SavedModel that a server can load without this package."""
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -12,7 +13,7 @@ from gcnet_tf.models.inference_graph import INPUT, inference_graph
 from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, TensorInfo
 
 ENCODED_SIGNATURE = "serving_encoded"
-# TensorFlow Serving's REST interface asks for this ending to take base64.
+# TensorFlow Serving's REST interface accepts base64 only for names with this ending.
 ENCODED_INPUT = "image_bytes"
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
@@ -32,23 +33,23 @@ def export_saved_model(
 
     Its signature `serving_default` takes `images`, uint8 RGB 0-255 `(batch, height,
     width, 3)`, and `serving_encoded` takes `image_bytes`, strings `(batch,)`, JPEG or
-    PNG files of one size; an EXIF orientation in them is not heeded. Both return
+    PNG files of one size; their EXIF orientation is ignored. Both return
     `labels`, uint8 `(batch, height, width)`, and `probabilities` or `logits`, float32
     `(batch, height, width, num_classes)`.
 
     Args:
         model: the trained model.
         config: its configuration.
-        out: the folder.
+        out: the parent folder.
         precision: "fp32", or "bf16": weights and arithmetic in bfloat16, for
             processors that have it.
         target: "portable", or "cpu-fp32": in fp32 with Winograd convolutions, which
-            take half the time on processors. See `inference_graph.fold`.
+            halve the time on processors. See `inference_graph.fold`.
         size: (height, width) of the images; None for any.
         values: the second output, "probabilities" or "logits".
 
     Raises:
-        UserError: when something is in that place that is not an earlier export.
+        UserError: when the folder exists and is not an earlier export.
     """
     winograd = (precision, target) == ("fp32", CPU_FP32)
     spec = tf.TensorSpec([None, *(size or (None, None)), 3], tf.uint8, INPUT)
@@ -81,17 +82,17 @@ def export_saved_model(
     return [path]
 
 
-def _module(graph, spec: tf.TensorSpec, outputs: list[str]) -> tf.Module:
-    """The graph with a signature for arrays and one for files."""
+def _module(graph: Any, spec: tf.TensorSpec, outputs: list[str]) -> tf.Module:
+    """Adds to the graph a signature for arrays and one for encoded files."""
 
     @tf.function(input_signature=[spec], autograph=False)
-    def serve(images):
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(zip(outputs, graph(images)))
 
     encoded = tf.TensorSpec([None], tf.string, ENCODED_INPUT)
 
     @tf.function(input_signature=[encoded], autograph=False)
-    def serve_encoded(image_bytes):
+    def serve_encoded(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         image = tf.TensorSpec([*spec.shape[1:]], tf.uint8)
         images = tf.map_fn(_decode, image_bytes, fn_output_signature=image)
         return serve(tf.ensure_shape(images, spec.shape))
@@ -101,6 +102,6 @@ def _module(graph, spec: tf.TensorSpec, outputs: list[str]) -> tf.Module:
     return module
 
 
-def _decode(content):
-    # It reads PNG as well.
-    return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+def _decode(encoded: tf.Tensor) -> tf.Tensor:
+    # The function reads PNG as well.
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +31,7 @@ from gcnet_tf.runtime.manifest import LABELS, LOGITS, ExportManifest, TensorInfo
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import weights_by_path
 
-# From 2 to 32 images the labels hardly change, and each image takes seconds.
+# The labels hardly change between 2 and 32 images, and each image takes seconds.
 NUM_CALIBRATION_IMAGES = 16
 
 _OUTPUTS = {
@@ -58,17 +59,17 @@ def export_tflite(
     Args:
         model: the trained model.
         config: its configuration; int8 needs its training records.
-        out: the folder.
+        out: the folder for the files.
         precision: "fp32"; "fp16": weights of half the size, float32 arithmetic on
-            processors; "dynamic": 8-bit weights, activations in 8 bits for the
-            convolutions as they come; "int8": 8 bits throughout, with ranges from
-            training images.
+            processors; "dynamic": 8-bit weights, and 8-bit activations for the
+            convolutions with ranges found at run time; "int8": 8 bits throughout, with
+            ranges from training images.
         size: (height, width) of the image.
-        outputs: which of the two files: "logits", "labels".
+        outputs: the files to write: "logits", "labels" or both.
 
     Raises:
-        UserError: for another precision or size, without records, when the conversion
-            fails, or something that is not an earlier export is in that place.
+        UserError: when the precision or the size is not allowed, records are missing,
+            the conversion fails, or a file exists and is not an earlier export.
     """
     if precision not in PRECISIONS["tflite"]:
         raise UserError(
@@ -80,7 +81,7 @@ def export_tflite(
             "A TFLite file takes images of one size: give it as HEIGHTxWIDTH, for "
             "example 512x512."
         )
-    about = {
+    manifests = {
         _OUTPUTS[kind].name: describe(
             model,
             config,
@@ -96,43 +97,43 @@ def export_tflite(
     }
     paths = [out / f"model_{precision}{_ENDINGS[kind]}.tflite" for kind in outputs]
     with ExitStack() as stack:
-        # First of all, because it says what is in the way.
+        # At first, because it fails early where another file is in the way.
         partials = [
             stack.enter_context(placed(path, manifest))
-            for path, manifest in zip(paths, about.values())
+            for path, manifest in zip(paths, manifests.values())
         ]
         work = Path(stack.enter_context(TemporaryDirectory(prefix="gcnet_tf-")))
-        _save_model(model, size, list(about), work / "model")
+        _save_model(model, size, list(manifests), work / "model")
         num_images = 0
         if precision == "int8":
             num_images = _save_images(model, config, size, work / "images.npy")
-        _run_worker(work, precision, list(about), num_images)
-        for partial, (name, manifest) in zip(partials, about.items()):
+        _run_worker(work, precision, list(manifests), num_images)
+        for partial, (name, manifest) in zip(partials, manifests.items()):
             converted = (work / f"{name}.tflite").read_bytes()
             partial.write_bytes(_finish(converted, model, manifest))
     return paths
 
 
 def _input_dtype(precision: str) -> str:
-    # GPU delegates, which run the float files, do not take integers.
+    # GPU delegates, which run the float files, do not accept integers.
     return "uint8" if precision == "int8" else "float32"
 
 
 def _save_model(
     model: Segmentor, size: tuple[int, int], names: Sequence[str], folder: Path
 ) -> None:
-    """Writes a SavedModel with a signature for each output, and one for all."""
+    """Writes a SavedModel with a signature for each output, and one for all outputs."""
     spec = tf.TensorSpec([1, *size, 3], tf.float32, INPUT)
     names = sorted(names)
     graph = inference_graph(model, spec, names)
     module = tf.Module()
-    # Functions live as long as the module that they are attributes of.
+    # A function is valid only while the module that holds it exists.
     module.graph = graph
 
-    def signature(wanted: Sequence[str]):
-        def serve(images):
-            found = dict(zip(names, graph(images)))
-            return {name: found[name] for name in wanted}
+    def signature(selected: Sequence[str]) -> Any:
+        def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            tensors = dict(zip(names, graph(images)))
+            return {name: tensors[name] for name in selected}
 
         return tf.function(serve, input_signature=[spec])
 
@@ -144,7 +145,7 @@ def _save_model(
 def _save_images(
     model: Segmentor, config: Config, size: tuple[int, int], path: Path
 ) -> int:
-    """Writes the images for calibration; returns how many there are."""
+    """Writes the images for calibration, and returns their number."""
     settings = protocol_settings(config, model.backbone.padding_colour)
     protocol = Protocol.from_settings(settings)
     images = list(calibration_inputs(config, protocol, size, NUM_CALIBRATION_IMAGES))
@@ -155,14 +156,14 @@ def _save_images(
 def _run_worker(
     work: Path, precision: str, names: Sequence[str], num_images: int
 ) -> None:
-    """Converts what is in `work` in another process, which is ended with this one.
+    """Converts the model in `work` in another process, which ends with this one.
 
     Raises:
-        UserError: with the converter's reason when it fails.
+        UserError: when the conversion fails; the message gives the reason.
     """
     job = {"precision": precision, "outputs": names}
     (work / "job.json").write_text(json.dumps(job))
-    # The same package, wherever this process found it; not what lies in its folder.
+    # The same package as here, wherever it lies; -P keeps the working folder out.
     package = str(Path(gcnet_tf.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     code = f"from gcnet_tf.export.tflite_worker import run; run({str(work)!r})"
@@ -186,7 +187,7 @@ def _run_worker(
 
 
 def _show_progress(lines: Iterable[str] | None, num_images: int) -> None:
-    """Reads what the worker prints until it ends."""
+    """Shows the progress that the process prints, until it ends."""
     with tqdm(
         total=num_images,
         desc="calibrate",
@@ -216,13 +217,13 @@ def _finish(converted: bytes, model: Segmentor, manifest: ExportManifest) -> byt
     (output,) = manifest.outputs
     name_tensors(flat, manifest.input.name, output)
     check_graph(flat, _num_convolutions(model))
-    about = metadata(manifest.classes, output, is_logits=output == LOGITS)
-    return with_metadata(flat, about, manifest.classes)
+    metadata_bytes = metadata(manifest.classes, output, is_logits=output == LOGITS)
+    return with_metadata(flat, metadata_bytes, manifest.classes)
 
 
 def _num_convolutions(model: Segmentor) -> int:
-    """Of the network without the auxiliary head."""
-    # Concatenation's kernel is used in two halves, by products of matrices.
+    """Counts the convolutions of the network without the auxiliary head."""
+    # The kernel of the concatenation is used in two halves, by matrix products.
     kernels = [
         path
         for path in weights_by_path(model)

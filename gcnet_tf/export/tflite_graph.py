@@ -1,6 +1,6 @@
-"""Looking into TFLite files, and the little surgery that the converter leaves to us.
+"""Checks of TFLite files, and the small changes that the converter cannot make.
 
-Models are what `tensorflow.lite.tools.flatbuffer_utils` reads: flatbuffers as objects.
+A model is the object that `tensorflow.lite.tools.flatbuffer_utils` makes of a file.
 """
 
 from collections import Counter
@@ -11,18 +11,18 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
 _CONVOLUTIONS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
-# GPU delegates refuse them, and nothing in the network needs them.
+# Operations that GPU delegates refuse and that nothing in the network needs.
 _REFUSED = {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "TRANSPOSE", "CUSTOM"}
-# In 8 bits these lose the context.
+# Operations that lose the context in 8 bits.
 _FLOAT_ONLY = {"EXP", "DIV", "SQUARED_DIFFERENCE", "RSQRT"}
-# Enlarging and comparing scores in float costs no time and spares their rounding.
+# Logits are resized and compared in float: it takes no more time and avoids rounding.
 _FLOAT_AT_THE_END = {"RESIZE_BILINEAR", "ARG_MAX"}
-# In the names of all tensors of a global context block.
+# Part of the names of all tensors of a global context block.
 _CONTEXT = "/context"
 
 
 def operations(model: Any) -> Iterator[tuple[str, Sequence[Any]]]:
-    """The name of each operation and its output tensors."""
+    """Yields the name of each operation with its output tensors."""
     (graph,) = model.subgraphs
     for operation in graph.operators:
         code = model.operatorCodes[operation.opcodeIndex]
@@ -33,10 +33,10 @@ def operations(model: Any) -> Iterator[tuple[str, Sequence[Any]]]:
 
 
 def stays_float(model: Any) -> list[str]:
-    """The tensors that are computed in float in an int8 file.
+    """Lists the tensors that an int8 file computes in float.
 
-    These are the global context and the enlarged scores. In 8 bits the context's means
-    over thousands of positions and its layer normalisation cost three times as many
+    These are the global context and the resized logits. In 8 bits, the context's means
+    over thousands of positions and its layer normalisation change three times as many
     pixels as all convolutions together; in float they take no measurable time.
     """
     return [
@@ -48,26 +48,26 @@ def stays_float(model: Any) -> list[str]:
 
 
 def keep_output(model: Any, name: str) -> None:
-    """Makes the output called `name` in the signature the only one."""
+    """Removes all outputs except the one that the signature calls `name`."""
     (signature,) = model.signatureDefs
     signature.outputs = [o for o in signature.outputs if o.name.decode() == name]
     (graph,) = model.subgraphs
     graph.outputs = [output.tensorIndex for output in signature.outputs]
-    # What only the others needed; later operations first.
+    # Operations that only the other outputs need are removed, from the last one on.
     needed = set(graph.outputs)
-    kept = []
+    kept_operations = []
     for operation in reversed(graph.operators):
         if needed & set(operation.outputs):
             needed |= set(operation.inputs)
-            kept.append(operation)
-    graph.operators = kept[::-1]
+            kept_operations.append(operation)
+    graph.operators = kept_operations[::-1]
 
 
 def set_input_range(model: Any, low: float, high: float) -> None:
-    """Replaces the range of the input that was found in calibration.
+    """Replaces the range of the input that the calibration found.
 
-    With 0 and 255 the bytes of an image are the quantised input, also for whoever does
-    not heed scales, and where no calibration image had a white pixel.
+    With 0 and 255 the quantised input is the bytes of an image. So a program may ignore
+    the scale, and calibration images need no white pixel.
     """
     (graph,) = model.subgraphs
     quantisation = graph.tensors[graph.inputs[0]].quantization
@@ -75,7 +75,7 @@ def set_input_range(model: Any, low: float, high: float) -> None:
 
 
 def name_tensors(model: Any, input_name: str, output_name: str) -> None:
-    """Names the one input and the one output."""
+    """Names the only input and the only output."""
     (graph,) = model.subgraphs
     (source,), (result,) = graph.inputs, graph.outputs
     graph.tensors[source].name = input_name.encode()
@@ -89,9 +89,9 @@ def check_graph(model: Any, num_convolutions: int) -> None:
     """Checks that a file runs on a phone's processor and GPU.
 
     Raises:
-        RuntimeError: when it has operations that are missing there, sizes that are not
-            known before, or a quantised context: a fault of this package or of the
-            converter, and never the user's.
+        RuntimeError: when it has operations that a phone lacks, sizes that are known
+            only at run time, or a quantised context: a fault of this package or of the
+            converter, never of the user.
     """
     counts = Counter(name for name, _ in operations(model))
     faults = [f"{counts[name]} {name}" for name in sorted(_REFUSED) if counts[name]]
@@ -109,7 +109,7 @@ def check_graph(model: Any, num_convolutions: int) -> None:
             if name in _FLOAT_ONLY and tensor.type != schema.TensorType.FLOAT32:
                 faults.append(f"{name} in less than float32")
     if faults:
-        raise RuntimeError(f"The converted file is not what was meant: {faults}")
+        raise RuntimeError(f"The converted file is not as expected: {faults}")
 
 
 def _is_plain(quantisation: Any) -> bool:

@@ -1,8 +1,8 @@
-"""TFLite metadata, by which MediaPipe Tasks runs a file without being told anything.
+"""TFLite metadata, with which MediaPipe Tasks runs a file without further settings.
 
-A flatbuffer among the model's buffers, and the list of labels as a zip archive behind
-the model. The tables are those of MediaPipe's metadata_schema.fbs and
-image_segmenter_metadata_schema.fbs; MediaPipe's own writer does not install beside
+The metadata is a flatbuffer among the model's buffers, and the list of labels is a zip
+archive behind the model. The tables are those of MediaPipe's metadata_schema.fbs and
+image_segmenter_metadata_schema.fbs. MediaPipe's own writer cannot be installed with
 current versions of numpy and protobuf.
 """
 
@@ -20,8 +20,8 @@ import gcnet_tf
 
 LABELS_FILE = "labels.txt"
 
-# The fields of each table in the order of the schema, which is how files number them.
-# A union takes two numbers: which kind it is, and the table.
+# The fields of each table in the order of the schema, because a file stores a field's
+# number. A union takes two numbers: its kind, and the table.
 _MODEL = (
     "name",
     "description",
@@ -67,18 +67,18 @@ _RGB, _GREY = 1, 2
 _NORMALISATION_UNIT = 1
 _LABELS_OF_LAST_AXIS = 2
 _SOFTMAX = 2
-# The one that brought custom metadata.
+# The first parser version with custom metadata.
 _PARSER = "1.5.0"
 
 _Fields = dict[int, Any]
 
 
 def metadata(classes: Sequence[str], output_name: str, is_logits: bool) -> bytes:
-    """The metadata as a flatbuffer.
+    """Makes the metadata, a flatbuffer.
 
     Args:
         classes: names in the order of their ids.
-        output_name: of the only output.
+        output_name: name of the only output.
         is_logits: whether the output is logits, and not labels.
     """
     image = _table(
@@ -89,7 +89,7 @@ def metadata(classes: Sequence[str], output_name: str, is_logits: bool) -> bytes
         stats=_table(_STATS, max=_floats(255), min=_floats(0)),
         process_units=[_normalisation()],
     )
-    what = "Logits" if is_logits else "Class ids"
+    values = "Logits" if is_logits else "Class ids"
     labels = _table(
         _FILE,
         name=LABELS_FILE,
@@ -99,7 +99,7 @@ def metadata(classes: Sequence[str], output_name: str, is_logits: bool) -> bytes
     result = _table(
         _TENSOR,
         name=output_name,
-        description=f"{what} for every pixel of the input.",
+        description=f"{values} for every pixel of the input.",
         content=_image(_GREY),
         files=[labels],
     )
@@ -122,10 +122,10 @@ def metadata(classes: Sequence[str], output_name: str, is_logits: bool) -> bytes
     return _flatbuffer(model, b"M001")
 
 
-def with_metadata(model: Any, content: bytes, classes: Sequence[str]) -> bytes:
-    """A TFLite file of a model (see `tflite_graph`), its metadata and its labels."""
+def with_metadata(model: Any, metadata_bytes: bytes, classes: Sequence[str]) -> bytes:
+    """Makes a TFLite file of a model (see `tflite_graph`), its metadata and labels."""
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(content, np.uint8)
+    buffer.data = np.frombuffer(metadata_bytes, np.uint8)
     model.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name = b"TFLITE_METADATA"
@@ -133,7 +133,7 @@ def with_metadata(model: Any, content: bytes, classes: Sequence[str]) -> bytes:
     model.metadata = [*(model.metadata or []), entry]
     file = io.BytesIO()
     file.write(flatbuffer_utils.convert_object_to_bytearray(model))
-    # Without the time of day, so that the same model gives the same file.
+    # Without a time stamp, so that the same model gives the same file.
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(
             zipfile.ZipInfo(LABELS_FILE), "".join(f"{name}\n" for name in classes)
@@ -147,7 +147,7 @@ def _image(colour_space: int) -> _Fields:
 
 
 def _normalisation() -> _Fields:
-    """What leaves pixels as they are; MediaPipe asks for it where inputs are float."""
+    """Makes a normalisation without effect, which MediaPipe needs for float inputs."""
     options = _table(_NORMALISATION, mean=_floats(0), std=_floats(1))
     return _table(_PROCESS_UNIT, kind=_NORMALISATION_UNIT, options=options)
 
@@ -161,7 +161,7 @@ def _floats(value: float) -> np.ndarray:
 
 
 def _table(names: tuple[str, ...], **values: Any) -> _Fields:
-    """Values by the number of their field; empty lists are left out."""
+    """Returns values by the number of their field, without empty lists."""
     return {
         names.index(name): value
         for name, value in values.items()
@@ -170,13 +170,14 @@ def _table(names: tuple[str, ...], **values: Any) -> _Fields:
 
 
 def _flatbuffer(root: _Fields, identifier: bytes) -> bytes:
+    """Serializes a table and all tables in it."""
     builder = flatbuffers.Builder()
     builder.Finish(_write(builder, root), identifier)
     return bytes(builder.Output())
 
 
 def _write(builder: flatbuffers.Builder, value: Any) -> int:
-    """Writes what a field refers to; returns where it is."""
+    """Writes the value of a field, and returns its offset."""
     if isinstance(value, str):
         return builder.CreateString(value)
     if isinstance(value, bytes):
@@ -184,13 +185,13 @@ def _write(builder: flatbuffers.Builder, value: Any) -> int:
     if isinstance(value, np.ndarray):
         return builder.CreateNumpyVector(value)
     if isinstance(value, list):
-        places = [_write(builder, item) for item in value]
-        builder.StartVector(4, len(places), 4)
-        for place in reversed(places):
-            builder.PrependUOffsetTRelative(place)
+        offsets = [_write(builder, item) for item in value]
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
         return builder.EndVector()
-    # Numbers are enumerations of one byte, which stand in the table itself.
-    places_by_field = {
+    # Numbers are enumerations of one byte, which the table itself holds.
+    offset_of_field = {
         field: _write(builder, item)
         for field, item in value.items()
         if not isinstance(item, int)
@@ -200,5 +201,5 @@ def _write(builder: flatbuffers.Builder, value: Any) -> int:
         if isinstance(item, int):
             builder.PrependUint8Slot(field, item, 0)
         else:
-            builder.PrependUOffsetTRelativeSlot(field, places_by_field[field], 0)
+            builder.PrependUOffsetTRelativeSlot(field, offset_of_field[field], 0)
     return builder.EndObject()

@@ -1,15 +1,16 @@
-"""The TFLite conversion, in a process of its own.
+"""The TFLite conversion, which runs in its own process.
 
-TensorFlow's converter keeps memory after each call and writes to stderr as it likes.
-The folder it works in holds job.json (`precision` and `outputs`), the SavedModel
-`model`, which has a signature for each output and the signature ALL, and for int8
-images.npy, uint8 `(number, height, width, 3)`. The converted OUTPUT.tflite are written
-there, or error.txt.
+The reason for the process is that TensorFlow's converter keeps memory after each call
+and writes to stderr. The working folder holds job.json (`precision` and `outputs`), the
+SavedModel `model`, which has a signature for each output and the signature ALL, and for
+int8 images.npy, uint8 `(number, height, width, 3)`. The process writes OUTPUT.tflite
+for each output there, or error.txt.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,12 +21,12 @@ from gcnet_tf.errors import first_line
 from gcnet_tf.export.tflite_graph import keep_output, set_input_range, stays_float
 
 ALL = "all"
-# Printed after each image that has been run for calibration.
+# The line that is printed after each image of the calibration.
 CALIBRATED = "calibrated one image"
 
 
 def run(folder: str) -> None:
-    """Does what job.json in the folder asks for."""
+    """Runs the conversions that job.json in the folder describes."""
     try:
         _run(Path(folder))
     except Exception as error:
@@ -39,17 +40,17 @@ def _run(folder: Path) -> None:
         calibrated = _calibrate(folder)
     for output in job["outputs"]:
         if job["precision"] == "int8":
-            content = _quantise(calibrated, output)
+            converted = _quantise(calibrated, output)
         else:
-            content = _convert(folder, job["precision"], output)
-        (folder / f"{output}.tflite").write_bytes(content)
+            converted = _convert(folder, job["precision"], output)
+        (folder / f"{output}.tflite").write_bytes(converted)
 
 
-def _converter(folder: Path, signature: str):
+def _converter(folder: Path, signature: str) -> Any:
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(folder / "model"), signature_keys=[signature]
     )
-    # Without Flex operations, which phones lack, so that it fails here and not there.
+    # Without Flex operations, which phones lack: the conversion fails, not the phone.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter
 
@@ -64,7 +65,7 @@ def _convert(folder: Path, precision: str, output: str) -> bytes:
 
 
 def _calibrate(folder: Path) -> bytes:
-    """The float model with the range of every tensor."""
+    """Makes the float model with the range of every tensor."""
     images = np.load(folder / "images.npy", mmap_mode="r")
 
     def representative() -> Iterator[list[np.ndarray]]:
@@ -76,13 +77,14 @@ def _calibrate(folder: Path) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
-    # As tf.lite.experimental.QuantizationDebugger does, whose way of leaving parts in
-    # float is wanted here, but neither its second conversion nor its float input.
+    # tf.lite.experimental.QuantizationDebugger does the same. It can also keep parts in
+    # float, but it would convert a second time and make a float input.
     converter._experimental_calibrate_only = True
     return converter.convert()
 
 
 def _quantise(calibrated: bytes, output: str) -> bytes:
+    """Quantises a calibrated model, and keeps only one of its outputs."""
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(calibrated))
     keep_output(model, output)
     set_input_range(model, 0, 255)

@@ -1,1 +1,1 @@
-"""Classes that a configuration names: Keras' own, yours, tensorflow-addons'."""
+"""Classes that a configuration names: of Keras, of the user, of tensorflow-addons."""

@@ -1,6 +1,7 @@
-"""What GCNet users took from tensorflow-addons, and what does it without them.
+"""Replacements for the classes of tensorflow-addons that GCNet users need.
 
-The last tensorflow-addons, 0.23, needs TensorFlow 2.15 (addons#2807): docs/addons.md.
+The last tensorflow-addons, 0.23, needs TensorFlow 2.15 (addons#2807). See
+docs/addons.md.
 """
 
 from collections.abc import Iterable
@@ -14,8 +15,8 @@ _MODULES = (
 
 _ONE_HOT = ", in a class of your own that makes ids one-hot, as before"
 
-# Name under Addons> or tfa.image: what does it on the current stack. A class of Keras
-# stands in backquotes, as in `Lamb`.
+# The replacement on the current stack, by the name under Addons> or tfa.image; "" where
+# there is none. A class of Keras stands in backquotes, as in `Lamb`.
 REPLACEMENTS = {
     "LAMB": "`Lamb`",
     "SGDW": "`SGD` with `weight_decay`; or none, for PyTorch's SGD",
@@ -56,18 +57,18 @@ _NOTHING = "a class of your own, in a module of `custom_imports`"
 
 
 def is_addons(class_name: str) -> bool:
-    """Whether a name is one that tensorflow-addons registers."""
+    """Tells whether a name is one that tensorflow-addons registers."""
     return class_name.startswith(_PREFIX)
 
 
 def needs_addons(module: str) -> bool:
-    """Whether a module cannot be imported without tensorflow-addons."""
+    """Tells whether a module cannot be imported without tensorflow-addons."""
     return module.split(".")[0] == _MODULES[0] or module in _MODULES
 
 
 def advice(class_names: Iterable[str]) -> str:
-    """What to do about names of tensorflow-addons on a stack that has none."""
-    replaced = [
+    """Advises how to replace names of tensorflow-addons, on a stack without it."""
+    replacements = [
         f"{name}: {REPLACEMENTS.get(name.removeprefix(_PREFIX)) or _NOTHING}"
         for name in class_names
         if is_addons(name)
@@ -75,13 +76,13 @@ def advice(class_names: Iterable[str]) -> str:
     text = (
         "tensorflow-addons needs TensorFlow 2.15. Either install the stack that has "
         'both, with Python 3.11: pip install -c constraints-addons.txt -e ".[addons]" '
-        "(docs/addons.md); or name here what does the same"
+        "(docs/addons.md); or name a replacement here"
     )
-    return f"{text}: {'; '.join(replaced)}." if replaced else f"{text}."
+    return f"{text}: {'; '.join(replacements)}." if replacements else f"{text}."
 
 
 def table() -> str:
-    """`REPLACEMENTS` as a Markdown table."""
+    """Formats `REPLACEMENTS` as a Markdown table."""
     lines = ["| tensorflow-addons | on the current stack |", "|---|---|"]
     for name, replacement in REPLACEMENTS.items():
         prefix = "" if "." in name else _PREFIX

@@ -1,4 +1,4 @@
-"""Classes of Keras by their names, its own and registered ones, and objects of them."""
+"""Keras classes by name, built-in and registered ones, and objects of them."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import keras
 from gcnet_tf import compat
 from gcnet_tf.errors import first_line
 
-# Kind of class: the module of Keras' own, and the base classes.
+# By kind of class: the module of the built-in classes, and the base classes.
 KINDS: dict[str, tuple[Any, tuple[type, ...]]] = {
     "optimizer": (keras.optimizers, compat.OPTIMIZERS),
     "loss": (keras.losses, (keras.losses.Loss,)),
@@ -26,21 +26,21 @@ KINDS: dict[str, tuple[Any, tuple[type, ...]]] = {
 
 
 class NamedObjectError(ValueError):
-    """A name has no class, or the class refuses its arguments.
+    """A name that has no class, or a class that refuses its arguments.
 
-    The message begins with the place of the name, as in "context_layer: …".
+    The message begins with the setting that holds the name, as in "context_layer: …".
     """
 
 
 class UnknownClass(NamedObjectError):
-    """No class of the wanted kind has the name."""
+    """A name that no class of the wanted kind has."""
 
     def __init__(self, name: str, kind: str, place: str):
         candidates = classes_of(kind)
         registered = keras.saving.get_custom_objects()
         known = sorted(set(candidates) & set(registered))
-        own = sorted(set(candidates) - set(registered))
-        near = difflib.get_close_matches(name, own, n=5, cutoff=0)
+        builtin = sorted(set(candidates) - set(registered))
+        near = difflib.get_close_matches(name, builtin, n=5, cutoff=0)
         state = (
             f"which is registered, but no {kind}" if name in registered else "not known"
         )
@@ -55,7 +55,7 @@ class UnknownClass(NamedObjectError):
 
 
 def classes_of(kind: str) -> dict[str, type]:
-    """Collects every class of a kind by its name."""
+    """Collects all classes of a kind by their names."""
     module, bases = KINDS[kind]
     items: Sequence[tuple[str, Any]] = [
         *((name, getattr(module, name)) for name in dir(module) if name[0] != "_"),
@@ -69,10 +69,10 @@ def classes_of(kind: str) -> dict[str, type]:
 
 
 def find_class(name: str, kind: str, place: str) -> type:
-    """Looks up a class.
+    """Looks up a class of a kind.
 
     Raises:
-        UnknownClass: when there is none.
+        UnknownClass: when no class has this name.
     """
     candidates = classes_of(kind)
     if name not in candidates:
@@ -90,28 +90,28 @@ def make_object(
 
     Args:
         kind: one of `KINDS`.
-        named: name and arguments. An argument of the same form is made first.
+        named: class name and arguments, which may hold objects of the same form.
         place: the name of the argument or setting, for messages.
-        arguments: further ones. `learning_rate` goes to the innermost optimizer.
+        arguments: further arguments; those of an optimizer go to the innermost one.
 
     Raises:
         NamedObjectError: when there is no such class, or it refuses its arguments.
     """
-    name, given = named["class_name"], named["config"]
-    found = find_class(name, kind, place)
-    made = {
-        key: _argument(value, f"{place}.config.{key}") for key, value in given.items()
+    name, config = named["class_name"], named["config"]
+    cls = find_class(name, kind, place)
+    kwargs = {
+        key: _argument(value, f"{place}.config.{key}") for key, value in config.items()
     }
-    inner = given.get("optimizer")
+    inner = config.get("optimizer")
     if kind == "optimizer" and is_named(inner):
-        made["optimizer"] = make_object(
+        kwargs["optimizer"] = make_object(
             kind, inner, f"{place}.config.optimizer", arguments
         )
     else:
-        made |= arguments or {}
+        kwargs |= arguments or {}
     try:
-        return found(**made)
-    # A class of the user's may raise anything.
+        return cls(**kwargs)
+    # A class of the user may raise any exception.
     except Exception as error:
         raise NamedObjectError(
             f"{place}: {name} does not take these arguments: {first_line(error)}"

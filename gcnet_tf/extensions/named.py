@@ -1,7 +1,7 @@
-"""Classes that a configuration names: Keras' own, or registered by modules it imports.
+"""Classes that a configuration names: of Keras, or of modules that it imports.
 
-The modules are imported when the first name is looked up, so that a configuration is
-read without TensorFlow.
+The modules are imported when the first name is looked up, so that a configuration can
+be read without TensorFlow.
 """
 
 import os
@@ -35,24 +35,26 @@ _KIND_OF = {
 
 
 def import_modules(config: Config) -> None:
-    """Imports what `custom_imports` lists.
+    """Imports the modules that `custom_imports` lists.
 
     Raises:
-        UserError: when one cannot be imported, or is tensorflow-addons on a stack that
-            has none.
+        UserError: when a module cannot be imported, or needs tensorflow-addons on a
+            stack that does not have it.
     """
     if config.custom_imports and os.getcwd() not in sys.path:
-        # At the end: nothing that lies there hides an installed package.
+        # At the end, so that no file in this folder hides an installed package.
         sys.path.append(os.getcwd())
     for name in config.custom_imports:
         if addons.needs_addons(name) and not compat.MAY_HAVE_ADDONS:
             objects = map(asdict, named_objects(config).values())
-            wanted = [name for named in objects for name in _names_in(named)]
-            raise UserError(f"custom_imports: received {name}. {addons.advice(wanted)}")
+            class_names = [name for named in objects for name in _names_in(named)]
+            raise UserError(
+                f"custom_imports: received {name}. {addons.advice(class_names)}"
+            )
         try:
             with compat.without_farewell():
                 import_module(name)
-        # A module of the user's may raise anything.
+        # A module of the user may raise any exception.
         except Exception as error:
             raise UserError(
                 f"custom_imports: cannot import {name} ({first_line(error)}); allowed: "
@@ -61,10 +63,10 @@ def import_modules(config: Config) -> None:
 
 
 def check_names(config: Config) -> None:
-    """Imports the modules, and looks every name up before any long work.
+    """Imports the modules and looks up every name, before any long work.
 
     Raises:
-        UserError: when one is not there.
+        UserError: when a module or a class is missing.
     """
     import_modules(config)
     for setting, named in named_objects(config).items():
@@ -92,7 +94,7 @@ def make(
 
 
 def user_error(error: NamedObjectError) -> UserError:
-    """Turns the error into one for users; names of addons get advice."""
+    """Makes an error for users; adds advice about names of tensorflow-addons."""
     if (
         isinstance(error, UnknownClass)
         and addons.is_addons(error.name)
@@ -104,7 +106,7 @@ def user_error(error: NamedObjectError) -> UserError:
 
 
 def _names_in(value: Any) -> Iterator[str]:
-    """Yields the class names of a named object, and of those among its arguments."""
+    """Yields the class names of a named object and of the objects inside it."""
     if is_named(value):
         yield value["class_name"]
         value = list(value["config"].values())

@@ -1,1 +1,1 @@
-"""Bytes on the disk and from the network: written whole, checked, downloaded."""
+"""Files on the disk and from the network: whole writes, checksums, downloads."""

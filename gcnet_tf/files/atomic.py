@@ -1,8 +1,7 @@
-"""Files and folders that are there whole or not at all, and that can be checked.
+"""Atomic writes: files and folders that are there whole or not at all.
 
-What is written goes under a temporary name, to the disk, and only then under its own
-name: neither a killed process nor a power cut leaves half of it, or loses what was
-there before. JSON carries a checksum of itself, so that a changed byte is noticed.
+Data is written under a temporary name, then forced to the disk, and only then renamed:
+neither a killed process nor a power cut leaves half of a file, or loses the old one.
 """
 
 import errno
@@ -12,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# The beginning of the names of all unfinished files and folders: the ending often
-# decides how a file is written.
+# Prefix of the names of all unfinished files and folders. It is no suffix, because a
+# suffix often decides the format in which a file is written.
 PARTIAL = "partial-"
 _REPLACED = "replaced-"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# HDF5 and TensorFlow give it as text only.
-_FULL_TEXTS = tuple(os.strerror(number) for number in _FULL)
+# HDF5 and TensorFlow report these errors as text only.
+_FULL_TEXTS = tuple(os.strerror(code) for code in _FULL)
 
 
 def partial_path(path: Path) -> Path:
@@ -29,9 +28,9 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write; at the end it becomes `path`, replacing it.
+    """Provides a temporary path to write, which replaces `path` at the end.
 
-    After an error `path` is what it was and the temporary file is gone.
+    After an error `path` is unchanged, and the temporary file is removed.
     """
     partial = partial_path(path)
     try:
@@ -46,10 +45,10 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """As `new_file`, for a folder, which is there and empty at the start.
+    """Provides an empty temporary folder, which replaces `path` at the end.
 
-    An old folder is moved aside for the moment between two renames; when the process
-    dies right there, the next `new_folder` of this path puts it back first.
+    An old folder is moved aside for the moment between two renames. When the process
+    dies in this moment, the next `new_folder` of this path first puts it back.
     """
     partial = partial_path(path)
     replaced = path.with_name(_REPLACED + path.name)
@@ -77,7 +76,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder; a process that dies meanwhile leaves none of this name."""
+    """Removes a folder; no process that dies leaves a part of it under this name."""
     partial = partial_path(path)
     os.replace(path, partial)
     shutil.rmtree(partial)
@@ -90,10 +89,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def require_space(path: Path, num_bytes: int) -> None:
-    """Makes sure that a new file of so many bytes can be written.
+    """Checks that a new file of `num_bytes` bytes can be written.
 
     Raises:
-        OSError: when it cannot; see `is_disk_full`.
+        OSError: when it cannot be written; see `is_disk_full`.
     """
     try:
         with path.open("wb") as file:
@@ -103,9 +102,9 @@ def require_space(path: Path, num_bytes: int) -> None:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that nothing more can be written.
+    """Tells whether an error, or one that caused it, says that the disk is full.
 
-    That is a full disk, a used-up quota or a limit on the size of files.
+    A used-up quota and a limit on the size of files count, too.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in _FULL:
@@ -117,7 +116,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def to_disk(path: Path) -> None:
-    """Makes the system write a file, or the names in a folder, to the disk."""
+    """Forces a file, or the list of names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

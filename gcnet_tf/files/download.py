@@ -1,4 +1,4 @@
-"""Downloads of large files, such as checkpoints, that go on after an interruption."""
+"""Downloads of large files, such as checkpoints, that resume after an interruption."""
 
 import fcntl
 import hashlib
@@ -22,21 +22,21 @@ from gcnet_tf.files.atomic import partial_path
 
 _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 60
-# How often one call goes on after a cut connection, provided that data arrived.
+# Number of times that one call resumes after a lost connection, while data arrives.
 _MAX_TRIES = 20
 _HASH_NAMES = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: $GCNET_TF_CACHE, or else the user's cache folder."""
-    if own := os.environ.get("GCNET_TF_CACHE"):
-        return Path(own)
-    general = os.environ.get("XDG_CACHE_HOME")
-    return Path(general or Path.home() / ".cache") / "gcnet_tf"
+    """Returns the folder for downloads: $GCNET_TF_CACHE or the user's cache folder."""
+    if folder := os.environ.get("GCNET_TF_CACHE"):
+        return Path(folder)
+    user_cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(user_cache or Path.home() / ".cache") / "gcnet_tf"
 
 
 def hash_in_name(name: str) -> str | None:
-    """The part of a SHA-256 in a name such as resnet50_v1c-2cccc1ad.pth, if any."""
+    """Reads the digits of a SHA-256 in a name such as resnet50-2cccc1ad.pth, if any."""
     match = re.search(r"-([0-9a-f]{8})\.pth$", name)
     return match[1] if match else None
 
@@ -44,31 +44,31 @@ def hash_in_name(name: str) -> str | None:
 def download(
     url: str, path: Path, digest: str | None = None, allow_mismatch: bool = False
 ) -> Path:
-    """Makes sure that a file is there, whole; a second call costs one hash at most.
+    """Downloads a file unless it is there; a second call only checks its hash.
 
-    Until it is whole, it is called partial-NAME. A call that finds one goes on where
-    that ends, unless the file on the server has changed. Of several processes that want
-    the same file, one downloads and the others wait for it.
+    Until it is whole, the file is called partial-NAME. A call that finds a partial file
+    resumes at its end, unless the file on the server has changed. Of several processes
+    that want the same file, one downloads it and the others wait.
 
     Args:
-        url: http or https.
-        path: where to put the file; folders are made.
-        digest: the SHA-256 to expect, or its first digits; also for a file already
-            there. Another hash begins with its name: "md5:" or "sha1:".
-        allow_mismatch: only warn when the hash is another one.
+        url: http or https address.
+        path: path of the file; missing folders are made.
+        digest: the expected SHA-256, or its first digits; also for a file that is
+            already there. The prefix "md5:" or "sha1:" names another hash.
+        allow_mismatch: only warn when the hash differs.
 
     Returns:
         `path`.
 
     Raises:
-        UserError: when the file cannot be had, or its hash is another one.
+        UserError: when the file cannot be downloaded, or its hash differs.
     """
     _check_url(url)
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with _lock(_partial(path)) as file:
-                # Another process may have finished it while this one waited.
+                # Another process may have finished the file while this one waited.
                 if not path.exists():
                     _fetch(url, path, file)
                     _check_new(url, path, digest, allow_mismatch)
@@ -89,7 +89,7 @@ def _check_url(url: str) -> None:
         known = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         known = False
-    # Printable ASCII: urllib sends nothing else.
+    # Printable ASCII only, because urllib sends nothing else.
     if not known or not re.fullmatch("[!-~]+", url):
         raise UserError(
             f"Cannot download {url!r}: an address must begin with http:// or https:// "
@@ -106,11 +106,11 @@ def _partial(path: Path) -> Path:
 
 @contextmanager
 def _lock(partial: Path) -> Iterator[IO[bytes]]:
-    """Opens the partial file, to append to, as the only process that does."""
+    """Opens the partial file to append to it, and locks out other processes."""
     while True:
         with partial.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # While this process waited, the one before may have moved or removed it.
+            # While this process waited, another may have moved or removed the file.
             if not _is_open_as(file, partial):
                 continue
             try:
@@ -156,17 +156,17 @@ def _check_new(url: str, path: Path, digest: str | None, allow_mismatch: bool) -
 
 
 def _mismatch(path: Path, digest: str | None) -> str | None:
-    """When the file's hash does not begin with the expected digits: both in words."""
+    """Describes how a file's hash differs from the expected digits; None if equal."""
     if digest is None:
         return None
     algorithm, _, expected = digest.lower().rpartition(":")
     algorithm = algorithm or "sha256"
     assert re.fullmatch("[0-9a-f]{8,64}", expected), f"{digest} is no hash"
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, algorithm).hexdigest()
-    if found.startswith(expected):
+        actual = hashlib.file_digest(file, algorithm).hexdigest()
+    if actual.startswith(expected):
         return None
-    return f"the {_HASH_NAMES[algorithm]} {found}, and {expected} was expected"
+    return f"the {_HASH_NAMES[algorithm]} {actual}, and {expected} was expected"
 
 
 # The transfer
@@ -177,7 +177,7 @@ class _Cut(Exception):
 
 
 def _fetch(url: str, path: Path, file: IO[bytes]) -> None:
-    """Downloads what is missing of the partial file, as long as data arrives."""
+    """Downloads the missing part of the partial file, as long as data arrives."""
     furthest = file.seek(0, os.SEEK_END)
     for _ in range(_MAX_TRIES):
         try:
@@ -216,7 +216,7 @@ def _fetch_once(url: str, path: Path, file: IO[bytes]) -> None:
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
-    # Apart from the writing, whose errors mean something else.
+    # A function of its own, because errors of writing mean something else.
     try:
         return response.read(_BLOCK_BYTES)
     except (OSError, http.client.HTTPException) as error:
@@ -226,22 +226,22 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 def _open(
     url: str, path: Path, file: IO[bytes]
 ) -> tuple[http.client.HTTPResponse, int | None]:
-    """Asks for the rest of the file, or else for all of it.
+    """Requests the rest of the file, or else all of it.
 
     Returns:
-        What continues `file` at its end, and the number of bytes of the whole file if
-        the server says it.
+        The response that continues `file` at its end, and the number of bytes of the
+        whole file if the server tells it.
     """
     done = file.seek(0, os.SEEK_END)
     version = _known_version(path, url) if done else None
-    wanted = {}
+    range_headers = {}
     if version:
-        wanted = {"Range": f"bytes={done}-", "If-Range": version["validator"]}
-    response = _request(url, path, wanted)
+        range_headers = {"Range": f"bytes={done}-", "If-Range": version["validator"]}
+    response = _request(url, path, range_headers)
     if version and response and _continues(response, done, version):
         return response, version["total"]
-    # A server that has another version by now sends all of it (200), or nothing (416),
-    # or does not care (206).
+    # A server that has another version by now sends all of it (200), sends nothing
+    # (416), or ignores the condition (206).
     if not response or response.status != 200:
         if response:
             response.close()
@@ -258,7 +258,7 @@ def _open(
 def _request(
     url: str, path: Path, headers: dict[str, str]
 ) -> http.client.HTTPResponse | None:
-    """Returns None when the server does not have the range asked for."""
+    """Sends a request; returns None when the server does not have the range."""
     # Some servers refuse the user agent of urllib.
     request = urllib.request.Request(url, headers={"User-Agent": "gcnet_tf"} | headers)
     response: http.client.HTTPResponse | None = None
@@ -303,9 +303,9 @@ def _version_file(partial: Path) -> Path:
 def _note_version(
     path: Path, url: str, response: http.client.HTTPResponse, total: int | None
 ) -> None:
-    """Writes what identifies the file on the server, if the server says it."""
+    """Writes down what identifies the file's version, if the server tells it."""
     header = "ETag"
-    # A weak one, W/"…", does not promise the same bytes.
+    # A weak ETag, W/"…", does not promise the same bytes.
     if not response.headers.get(header, "").startswith('"'):
         header = "Last-Modified"
     validator = response.headers.get(header)
@@ -314,7 +314,7 @@ def _note_version(
 
 
 def _known_version(path: Path, url: str) -> dict | None:
-    """What `_note_version` wrote, if it allows to go on."""
+    """Reads what `_note_version` wrote; None if the download cannot resume."""
     try:
         version = json.loads(_version_file(_partial(path)).read_text())
         usable = version["url"] == url and version["validator"] and version["total"]
@@ -324,12 +324,12 @@ def _known_version(path: Path, url: str) -> dict | None:
 
 
 def _continues(response: http.client.HTTPResponse, done: int, version: dict) -> bool:
-    """Whether the response begins at byte `done` of the same version."""
+    """Tells whether the response begins at byte `done` of the same version."""
     validator = version["validator"]
     return (
         response.status == 206
         and response.headers.get("Content-Range")
         == f"bytes {done}-{version['total'] - 1}/{version['total']}"
-        # Servers may leave the header out, as If-Range has compared it already.
+        # Servers may omit the header, because If-Range has compared it already.
         and response.headers.get(version["header"], validator) == validator
     )

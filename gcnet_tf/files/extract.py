@@ -1,8 +1,8 @@
-"""Unpacking archives from the network: all of it or nothing, and nothing else.
+"""Safe unpacking of archives from the network, whole or not at all.
 
 An archive's members name their own paths, so each is checked: none may leave the folder
 by "..", by an absolute path or by a link. Only files are written; permissions, owners
-and devices are not taken over.
+and devices are ignored.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import partial_path
 
-# What the two modules raise; RuntimeError for a zip file with a password.
+# Exceptions of the two modules; RuntimeError is that of a zip file with a password.
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError),
     *(OSError, RuntimeError),
@@ -32,38 +32,38 @@ _DAMAGED = (
 
 @dataclass(frozen=True)
 class _Member:
-    """A part of an archive: a file with its content, a link, or something else.
+    """A member of an archive: a file with its content, a link, or something else.
 
-    The target is seen from the archive's top, as the name is.
+    Both the name and the target of a link are relative to the archive's top.
     """
 
     name: str
-    content: IO[bytes] | None = None
+    file: IO[bytes] | None = None
     target: str | None = None
 
 
 def extract_folder(archive: Path, top: str, folder: Path) -> None:
     """Unpacks one folder of an archive; until it is whole, it has another name.
 
-    Where `folder` is there already, nothing is done.
+    Where `folder` exists already, the function does nothing.
 
     Args:
         archive: a .tar, .tgz or .zip file.
-        top: the folder in it, such as "VOCdevkit/VOC2012"; its parents are left away,
-            and so is what lies beside it.
-        folder: where to put it.
+        top: the folder in the archive, such as "VOCdevkit/VOC2012". Its parents and
+            everything beside it are left out.
+        folder: the new folder.
 
     Raises:
         UserError: when the archive is damaged, or has a member that is not allowed.
     """
     partial = partial_path(folder)
     with archive.open("rb") as file:
-        # Another process may be at it; then this one waits, and finds it done.
+        # Where another process unpacks it, this one waits, and finds the folder there.
         fcntl.flock(file, fcntl.LOCK_EX)
         if folder.exists():
             return
         if partial.exists():
-            shutil.rmtree(partial)  # by a run that was killed
+            shutil.rmtree(partial)  # left by a run that was killed
         partial.mkdir(parents=True)
         try:
             _extract(archive, file, top, partial)
@@ -90,8 +90,8 @@ def _extract(archive: Path, file: IO[bytes], top: str, folder: Path) -> None:
             for member in members(file, bar):
                 _require_harmless(archive, member)
                 inside = posixpath.relpath(member.name, top)
-                if member.content and not inside.startswith(".."):
-                    _write(member.content, folder / inside)
+                if member.file and not inside.startswith(".."):
+                    _write(member.file, folder / inside)
                     num_files += 1
     except _DAMAGED as error:
         raise UserError(
@@ -105,16 +105,16 @@ def _extract(archive: Path, file: IO[bytes], top: str, folder: Path) -> None:
         )
 
 
-def _write(content: IO[bytes], path: Path) -> None:
+def _write(source: IO[bytes], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        shutil.copyfileobj(content, file, 2**18)
+    with path.open("wb") as target:
+        shutil.copyfileobj(source, target, 2**18)
 
 
 def _require_harmless(archive: Path, member: _Member) -> None:
     outside = _leaves(member.name)
     if member.target is not None:
-        # Links are never written; one that stays inside just is not needed.
+        # Links are never written, so one that stays inside is harmless.
         outside = outside or _leaves(member.target)
     if outside:
         link = "" if member.target is None else f", a link to {member.target!r}"
@@ -126,20 +126,20 @@ def _require_harmless(archive: Path, member: _Member) -> None:
 
 
 def _leaves(name: str) -> bool:
-    """Whether a path is absolute or leads out of where it starts."""
-    # Backslashes and drives mean something on Windows only, and there something bad.
+    """Tells whether a path is absolute or leads out of its folder."""
+    # Backslashes and drives have a meaning on Windows only, and can lead out there.
     if name.startswith("/") or "\\" in name or ":" in name.split("/")[0]:
         return True
     return posixpath.normpath(name).split("/")[0] == ".."
 
 
 def _pointed(name: str, target: str) -> str:
-    """Where a symbolic link points, seen from where its name is seen from."""
+    """Returns the target of a symbolic link, relative to the archive's top."""
     return posixpath.join(posixpath.dirname(name), target)
 
 
 def _tar(file: IO[bytes], bar: tqdm) -> Iterator[_Member]:
-    """The members of a tar file, packed with gzip or not, in one pass."""
+    """Yields the members of a tar file, with or without gzip, in one pass."""
     with tarfile.open(fileobj=file, mode="r|*") as tar:
         for info in tar:
             if info.issym():
@@ -147,12 +147,13 @@ def _tar(file: IO[bytes], bar: tqdm) -> Iterator[_Member]:
             elif info.islnk():
                 yield _Member(info.name, target=info.linkname)
             else:
-                content = tar.extractfile(info) if info.isfile() else None
-                yield _Member(info.name, content)
+                member_file = tar.extractfile(info) if info.isfile() else None
+                yield _Member(info.name, member_file)
             bar.update(file.tell() - bar.n)
 
 
 def _zip(file: IO[bytes], bar: tqdm) -> Iterator[_Member]:
+    """Yields the members of a zip file."""
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if stat.S_ISLNK(info.external_attr >> 16):
@@ -161,6 +162,6 @@ def _zip(file: IO[bytes], bar: tqdm) -> Iterator[_Member]:
             elif info.is_dir():
                 yield _Member(info.filename)
             else:
-                with archive.open(info) as content:
-                    yield _Member(info.filename, content)
+                with archive.open(info) as member_file:
+                    yield _Member(info.filename, member_file)
             bar.update(info.compress_size)

@@ -1,6 +1,6 @@
-"""One class for each format of file: opens it, checks it, runs it.
+"""Backends: one class for each file format, which opens, checks and runs a model.
 
-Each imports its interpreter when it is made, and not before.
+Each imports its interpreter only when an object is made.
 """
 
 import os
@@ -15,20 +15,20 @@ from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.runtime.manifest import ExportManifest
 from gcnet_tf.runtime.tensors import Tensor, check_tensors
 
-# By suffix: the format, as manifests call it. A SavedModel is a folder.
+# Formats, as manifests call them, by the suffix of the file. A SavedModel is a folder.
 SUFFIXES = {".tflite": "tflite", ".onnx": "onnx"}
 SAVED_MODEL = "saved_model"
 
 
 class Backend(Protocol):
-    """An opened file."""
+    """An opened model file."""
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """RGB uint8 `(batch, height, width, 3)` to the file's outputs by kind."""
+        """Computes outputs, by kind, of RGB uint8 `(batch, height, width, 3)`."""
 
 
 def format_of(model: Path) -> str | None:
-    """What the place of an exported model says its format is; None where it is none."""
+    """Tells the format of an exported model; None where the path holds no model."""
     if (model / "saved_model.pb").is_file():
         return SAVED_MODEL
     return SUFFIXES.get(model.suffix) if model.is_file() else None
@@ -41,8 +41,8 @@ def open_backend(
 
     Args:
         model: the file, or the folder of a SavedModel.
-        manifest: its own.
-        threads: how many to use; None for all cores.
+        manifest: the manifest of this model.
+        threads: number of threads; None for one per core.
 
     Raises:
         UserError: when the interpreter is not installed or refuses the file, or the
@@ -53,14 +53,14 @@ def open_backend(
     file_format = format_of(model)
     if file_format is None or file_format != manifest.format:
         raise UserError(
-            f"{model} is not the {manifest.format} model that its manifest tells of. "
+            f"{model} is not the {manifest.format} model that its manifest describes. "
             "Copy both again from the same export."
         )
     return backends[file_format](model, manifest, threads)
 
 
 class TFLite:
-    """By LiteRT, with its XNNPACK kernels. Not for several threads at once."""
+    """Runs a file by LiteRT with XNNPACK. Do not call it from several threads."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         litert = _interpreter("ai_edge_litert.interpreter", "ai-edge-litert", model)
@@ -94,7 +94,7 @@ class TFLite:
 
 
 class ONNX:
-    """By ONNX Runtime, on the processor."""
+    """Runs a file by ONNX Runtime on the processor."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         onnxruntime = _interpreter("onnxruntime", "onnxruntime", model)
@@ -105,7 +105,7 @@ class ONNX:
             self._session = onnxruntime.InferenceSession(
                 str(model), options, providers=["CPUExecutionProvider"]
             )
-        # Its exceptions have no common base but this one.
+        # The exceptions of ONNX Runtime have no other base class in common.
         except Exception as error:
             raise _unreadable(model, error) from error
         self._manifest = manifest
@@ -115,22 +115,22 @@ class ONNX:
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         inputs = {self._manifest.input.name: _as_input(images, self._manifest)}
-        found = self._session.run(list(self._kinds), inputs)
-        return dict(zip(self._kinds.values(), found))
+        outputs = self._session.run(list(self._kinds), inputs)
+        return dict(zip(self._kinds.values(), outputs))
 
 
 class SavedModel:
-    """By TensorFlow, through the signature "serving_default"."""
+    """Runs a folder by TensorFlow, through the signature "serving_default"."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         self._tf = _interpreter("tensorflow", "tensorflow", model)
         if threads is not None:
             self._limit(threads)
         try:
-            # The signature lives as long as the object that it comes from.
+            # The signature is valid only while the object it comes from exists.
             self._loaded = self._tf.saved_model.load(str(model))
             self._serve = self._loaded.signatures["serving_default"]
-        # Whatever a damaged graph leads TensorFlow to.
+        # A damaged graph may lead TensorFlow to any exception.
         except Exception as error:
             raise _unreadable(model, error) from error
         self._manifest = manifest
@@ -142,9 +142,9 @@ class SavedModel:
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         tensor = self._tf.constant(_as_input(images, self._manifest))
-        found = self._serve(**{self._manifest.input.name: tensor})
+        outputs = self._serve(**{self._manifest.input.name: tensor})
         return {
-            kind: found[info.name].numpy()
+            kind: outputs[info.name].numpy()
             for kind, info in self._manifest.outputs.items()
         }
 
@@ -154,8 +154,8 @@ class SavedModel:
             return
         try:
             threading.set_intra_op_parallelism_threads(threads)
-            # Branches one after the other, each by all threads: side by side they take
-            # the caches from one another, 4 % of the time of cpu-fp32 on two cores.
+            # Branches of the graph run one after the other, each on all threads. Side
+            # by side they compete for the caches: 4 % of cpu-fp32's time on two cores.
             threading.set_inter_op_parallelism_threads(1)
         except RuntimeError as error:
             raise UserError(
@@ -166,7 +166,8 @@ class SavedModel:
 
 
 def _num_cores() -> int:
-    # As `processor.num_cores`: the runtime imports nothing of the package but errors.
+    # A copy of `processor.num_cores`: of the other parts of the package, the runtime
+    # imports only `errors`.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -208,15 +209,18 @@ def _tflite(details: list[dict[str, Any]]) -> dict[str, Tensor]:
 
 
 def _onnx(arguments: list[Any]) -> dict[str, Tensor]:
-    # As in "tensor(float)"; a side is a number, a name, or None.
+    # Types look like "tensor(float)"; a side is a number, a name, or None.
     names = {"float": "float32", "double": "float64"}
-    types = {each.name: each.type.removeprefix("tensor(")[:-1] for each in arguments}
+    types = {
+        argument.name: argument.type.removeprefix("tensor(")[:-1]
+        for argument in arguments
+    }
     return {
-        each.name: Tensor(
-            names.get(types[each.name], types[each.name]),
-            tuple(side if isinstance(side, int) else None for side in each.shape),
+        argument.name: Tensor(
+            names.get(types[argument.name], types[argument.name]),
+            tuple(side if isinstance(side, int) else None for side in argument.shape),
         )
-        for each in arguments
+        for argument in arguments
     }
 
 

@@ -8,12 +8,12 @@ from gcnet_tf.errors import UserError
 def padded(
     images: np.ndarray, size: tuple[int, int], colour: tuple[int, int, int]
 ) -> np.ndarray:
-    """Fills up images at the right and at the bottom.
+    """Pads images at the right and at the bottom.
 
     Args:
         images: RGB uint8 `(batch, height, width, 3)`.
         size: (height, width) of the result, at least that of the images.
-        colour: RGB in 0-255.
+        colour: RGB in 0-255, of the padding.
 
     Returns:
         RGB uint8 `(batch, *size, 3)`.
@@ -28,7 +28,7 @@ def check_images(images: np.ndarray) -> None:
     """Checks that an array is one RGB image, or several of the same size.
 
     Raises:
-        UserError: saying what it is instead.
+        UserError: when it is anything else; the message says what it is.
     """
     allowed = (
         "allowed: RGB uint8, 0-255, of shape (height, width, 3) or "

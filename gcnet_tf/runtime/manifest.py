@@ -1,6 +1,6 @@
-"""What an exported model says of itself, in a JSON file beside it.
+"""The manifest of an exported model: a JSON file beside it that describes it.
 
-Shared by export and runtime; needs no TensorFlow.
+Export and runtime share this module, which needs no TensorFlow.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 from gcnet_tf.errors import UserError
 
 LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
-# Outputs that hold a value for each class.
+# Kinds of outputs that hold a value for each class.
 PER_CLASS = (LOGITS, PROBABILITIES)
 
 
@@ -22,10 +22,10 @@ class TensorInfo:
     """An input or output of an exported model.
 
     Attributes:
-        name: as the file calls it.
+        name: its name in the file.
         dtype: numpy's name of the type, such as "uint8".
         layout: "nhwc", "nchw", or "nhw" for labels.
-        meaning: for people: colours, range, unit.
+        meaning: colours, range and unit, in words for people.
     """
 
     name: str
@@ -36,7 +36,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class ExportManifest:
-    """The contents of an export.
+    """The description of an exported model.
 
     Attributes:
         format: "saved_model", "tflite" or "onnx".
@@ -44,16 +44,16 @@ class ExportManifest:
         target: "portable", or "cpu-fp32" for a graph that only processors run fast.
         classes: names in the order of their ids.
         palette: RGB per class.
-        size: (height, width) of the images it takes; None for any.
-        batch: images at once; None for any number.
+        size: (height, width) of its input images; None for any.
+        batch: number of images in a batch; None for any.
         input: the images, RGB 0-255.
-        outputs: by kind: "labels", "logits", "probabilities".
-        protocol: how whole images become inputs: the configuration's `evaluation`
-            section and `align_corners`.
+        outputs: outputs by kind: "labels", "logits", "probabilities".
+        protocol: settings of `Protocol`: the configuration's `evaluation` section,
+            `align_corners` and `padding_colour`.
         config: the whole configuration of the source.
-        weights_sha256: of the source's weights, see `weights.files.weights_hash`.
-        sha256: of the file or folder itself, see `content_hash`.
-        versions: of the packages that wrote it.
+        weights_sha256: hash of the source's weights, see `weights.files.weights_hash`.
+        sha256: hash of the file or folder itself, see `content_hash`.
+        versions: versions of the packages that wrote it.
         accuracy: agreement with the Keras model, see `gcnet_tf.export.report`; empty
             when it was not measured.
     """
@@ -76,29 +76,29 @@ class ExportManifest:
 
 
 def manifest_path(model: Path) -> Path:
-    """Where the manifest of an exported file (or SavedModel folder) lies."""
+    """Returns the path of the manifest of an exported file or SavedModel folder."""
     if model.is_dir():
         return model / "manifest.json"
     return model.with_name(model.name + ".json")
 
 
 def content_hash(model: Path) -> str:
-    """SHA-256, in hex, of a file, or of a folder's files but for the manifest."""
+    """Returns the hex SHA-256 of a file, or of a folder's files except the manifest."""
     if not model.is_dir():
         with model.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    own = manifest_path(model)
+    own_manifest = manifest_path(model)
     for path in sorted(path for path in model.rglob("*") if path.is_file()):
-        # TensorFlow writes a fingerprint of its own, which says nothing of the model.
-        if path != own and path.name != "fingerprint.pb":
+        # TensorFlow's own fingerprint says nothing about the model.
+        if path != own_manifest and path.name != "fingerprint.pb":
             name = path.relative_to(model).as_posix()
             digest.update(f"{name}\0{content_hash(path)}\n".encode())
     return digest.hexdigest()
 
 
 def megabytes(model: Path) -> float:
-    """What an exported file, or a SavedModel folder, takes on the disk, MB."""
+    """Returns the size in MB of an exported file or SavedModel folder on the disk."""
     files = model.rglob("*") if model.is_dir() else [model]
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
@@ -110,7 +110,7 @@ def write_manifest(model: Path, manifest: ExportManifest) -> None:
 
 
 def read_manifest(model: Path) -> ExportManifest:
-    """Reads the manifest of the exported `model` and checks that it is the file's own.
+    """Reads the manifest of the exported `model` and checks that they belong together.
 
     Raises:
         UserError: when there is none, it is damaged, or belongs to another file.
@@ -128,26 +128,26 @@ def read_manifest(model: Path) -> ExportManifest:
             f"{path} is not an export manifest, or is damaged ({error}). Export the "
             "model again with scripts/export.py."
         ) from error
-    found = content_hash(model)
-    if found != manifest.sha256:
+    actual_hash = content_hash(model)
+    if actual_hash != manifest.sha256:
         raise UserError(
             f"{path} belongs to another file: it says SHA-256 "
-            f"{manifest.sha256[:12]}…, and {model} has {found[:12]}…. Copy both "
+            f"{manifest.sha256[:12]}…, and {model} has {actual_hash[:12]}…. Copy both "
             "again from the same export."
         )
     return manifest
 
 
-def _from_dict(content: dict[str, Any]) -> ExportManifest:
-    manifest = ExportManifest(**content)
+def _from_dict(fields: dict[str, Any]) -> ExportManifest:
+    manifest = ExportManifest(**fields)
     size = manifest.size
     manifest = dataclasses.replace(
         manifest,
         classes=tuple(map(str, manifest.classes)),
         palette=tuple((int(r), int(g), int(b)) for r, g, b in manifest.palette),
         size=None if size is None else (int(size[0]), int(size[1])),
-        input=TensorInfo(**content["input"]),
-        outputs={kind: TensorInfo(**info) for kind, info in content["outputs"].items()},
+        input=TensorInfo(**fields["input"]),
+        outputs={kind: TensorInfo(**info) for kind, info in fields["outputs"].items()},
     )
     if len(manifest.classes) != len(manifest.palette) or not manifest.outputs:
         raise ValueError("classes, palette and outputs do not fit together")

@@ -1,8 +1,8 @@
 """Running a network by a protocol: from RGB images of any size to labels or logits.
 
-Evaluation, prediction and the runtime share it; it needs numpy alone. A `Network` is a
-function and what it takes, whatever computes it. Images are RGB uint8
-`(batch, height, width, 3)`, sizes are (height, width).
+Evaluation, prediction and the runtime share these functions, which need numpy alone. A
+`Network` is a function with the inputs it accepts, whatever computes it. Images are RGB
+uint8 `(batch, height, width, 3)`, sizes are (height, width).
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from gcnet_tf.runtime.windows import Predict, keep_ratio_size, slide, softmax, t
 
 Size = tuple[int, int]
 
-# The largest array of logits that is returned.
+# Size limit of an array of logits that is returned.
 _MAX_BYTES = 4 * 2**30
 # Values in a strip of rows: small enough for a processor's cache.
 _STRIP = 2**19
@@ -26,17 +26,17 @@ _STRIP = 2**19
 
 @dataclass(frozen=True)
 class Network:
-    """A function of images, and which images it takes.
+    """A function of images, with the inputs that it accepts.
 
     Attributes:
-        logits: images to float `(batch, height, width, num_classes)`: logits, up to one
-            number per pixel. None for a network that gives labels only.
-        labels: images to class ids uint8 `(batch, height, width)`; None where they are
-            to be taken from the logits.
-        size: the only (height, width) it takes; None for any.
-        batch: the only number of images at once; None for any.
-        pixels: how many it is best shown at once, in several images where one has
-            fewer; 0: images come as they are given.
+        logits: images to float `(batch, height, width, num_classes)`: logits, up to
+            one added constant per pixel. None for a network that gives labels only.
+        labels: images to class ids uint8 `(batch, height, width)`; None where labels
+            are the argmax of the logits.
+        size: the only (height, width) that it accepts; None for any.
+        batch: the only batch size that it accepts; None for any.
+        pixels: number of pixels in a batch at which it is fastest: several small images
+            make one batch. 0: images are not grouped.
     """
 
     logits: Predict | None
@@ -46,7 +46,7 @@ class Network:
     pixels: int = 0
 
     def at_once(self, size: Size) -> int:
-        """Returns how many images of a size it is best shown at once, at least 1."""
+        """Returns the best number of images of a size in a batch, at least 1."""
         if self.batch is not None:
             return 1
         return max(self.pixels // (size[0] * size[1]), 1)
@@ -57,21 +57,22 @@ def predict_labels(
 ) -> np.ndarray:
     """Predicts the class of each pixel.
 
-    A network of one size sees images padded at the right and at the bottom: in mode
-    "whole" scaled so that they fit, else in windows of its size. Logits at the images'
-    size are never held as a whole, only strips of rows.
+    Where a network accepts one size only, images are padded at the right and at the
+    bottom: in mode "whole" they are first scaled so that they fit, in other modes cut
+    into windows of that size. Logits at the images' size are never held as a whole,
+    only in strips of rows.
 
     Args:
         network: computes logits or labels.
-        protocol: says how it is shown the images.
+        protocol: says how images become inputs of the network.
         images: RGB uint8 `([batch,] height, width, 3)`, of any size.
 
     Returns:
         Class ids uint8 `([batch,] height, width)`.
 
     Raises:
-        UserError: when these are no such images, or need logits that the network does
-            not give.
+        UserError: when the images are of another form, or the protocol needs logits
+            from a network that only gives labels.
     """
     check_images(images)
     return _one_by_one(_Run(network, protocol).labels, network, images)
@@ -80,24 +81,25 @@ def predict_labels(
 def predict_logits(
     network: Network, protocol: Protocol, images: np.ndarray
 ) -> np.ndarray:
-    """Predicts logits, up to one number per pixel.
+    """Predicts logits, up to one added constant per pixel.
 
     Args:
         network, protocol, images: as in `predict_labels`.
 
     Returns:
-        `([batch,] height, width, num_classes)`; under `protocol.ms_flip` logarithms of
-        the mean probabilities.
+        `([batch,] height, width, num_classes)`; under `protocol.ms_flip` the
+        logarithms of the mean probabilities.
 
     Raises:
-        UserError: as `predict_labels`, in mode "tiled", and where they are too large.
+        UserError: as `predict_labels`; also in mode "tiled", and when the logits would
+            be too large.
     """
-    found = _one_by_one(
+    logits = _one_by_one(
         _Run(network, protocol).mean, network, _checked(protocol, images)
     )
     if protocol.ms_flip:
-        np.log(np.maximum(found, np.finfo(found.dtype).tiny, out=found), out=found)
-    return found
+        np.log(np.maximum(logits, np.finfo(logits.dtype).tiny, out=logits), out=logits)
+    return logits
 
 
 def predict_probabilities(
@@ -109,22 +111,23 @@ def predict_probabilities(
         network, protocol, images: as in `predict_labels`.
 
     Returns:
-        `([batch,] height, width, num_classes)` in [0, 1], with the sum 1 per pixel.
+        `([batch,] height, width, num_classes)` in [0, 1], with the sum 1 for each
+        pixel.
 
     Raises:
         UserError: as `predict_logits`.
     """
-    found = _one_by_one(
+    probabilities = _one_by_one(
         _Run(network, protocol).mean, network, _checked(protocol, images)
     )
     if not protocol.ms_flip:
-        for rows in found:  # one by one: softmax needs as much memory again
+        for rows in probabilities:  # image by image: softmax needs as much memory again
             rows[:] = softmax(rows)
-    return found
+    return probabilities
 
 
 def images_at_once(network: Network, protocol: Protocol, size: Size) -> int:
-    """Returns how many images of a size are best given at once, at least 1."""
+    """Returns the best number of images of a size in a call, at least 1."""
     scales = protocol.scales() if protocol.mode != "tiled" else []
     inputs = [_Run(network, protocol).input_size(size, scale) for scale in scales]
     return network.at_once(max(inputs, default=size))
@@ -141,7 +144,7 @@ def _checked(protocol: Protocol, images: np.ndarray) -> np.ndarray:
 
 
 def _one_by_one(function: Predict, network: Network, images: np.ndarray) -> np.ndarray:
-    """Runs as many images at once as the network takes."""
+    """Runs the images in batches that the network accepts."""
     if images.ndim == 3:
         return function(images[None])[0]
     if network.batch is None:
@@ -159,7 +162,7 @@ class _Run:
     def labels(self, images: np.ndarray) -> np.ndarray:
         if self.protocol.mode == "tiled":
             return tiled(self._tile_labels, images, *self._window())
-        if self.network.labels is not None and self._is_seen_as_it_is(images):
+        if self.network.labels is not None and self._is_unchanged(images):
             return self._fitted(self.network.labels)(images)
         size = images.shape[1:3]
         if self._mean_is_smaller(size):
@@ -188,14 +191,14 @@ class _Run:
         return total
 
     def input_size(self, size: Size, scale: Size) -> Size:
-        """Returns what an image of `size` is resized to."""
+        """Returns the size to which an image of `size` is resized."""
         fit = self.network.size if self.protocol.mode == "whole" else None
         return keep_ratio_size(*size, scale, fit)
 
     def _passes(self, images: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields logits at the scales that the network sees, mirrored ones undone."""
+        """Yields the logits of every scale and view, mirrored ones mirrored back."""
         if self.network.logits is None:
-            raise UserError(self._labels_only(images.shape[1:3]))
+            raise UserError(self._labels_only_message(images.shape[1:3]))
         for scale in self.protocol.scales():
             resized = resize_image(images, self.input_size(images.shape[1:3], scale))
             if not self.protocol.ms_flip:
@@ -220,14 +223,14 @@ class _Run:
         return slide(predict, inputs, window, stride, at_once)
 
     def _at_size(self, logits: np.ndarray, size: Size, rows: slice) -> np.ndarray:
-        """Resizes a pass to rows of the image; probabilities under ms_flip."""
+        """Resizes a pass to rows of the image; gives probabilities under ms_flip."""
         resized = resize_logits(logits, size, self.protocol.align_corners, rows)
         return softmax(resized) if self.protocol.ms_flip else resized
 
     def _mean_rows(
         self, passes: list[np.ndarray], size: Size, rows: slice
     ) -> np.ndarray:
-        """Computes the same rows of `mean`, from passes that are held."""
+        """Computes some rows of `mean` from passes that are held in memory."""
         total = self._at_size(passes[0], size, rows)
         for logits in passes[1:]:
             total = total + self._at_size(logits, size, rows)
@@ -248,7 +251,7 @@ class _Run:
         return _argmax(logits, images.shape[1:3], lambda rows: logits[:, rows])
 
     def _fitted(self, predict: Predict) -> Predict:
-        """Makes `predict` take images that are smaller than the network's inputs."""
+        """Makes `predict` accept images that are smaller than the network's inputs."""
         size = self.network.size
 
         def run(images: np.ndarray) -> np.ndarray:
@@ -261,31 +264,35 @@ class _Run:
         return run
 
     def _window(self) -> tuple[Size, Size]:
-        """Returns window and stride; for a network of one size that, in proportion."""
+        """Returns window and stride, scaled to the network's size where it has one."""
         window, stride = self.protocol.window, self.protocol.stride
         if self.network.size is None:
             return window, stride
         steps = [
-            max(side * step // whole, 1)
-            for side, step, whole in zip(self.network.size, stride, window)
+            max(side * step // length, 1)
+            for side, step, length in zip(self.network.size, stride, window)
         ]
         return self.network.size, (steps[0], steps[1])
 
-    def _is_seen_as_it_is(self, images: np.ndarray) -> bool:
-        """Tells whether the network sees an image once, and without resizing."""
+    def _is_unchanged(self, images: np.ndarray) -> bool:
+        """Tells whether an image is one input of the network, without resizing."""
         size = images.shape[1:3]
         if self.protocol.ms_flip:
             return False
         if self.network.logits is None and size == self.network.size:
-            return True  # it could be of no use otherwise
+            return True  # a network of labels allows nothing else
         limit = self._window()[0] if self.protocol.mode == "slide" else size
         return self.input_size(size, self.protocol.scale) == size and all(
-            side <= most for side, most in zip(size, limit)
+            side <= bound for side, bound in zip(size, limit)
         )
 
-    def _labels_only(self, size: Size) -> str:
-        takes = self.network.size
-        only = "" if takes is None else f" of {takes[1]}x{takes[0]} (width x height)"
+    def _labels_only_message(self, size: Size) -> str:
+        accepted = self.network.size
+        only = (
+            ""
+            if accepted is None
+            else f" of {accepted[1]}x{accepted[0]} (width x height)"
+        )
         return (
             f"This model gives labels only, which can be neither resized nor averaged: "
             f"received an image of {size[1]}x{size[0]}; allowed: images{only} that the "
@@ -305,12 +312,13 @@ def _strips(logits: np.ndarray, size: Size) -> Iterator[slice]:
 def _argmax(
     like: np.ndarray, size: Size, logits_of: Callable[[slice], np.ndarray]
 ) -> np.ndarray:
-    """Takes class ids from strips of logits.
+    """Takes the most likely class of each pixel, strip by strip.
 
     Args:
         like: logits of any size, for the number of images and classes.
-        size: of the result.
-        logits_of: rows to logits `(batch, rows, width, num_classes)`.
+        size: (height, width) of the result.
+        logits_of: returns the logits `(batch, rows, width, num_classes)` of a slice of
+            rows.
 
     Returns:
         uint8 `(batch, height, width)`.

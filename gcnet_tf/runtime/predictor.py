@@ -34,7 +34,7 @@ class Predictor:
 
     Attributes:
         network: computes logits or labels.
-        protocol: how it is shown images.
+        protocol: how images become inputs of the network.
         classes: names in the order of their ids.
         palette: RGB per class.
     """
@@ -55,9 +55,9 @@ class Predictor:
 
         Args:
             model: a .tflite or .onnx file, or the folder of a SavedModel.
-            threads: how many to use; None for all cores.
+            threads: number of threads; None for one per core.
             mode: "whole", "slide", "ms_flip" or "tiled", see `Protocol`; None for the
-                manifest's.
+                mode of the manifest.
 
         Raises:
             UserError: when the model cannot be opened, or is not what its manifest
@@ -76,7 +76,7 @@ class Predictor:
         classes: tuple[str, ...],
         palette: Palette,
     ) -> "Predictor":
-        """Makes a predictor of any network, such as a Keras model."""
+        """Makes a predictor from any network, such as a Keras model."""
         predictor = cls.__new__(cls)
         predictor._set(network, protocol, classes, palette)
         return predictor
@@ -106,7 +106,8 @@ class Predictor:
             Class ids uint8 `(height, width)`, or `(batch, height, width)`, or a list.
 
         Raises:
-            UserError: when these are no such images, or the file cannot serve them.
+            UserError: when the images are of another form, or the network cannot
+                process them.
         """
         if isinstance(images, Sequence):
             return [self.labels(image) for image in images]
@@ -117,7 +118,7 @@ class Predictor:
         return predict_labels(self.network, self.protocol, images)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """Predicts logits up to one number per pixel, see `predict_logits`."""
+        """Predicts logits, see `predict_logits`."""
         return predict_logits(self.network, self.protocol, images)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -125,7 +126,7 @@ class Predictor:
         return predict_probabilities(self.network, self.protocol, images)
 
     def images_at_once(self, size: tuple[int, int]) -> int:
-        """Returns how many images of a (height, width) are best given at once."""
+        """Returns the best number of images of a (height, width) in a call."""
         return images_at_once(self.network, self.protocol, size)
 
 
@@ -157,7 +158,7 @@ def open_network(
 
 
 def protocol_of(model: Path, manifest: ExportManifest) -> Protocol:
-    """How the model is run on images of any size.
+    """Reads the protocol of an exported model from its manifest.
 
     Raises:
         UserError: when the manifest's protocol is not complete.
@@ -173,26 +174,26 @@ def protocol_of(model: Path, manifest: ExportManifest) -> Protocol:
 
 def _network(model: Path, backend: Backend, manifest: ExportManifest) -> Network:
     def output(kind: str, images: np.ndarray) -> np.ndarray:
-        found = backend.run(images)[kind]
+        result = backend.run(images)[kind]
         expected = output_shape(manifest, kind, images.shape[1:3])
-        if found.shape != (len(images), *expected[1:]):
+        if result.shape != (len(images), *expected[1:]):
             raise UserError(
-                f"{model} gave {kind} of shape {found.shape} for images of shape "
+                f"{model} gave {kind} of shape {result.shape} for images of shape "
                 f"{images.shape}; its manifest says {len(manifest.classes)} classes at "
                 "the images' size. Export the model again."
             )
-        return found
+        return result
 
     def logits(images: np.ndarray) -> np.ndarray:
         assert kind is not None
         values = output(kind, images)
         if kind != PROBABILITIES:
             return values
-        # Logarithms are the logits up to a number per pixel, which changes neither the
-        # interpolation between classes nor the mean of windows.
+        # Logarithms of probabilities are logits up to an added constant per pixel, on
+        # which no comparison of classes depends, after resizing and averaging either.
         return np.log(np.maximum(values, np.finfo(values.dtype).tiny))
 
-    kind = next((each for each in PER_CLASS if each in manifest.outputs), None)
+    kind = next((name for name in PER_CLASS if name in manifest.outputs), None)
     return Network(
         logits=logits if kind else None,
         labels=partial(output, LABELS) if LABELS in manifest.outputs else None,

@@ -1,4 +1,4 @@
-"""How an image of any size becomes inputs of a network: scales, windows, padding."""
+"""Protocols: the way from an image of any size to inputs of a network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,27 +8,30 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.windows import scales_of
 
 MODES = ("whole", "slide", "ms_flip", "tiled")
-# ImageNet's mean, for manifests of before 0.2, which hold no colour.
+# ImageNet's mean, for manifests from before version 0.2, which hold no colour.
 _OLD_PADDING_COLOUR = (124, 116, 104)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How an image becomes inputs of a network.
+    """The scales, windows and padding that make inputs of a network from an image.
 
     Attributes:
-        mode: "whole": at once; "slide": overlapping windows, whose logits are averaged;
-            "tiled": overlapping windows of the image as it is, of which the middles
-            are kept, for images that are too large for anything else.
-        scale: bounds that images are resized to, see `keep_ratio_size`; not in "tiled".
+        mode: "whole": the image is one input; "slide": overlapping windows, whose
+            logits are averaged; "tiled": overlapping windows of the image without
+            resizing, of which the middles are kept, for images that are too large for
+            the other modes.
+        scale: bounds to which images are resized, see `keep_ratio_size`; unused by
+            "tiled".
         window: (height, width) of the windows of "slide" and "tiled".
-        stride: step between windows, down and to the right.
+        stride: steps between windows, (down, to the right).
         ms_flip: whether the probabilities of several scales, each also mirrored, are
             averaged.
         ratios: factors on `scale` under `ms_flip`.
         align_corners: how logits are resized, see `resize_logits`.
-        padding_colour: RGB in 0-255 that fills up images smaller than the network's
-            inputs: the mean of training, which the normalisation turns to zeros.
+        padding_colour: RGB in 0-255 of the padding of images that are smaller than the
+            network's inputs: the mean of training, which the normalisation turns into
+            zeros.
     """
 
     mode: str
@@ -42,14 +45,14 @@ class Protocol:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Protocol":
-        """Reads the `protocol` of a manifest.
+        """Makes a protocol from the `protocol` of a manifest.
 
         Args:
             settings: the configuration's `evaluation` section, `align_corners` and
                 `padding_colour`.
 
         Raises:
-            KeyError, TypeError, ValueError: when one is missing or of a wrong kind.
+            KeyError, TypeError, ValueError: when a setting is missing or wrong.
         """
         mode, ms_flip = settings["mode"], settings["ms_flip"]
         if mode not in MODES or not isinstance(ms_flip, bool):
@@ -70,10 +73,10 @@ class Protocol:
         )
 
     def with_mode(self, mode: str | None) -> "Protocol":
-        """Changes the mode to one of `MODES`; None leaves it as it is.
+        """Returns the protocol in another of the `MODES`; None leaves it unchanged.
 
         Raises:
-            UserError: for another mode.
+            UserError: when the mode is unknown.
         """
         if mode is None:
             return self
@@ -86,7 +89,7 @@ class Protocol:
         return replace(self, ms_flip=False, mode=mode)
 
     def scales(self) -> list[tuple[int, int]]:
-        """Lists the scales at which the network sees an image."""
+        """Lists the scales to which an image is resized."""
         return scales_of(self.scale, self.ratios) if self.ms_flip else [self.scale]
 
 

@@ -1,4 +1,4 @@
-"""Whether a file's inputs and outputs are those that its manifest tells of."""
+"""The check that a file's inputs and outputs are those that its manifest describes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import NamedTuple
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.manifest import LABELS, ExportManifest
 
-# None: known only when it runs.
+# A side is None where it is known only when the model runs.
 Shape = tuple[int | None, ...]
 
 
 class Tensor(NamedTuple):
-    """What an interpreter says of an input or output; `dtype` as numpy calls it."""
+    """An input or output, as an interpreter describes it; `dtype` is numpy's name."""
 
     dtype: str
     shape: Shape
@@ -24,10 +24,10 @@ def check_tensors(
     inputs: Mapping[str, Tensor],
     outputs: Mapping[str, Tensor],
 ) -> None:
-    """Checks names, types and shapes; of outputs also the number of classes.
+    """Checks names, types and shapes, and the number of classes of outputs.
 
     Raises:
-        UserError: naming the first one that differs.
+        UserError: when a tensor differs; the message names the first one.
     """
     info = manifest.input
     expected = Tensor(info.dtype, _input_shape(manifest))
@@ -35,16 +35,16 @@ def check_tensors(
         raise _mismatch(model, "inputs", inputs, {info.name: expected})
     for kind, info in manifest.outputs.items():
         expected = Tensor(info.dtype, output_shape(manifest, kind))
-        found = outputs.get(info.name)
-        if found is None or not _fits(found, expected):
-            received = outputs if found is None else {info.name: found}
+        output = outputs.get(info.name)
+        if output is None or not _fits(output, expected):
+            received = outputs if output is None else {info.name: output}
             raise _mismatch(model, "outputs", received, {info.name: expected})
 
 
 def output_shape(
     manifest: ExportManifest, kind: str, size: tuple[int, int] | None = None
 ) -> Shape:
-    """The shape of an output for images of `size`, by default those it was made for."""
+    """Returns an output's shape for images of `size`, by default the manifest's."""
     shape = (manifest.batch, *(size or manifest.size or (None, None)))
     return shape if kind == LABELS else (*shape, len(manifest.classes))
 
@@ -56,27 +56,27 @@ def _input_shape(manifest: ExportManifest) -> Shape:
     return manifest.batch, *size, 3
 
 
-def _fits(found: Tensor, expected: Tensor) -> bool:
-    """Interpreters do not always know the sides of an output before they run."""
+def _fits(actual: Tensor, expected: Tensor) -> bool:
+    """Tells whether an output is the expected one, where its sides are known."""
     return (
-        found.dtype == expected.dtype
-        and len(found.shape) == len(expected.shape)
+        actual.dtype == expected.dtype
+        and len(actual.shape) == len(expected.shape)
         and all(
-            side is None or side == other
-            for side, other in zip(found.shape, expected.shape)
+            side is None or side == expected_side
+            for side, expected_side in zip(actual.shape, expected.shape)
         )
     )
 
 
 def _mismatch(
     model: Path,
-    what: str,
-    found: Mapping[str, Tensor],
+    tensor_role: str,
+    actual: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],
 ) -> UserError:
     return UserError(
-        f"{model} does not fit its manifest: its {what} are {_shown(found)}, and the "
-        f"manifest says {_shown(expected)}. Export the model again with "
+        f"{model} does not fit its manifest: its {tensor_role} are {_shown(actual)}, "
+        f"and the manifest says {_shown(expected)}. Export the model again with "
         "scripts/export.py."
     )
 

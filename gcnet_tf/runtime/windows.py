@@ -1,8 +1,8 @@
-"""Running a network on an image of any size, with numpy alone.
+"""Sizes and windows: the parts of running a network on images of any size.
 
-The functions take `predict`, from RGB images `(batch, height, width, 3)` to logits
-`(batch, height, width, num_classes)`, whatever computes it. `predict` puts them
-together.
+The functions need numpy alone. They take a function `predict`, from RGB images
+`(batch, height, width, 3)` to logits `(batch, height, width, num_classes)`, whatever
+computes it. `gcnet_tf.runtime.predict` puts the parts together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,12 +18,12 @@ def keep_ratio_size(
     scale: tuple[int, int],
     fit: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
-    """The (height, width) an image is resized to without changing its shape.
+    """Computes the (height, width) of a resized image with the same aspect ratio.
 
     The larger number of `scale` bounds the long side, the smaller one the short side,
-    and the image is made as large as that allows, also when that enlarges it. `fit` is
-    a (height, width) that it has to fit into as well. At least 1 each, however thin the
-    image.
+    and the result is as large as these bounds allow, even where that enlarges the
+    image. `fit` is a (height, width) that also bounds the result. Both sides are at
+    least 1, however thin the image.
     """
     factor = min(max(scale) / max(height, width), min(scale) / min(height, width))
     if fit is not None:
@@ -34,10 +34,10 @@ def keep_ratio_size(
 def windows(
     height: int, width: int, window: tuple[int, int], stride: tuple[int, int]
 ) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each window, in reading order.
+    """Yields the rows and columns of each window, in reading order.
 
-    The last window of a row or column is moved back to end at the border, and an image
-    smaller than the window gives a smaller window.
+    The last window of a row or column is moved back to end at the border, and in an
+    image smaller than the window the window is smaller, too.
     """
     for rows in _spans(height, window[0], stride[0]):
         for columns in _spans(width, window[1], stride[1]):
@@ -51,21 +51,21 @@ def slide(
     stride: tuple[int, int],
     at_once: int = 1,
 ) -> np.ndarray:
-    """Averages the logits of overlapping windows, `at_once` of them shown together."""
+    """Averages the logits of overlapping windows, with `at_once` windows in a batch."""
     height, width = images.shape[1:3]
-    places = list(windows(height, width, window, stride))
+    spans = list(windows(height, width, window, stride))
     total = None
     count = np.zeros((height, width, 1), np.float32)
-    for first in range(0, len(places), at_once):
+    for first in range(0, len(spans), at_once):
         # All windows have the same size.
-        seen = places[first : first + at_once]
-        logits = predict(np.concatenate([images[:, *place] for place in seen]))
-        for place, one in zip(seen, np.split(logits, len(seen))):
+        group = spans[first : first + at_once]
+        logits = predict(np.concatenate([images[:, *span] for span in group]))
+        for span, part in zip(group, np.split(logits, len(group))):
             if total is None:
-                shape = (len(one), height, width, one.shape[-1])
-                total = np.zeros(shape, one.dtype)
-            total[:, *place] += one
-            count[place] += 1
+                shape = (len(part), height, width, part.shape[-1])
+                total = np.zeros(shape, part.dtype)
+            total[:, *span] += part
+            count[span] += 1
     assert total is not None  # there is always one window
     total /= count
     return total
@@ -77,31 +77,31 @@ def tiled(
     window: tuple[int, int],
     stride: tuple[int, int],
 ) -> np.ndarray:
-    """Labels of overlapping windows, of which each keeps what is nearest to it.
+    """Labels overlapping windows, and takes each pixel from the window nearest to it.
 
-    Neighbours meet in the middle of their overlap: what they see near a border of
-    theirs, without its surroundings, is left to the other one.
+    Neighbours meet in the middle of their overlap: near its border, a window lacks the
+    surroundings of a pixel, so the label comes from its neighbour there.
     """
-    found = np.empty(images.shape[:-1], np.uint8)
+    result = np.empty(images.shape[:-1], np.uint8)
     height, width = images.shape[1:3]
     for rows, kept_rows in _tiles(height, window[0], stride[0]):
         for columns, kept_columns in _tiles(width, window[1], stride[1]):
             labels = predict_labels(images[:, rows, columns])
-            found[:, kept_rows, kept_columns] = labels[
+            result[:, kept_rows, kept_columns] = labels[
                 :,
                 kept_rows.start - rows.start : kept_rows.stop - rows.start,
                 kept_columns.start - columns.start : kept_columns.stop - columns.start,
             ]
-    return found
+    return result
 
 
 def scales_of(scale: tuple[int, int], ratios: Iterable[float]) -> list[tuple[int, int]]:
-    """`scale` times each ratio, rounded down as mmsegmentation 0.x does."""
+    """Multiplies `scale` by each ratio, rounded down as in mmsegmentation 0.x."""
     return [(int(scale[0] * ratio), int(scale[1] * ratio)) for ratio in ratios]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
+    """Returns probabilities over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
 
@@ -113,8 +113,8 @@ def _spans(length: int, side: int, step: int) -> list[slice]:
 
 
 def _tiles(length: int, side: int, step: int) -> Iterator[tuple[slice, slice]]:
-    """Each span, and the part of it that is kept: together every place once."""
+    """Yields each span with the part of it that is kept; no two parts overlap."""
     spans = _spans(length, side, step)
-    borders = [(one.stop + next_.start) // 2 for one, next_ in zip(spans, spans[1:])]
-    kept = [slice(*pair) for pair in zip([0, *borders], [*borders, length])]
-    return zip(spans, kept)
+    borders = [(span.stop + next_.start) // 2 for span, next_ in zip(spans, spans[1:])]
+    kept_parts = [slice(*pair) for pair in zip([0, *borders], [*borders, length])]
+    return zip(spans, kept_parts)

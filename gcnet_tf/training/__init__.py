@@ -1,7 +1,7 @@
-"""Training: losses, optimiser, strategy, loop, checkpoints and what is logged.
+"""Training: losses, optimiser, strategy, loop, checkpoints and logs.
 
-Names are looked up on first use: launching workers on this machine, which is here, too,
-needs no TensorFlow.
+Names are looked up on first use, because the launcher of workers on this machine, which
+is also in this package, needs no TensorFlow.
 """
 
 from importlib import import_module

@@ -11,16 +11,16 @@ from gcnet_tf import compat
 
 
 def begun_averages(optimizer: Any, model: keras.Model) -> list[Any]:
-    """The average of each trainable weight; empty before there are any.
+    """Returns the average of each trainable weight; [] before averaging has begun.
 
-    Some optimisers begin late and hold zeros until then.
+    Some optimisers begin late, and their averages are zeros until then.
     """
     averages = compat.averages(optimizer, model.trainable_weights)
-    return averages if any(np.any(each.numpy()) for each in averages) else []
+    return averages if any(np.any(average.numpy()) for average in averages) else []
 
 
 def restart_averages(optimizer: Any, model: keras.Model) -> None:
-    """Lets averages begin with the weights of now, which were loaded meanwhile."""
+    """Sets the averages to the current weights, which have just been loaded."""
     averages = begun_averages(optimizer, model)
     for average, weight in zip(averages, model.trainable_weights):
         average.assign(weight.numpy())
@@ -28,17 +28,17 @@ def restart_averages(optimizer: Any, model: keras.Model) -> None:
 
 @contextmanager
 def averaged(optimizer: Any, model: keras.Model) -> Iterator[None]:
-    """Gives the model the averages in place of its weights; at the end it is as before.
+    """Replaces the model's weights by their averages, and restores them at the end.
 
-    The running statistics of the normalisations stay as they are.
+    The running statistics of the normalisations are not replaced.
     """
     weights = model.trainable_weights
     averages = begun_averages(optimizer, model)
-    kept = [weight.numpy() for weight, _ in zip(weights, averages)]
+    saved_values = [weight.numpy() for weight, _ in zip(weights, averages)]
     try:
         for weight, average in zip(weights, averages):
             weight.assign(average.numpy())
         yield
     finally:
-        for weight, value in zip(weights, kept):
+        for weight, value in zip(weights, saved_values):
             weight.assign(value)

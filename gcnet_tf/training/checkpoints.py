@@ -1,9 +1,9 @@
-"""Checkpoints: what training needs to go on as if it had never stopped.
+"""Checkpoints, with which a training resumes as if it had never stopped.
 
-A checkpoint is a folder `checkpoints/00000400/` with `model.weights.h5` (loadable by
-anything that takes weights), `optimizer.npz` and `state.json`, which has a checksum of
-each. It gets its name when it is complete and on the disk: a killed run leaves no half
-checkpoint, and one that a disk has damaged is noticed (`weights.newest_checkpoint`).
+A checkpoint is a folder `checkpoints/00000400/` with `model.weights.h5` (an ordinary
+weights file), `optimizer.npz` and `state.json`, which holds a checksum of each. The
+folder gets its name when it is complete and on the disk. So a killed run leaves no half
+checkpoint, and `weights.files.newest_checkpoint` notices one that a disk has damaged.
 """
 
 import json
@@ -42,9 +42,12 @@ def save_checkpoint(
     Args:
         run: the run folder.
         model: model whose weights are saved.
-        optimizer: its built optimiser.
-        state: JSON-able; `state["iteration"]` names the checkpoint.
-        keep: number of checkpoints that stay.
+        optimizer: built optimiser of the model.
+        state: values for JSON; `state["iteration"]` names the checkpoint.
+        keep: number of checkpoints to keep.
+
+    Returns:
+        The folder of the checkpoint.
     """
     final = run / "checkpoints" / f"{state['iteration']:08d}"
     with new_folder(final) as partial:
@@ -55,15 +58,17 @@ def save_checkpoint(
         digests = {
             name: file_sha256(partial / name) for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
         }
-        content = sealed({**state, "files": digests})
-        (partial / STATE_FILE).write_text(json.dumps(content, indent=2))
+        sealed_state = sealed({**state, "files": digests})
+        (partial / STATE_FILE).write_text(json.dumps(sealed_state, indent=2))
     checkpoints = list_checkpoints(run)
-    place = checkpoints.index(final)
-    # Later ones than that of this iteration were damaged, and passed over.
-    for old in checkpoints[: max(place + 1 - keep, 0)] + checkpoints[place + 1 :]:
-        remove_folder(old)
-    for left in final.parent.glob(f"{PARTIAL}*"):  # by a run that was killed
-        shutil.rmtree(left)
+    index = checkpoints.index(final)
+    # Checkpoints after this iteration are damaged ones that the resumed run skipped.
+    for checkpoint in (
+        checkpoints[: max(index + 1 - keep, 0)] + checkpoints[index + 1 :]
+    ):
+        remove_folder(checkpoint)
+    for leftover in final.parent.glob(f"{PARTIAL}*"):  # of a run that was killed
+        shutil.rmtree(leftover)
     return final
 
 
@@ -82,7 +87,7 @@ def restore_checkpoint(
         with np.load(checkpoint / OPTIMIZER_FILE) as arrays:
             values = dict(arrays)
         if set(values) == {f"arr_{index}" for index in range(len(variables))}:
-            # Older versions wrote no names.
+            # Older versions wrote the variables without names.
             values = {name: values[f"arr_{i}"] for i, name in enumerate(variables)}
         is_ours = values.keys() == variables.keys()
         for name, variable in variables.items() if is_ours else ():
@@ -101,7 +106,7 @@ def restore_checkpoint(
     return state
 
 
-def save_best(run: Path, model: keras.Model, scores: dict) -> None:
-    """Replaces the best weights of the run and the scores beside them."""
+def save_best(run: Path, model: keras.Model, metrics: dict) -> None:
+    """Replaces the best weights of the run, and the metrics beside them."""
     save_weights(model, run / BEST_WEIGHTS)
-    write_text(run / "best.json", json.dumps(scores, indent=2))
+    write_text(run / "best.json", json.dumps(metrics, indent=2))

@@ -1,4 +1,4 @@
-"""What the loss of a pixel is multiplied by, according to its class."""
+"""Class weights: factors on the loss of a pixel, one for each class."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def check_class_weights(config: Config) -> None:
     """Checks, before any long work, that a list has one weight for each class.
 
     Raises:
-        UserError: when it has not.
+        UserError: when its length differs.
     """
     weights = config.train.class_weights
     classes = facts_of(config.data).classes
@@ -25,7 +25,7 @@ def check_class_weights(config: Config) -> None:
 
 
 def class_weights(config: Config, train: Manifest) -> tuple[float, ...] | None:
-    """The weights that `train.class_weights` asks for; None when all are alike."""
+    """Returns the weights that `train.class_weights` describes; None for equal ones."""
     weights = config.train.class_weights
     if weights == "auto":
         return inverse_square_root(train.class_histogram)
@@ -33,18 +33,17 @@ def class_weights(config: Config, train: Manifest) -> tuple[float, ...] | None:
 
 
 def inverse_square_root(histogram: tuple[int, ...]) -> tuple[float, ...]:
-    """Weights in proportion to 1 / sqrt(pixels of the class).
+    """Computes weights in proportion to 1 / sqrt(pixels of the class).
 
-    So do Roddick and Cipolla ("Pyramid Occupancy Networks", CVPR 2020). The inverse
-    itself would make the few pixels of a rare class dominate the loss.
+    Roddick and Cipolla do so, too ("Pyramid Occupancy Networks", CVPR 2020). With the
+    inverse itself, the few pixels of a rare class would dominate the loss.
 
     Args:
-        histogram: pixels per class.
+        histogram: number of pixels per class.
 
     Returns:
         One weight per class. The mean over the labelled pixels is 1, so that learning
-        rates keep their meaning. A class without pixels gets 0, which no loss ever
-        meets.
+        rates keep their meaning. A class without pixels gets 0, which is never used.
 
     Raises:
         UserError: when no pixel is labelled.

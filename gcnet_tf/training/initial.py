@@ -1,4 +1,4 @@
-"""What a new training starts from: random weights, a backbone, or a whole model."""
+"""Initial weights of a new training: random, of a backbone, or of a whole model."""
 
 from pathlib import Path
 
@@ -29,13 +29,13 @@ from gcnet_tf.weights.torch_file import read_torch_file
 
 
 def initialise(model: Segmentor, config: Config) -> str:
-    """Loads what `config` wants a new training to start from.
+    """Loads the initial weights that `config` describes.
 
     Returns:
-        A sentence on what was loaded, and what was left out.
+        A sentence that tells which weights were loaded, and which were left out.
 
     Raises:
-        UserError: when it is missing, damaged, or of another model.
+        UserError: when the weights are missing, damaged, or of another model.
     """
     if config.train.init_from is not None:
         return _load_model(model, config.train.init_from)
@@ -99,7 +99,7 @@ def _values_of_torch_file(model: Segmentor, path: Path) -> dict[str, np.ndarray]
 
 
 def _values_of_weights(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
-    """Reads the file into a model of its own number of classes."""
+    """Reads a weights file through a model with the file's number of classes."""
     num_classes = _num_classes(path) or model.num_classes
     twin = Segmentor.from_config({**model.get_config(), "num_classes": num_classes})
     twin.build((None, None, None, 3))
@@ -112,10 +112,10 @@ def _values_of_weights(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
 
 
 def _num_classes(path: Path) -> int | None:
-    """The classes that a weights file has; None if it does not say."""
+    """Reads the number of classes of a weights file; None if the file lacks it."""
     try:
         with h5py.File(path) as file:
-            # Kernel and bias, in the order in which the layer made them.
+            # Variable 1 is the bias: a layer makes its kernel first.
             return int(file["decode_head/classifier/vars/1"].shape[0])
     except (OSError, KeyError, AttributeError):
         return None

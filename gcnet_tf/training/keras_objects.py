@@ -27,16 +27,18 @@ class NamedMetrics:
         for metric in self._metrics:
             metric.reset_state()
 
-    def update(self, truth: np.ndarray, found: np.ndarray) -> None:
-        """Adds an image: class ids `(height, width)`, true and predicted."""
+    def update(self, truth: np.ndarray, predicted: np.ndarray) -> None:
+        """Adds an image: class ids `(height, width)`, true and predicted ones."""
         if self._metrics:
             labelled = truth != IGNORE_LABEL
-            truth, found = (ids[labelled].astype(np.int32) for ids in (truth, found))
+            truth, predicted = (
+                ids[labelled].astype(np.int32) for ids in (truth, predicted)
+            )
         for metric in self._metrics:
-            metric.update_state(truth, found)
+            metric.update_state(truth, predicted)
 
     def results(self) -> dict[str, float]:
-        """Each metric's result by its name; with a number where it has several."""
+        """Returns each metric's result by name; several results get numbered names."""
         results = {}
         for metric in self._metrics:
             values = np.asarray(metric.result(), np.float64)
@@ -49,7 +51,7 @@ class NamedMetrics:
 
 
 def named_callbacks(config: Config) -> list[keras.callbacks.Callback]:
-    """What train.callbacks names."""
+    """Makes the callbacks that train.callbacks names."""
     return [
         make("callback", asdict(named), f"train.callbacks[{index}]")
         for index, named in enumerate(config.train.callbacks)
@@ -59,7 +61,7 @@ def named_callbacks(config: Config) -> list[keras.callbacks.Callback]:
 def colour_layer(
     config: Config,
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
-    """What augment.layer names, from images and seeds to images; None for nothing."""
+    """Makes the augmentation of augment.layer, from images and seeds to images."""
     named = config.augment.layer
     if named is None:
         return None
@@ -69,8 +71,8 @@ def colour_layer(
         return layer
     training = {"training": True} if "training" in accepted else {}
 
-    def changed(images, seeds):
-        # Layers of Keras give floats, and some take nothing else.
+    def changed(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+        # Layers of Keras return floats, and some accept nothing else.
         values = layer(tf.cast(images, tf.float32), **training)
         values = tf.clip_by_value(tf.cast(values, tf.float32), 0.0, 255.0)
         return tf.cast(tf.round(values), tf.uint8)

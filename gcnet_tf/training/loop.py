@@ -1,4 +1,4 @@
-"""The training loop: iterations under `tf.distribute`, resumable at every one."""
+"""The training loop: iterations under `tf.distribute`, each of which can be resumed."""
 
 import math
 import time
@@ -61,21 +61,22 @@ def train(
 ) -> Path:
     """Trains the model that `config` describes and returns the run folder.
 
-    Records that are missing are made first, from sources that are checked before. Of
-    several workers, one alone writes and reads in the run folder: the chief.
+    Missing records are made first, after a check of their sources. Of several workers,
+    only the chief reads and writes in the run folder.
 
     Args:
         config: the configuration.
-        out: the run folder; must be new or empty unless `resume`.
-        resume: go on from the newest checkpoint in `out`, at its exact iteration.
+        out: the run folder; it must be new or empty unless `resume` is True.
+        resume: whether to continue from the newest checkpoint in `out`, at its exact
+            iteration.
         callbacks: Keras callbacks. A batch is an iteration and an epoch ends at each
             evaluation, with logs such as `{"loss": …, "val_mIoU": …}`; setting
             `model.stop_training` ends the training.
 
     Raises:
-        UserError: for settings or data that cannot be trained with, a loss that is not
-            finite, too little memory, or a disk that is full.
-        Interrupted: after Ctrl-C or SIGTERM, with a checkpoint saved.
+        UserError: when training is impossible with these settings or data, the loss is
+            not finite, the memory is too small, or the disk is full.
+        Interrupted: after Ctrl-C or SIGTERM, when a checkpoint is saved.
         WorkerLost: when another worker has disappeared.
     """
     run = Path(out)
@@ -99,18 +100,18 @@ def train(
 
 
 def _prepare(config: Config, run: Path, resume: bool) -> tuple[float, ...] | None:
-    """Checks everything, makes records that are missing; returns the class weights."""
+    """Checks everything, makes missing records, and returns the class weights."""
     check_names(config)
     check_run(run, config, resume)
     check_class_weights(config)
-    # Before the run folder exists: data that is missing should leave no trace.
+    # Before the run folder exists, so that missing data leaves no folder behind.
     check_before_conversion(config)
     manifests = ensure_records(config)
     return class_weights(config, manifests["train"])
 
 
 class _Training:
-    """A run in progress: the model, its optimiser, and where it stands."""
+    """A run in progress: the model, its optimiser, and the progress so far."""
 
     def __init__(
         self,
@@ -129,10 +130,10 @@ class _Training:
             self.model = build_model(config)
             self.schedule, self.optimizer = make_optimizer(config)
             compat.build_optimizer(self.optimizer, self.model)
-            origin, content = workers.chief_does(self._load)
+            origin, progress = workers.chief_does(self._load)
             variables = compat.optimizer_variables(self.optimizer)
             workers.take_from_chief([*self.model.variables, *variables])
-        self.progress = Progress.from_dict(content)
+        self.progress = Progress.from_dict(progress)
         self.monitor: Monitor | NoMonitor = NoMonitor()
         if workers.chief:
             self.monitor = Monitor(
@@ -147,8 +148,10 @@ class _Training:
         self.monitor.say(origin)
         if weights is not None:
             pairs = zip(self.facts.classes, weights)
-            texts = ", ".join(f"{name.strip()} {weight:.3g}" for name, weight in pairs)
-            self.monitor.say(f"Class weights: {texts}.")
+            weights_text = ", ".join(
+                f"{name.strip()} {weight:.3g}" for name, weight in pairs
+            )
+            self.monitor.say(f"Class weights: {weights_text}.")
         self.validation = Validation(config, self.model, workers, self.monitor)
         self.train_step = make_train_step(
             self.model,
@@ -160,25 +163,25 @@ class _Training:
         )
 
     def _load(self) -> tuple[str, dict[str, Any]]:
-        """Loads the newest checkpoint of the run, or what a new run starts from.
+        """Loads the newest checkpoint of the run, or the initial weights of a new run.
 
         Returns:
-            A sentence on what was loaded, and the progress in the form of JSON.
+            A sentence that tells what was loaded, and the progress as in JSON.
         """
         checkpoint = newest_checkpoint(self.run)
         if checkpoint is None:
-            origin, content = initialise(self.model, self.config), {}
+            origin, progress = initialise(self.model, self.config), {}
             restart_averages(self.optimizer, self.model)
         else:
             origin = f"Loaded {checkpoint}."
-            content = checkpoints.restore_checkpoint(
+            progress = checkpoints.restore_checkpoint(
                 checkpoint, self.model, self.optimizer
             )
         open_run(self.run, self.config)
-        return origin, content
+        return origin, progress
 
     def close(self) -> None:
-        """Ends what the run shows, and removes what it needed meanwhile."""
+        """Closes the monitor, and removes the temporary files of `Repair`."""
         with self.repair:
             self.monitor.close()
 
@@ -190,7 +193,7 @@ class _Training:
         callback_list = keras.callbacks.CallbackList(
             list(callbacks),
             model=self.model,
-            # As from `fit`, for progress bars.
+            # The same parameters as from `fit`, for progress bars.
             epochs=math.ceil(settings.iterations / settings.evaluate_every),
             steps=min(settings.evaluate_every, settings.iterations),
             verbose=1,
@@ -199,7 +202,7 @@ class _Training:
         callback_list.on_epoch_begin(progress.iteration // settings.evaluate_every)
         reason = StopReason.NONE
         with stop_signals() as signals, closing(self._batches()) as batches:
-            if progress.evaluation_due:  # a signal has stopped it
+            if progress.evaluation_due:  # a signal stopped the last one
                 self._evaluate(callback_list, {}, signals)
                 self._save()
                 reason = self._reason_to_stop(signals)
@@ -214,12 +217,12 @@ class _Training:
                     self._evaluate(callback_list, losses, signals)
                 reason = self._reason_to_stop(signals)
                 stopping = bool(reason) or self._has_stalled()
-                due = progress.iteration % settings.checkpoint_every == 0
-                if last or stopping or due:
+                checkpoint_due = progress.iteration % settings.checkpoint_every == 0
+                if last or stopping or checkpoint_due:
                     self._save()
                 if stopping:
                     break
-        # Nobody leaves while another's input still needs the connection.
+        # A barrier: no worker leaves while the input of another needs the connection.
         self.workers.largest(0)
         if reason.is_signal:
             raise Interrupted(progress.iteration, reason)
@@ -230,7 +233,7 @@ class _Training:
         callback_list.on_train_end()
 
     def _reason_to_stop(self, signals: list[StopReason]) -> StopReason:
-        """Finds the reason to stop of any worker, which holds for all."""
+        """Returns the reason to stop of any worker, which all workers follow."""
         callback = StopReason.CALLBACK if self.model.stop_training else StopReason.NONE
         return StopReason(self.workers.largest(max(signals[:1], default=callback)))
 
@@ -273,14 +276,14 @@ class _Training:
         check_sizes(self.repair.config, "train")
 
         def part_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            number = context.num_input_pipelines
+            num_workers = context.num_input_pipelines
             dataset = training_dataset(
                 self.repair.config,
                 self.progress.iteration,
-                Share(context.input_pipeline_id, number),
-                context.num_replicas_in_sync // number,
+                Share(context.input_pipeline_id, num_workers),
+                context.num_replicas_in_sync // num_workers,
             )
-            # Names are text, which no GPU holds; `_not_finite` finds them when needed.
+            # No GPU holds the names, which are text; `_not_finite` reads them again.
             return dataset.map(_without_name)
 
         return iter(self.strategy.distribute_datasets_from_function(part_of_worker))
@@ -295,13 +298,14 @@ class _Training:
         if not all(math.isfinite(value) for value in losses.values()):
             raise self._not_finite(losses)
         self.progress.iteration += 1
-        # The rate of this step, whose number counts from 0 on.
+        # The rate of the step just made; steps are counted from 0.
         rate = float(self.schedule(self.progress.iteration - 1))
         self.monitor.step(losses, rate, waited, worked)
         return {"loss": sum(losses.values()), **losses}
 
     def _not_finite(self, losses: dict[str, float]) -> UserError:
-        # The stream is a pure function of the iteration: ask it again, for the names.
+        # The stream is a pure function of the iteration, so it gives this batch again,
+        # with its names.
         iteration = self.progress.iteration
         batch = next(iter(training_dataset(self.repair.config, iteration)))
         names = ", ".join(name.decode() for name in batch["name"].numpy())
@@ -319,7 +323,7 @@ class _Training:
         losses: dict[str, float],
         signals: list[StopReason],
     ) -> None:
-        """Scores the model; where a signal stops it, a resumed run begins with it."""
+        """Evaluates the model; if a signal stops it, a resumed run begins with it."""
         progress = self.progress
         progress.evaluation_due = True
         start = time.perf_counter()
@@ -328,7 +332,7 @@ class _Training:
             if metrics is None:
                 return
             progress.evaluation_due = False
-            self._keep_metrics(metrics)
+            self._record_metrics(metrics)
         self.monitor.evaluated(time.perf_counter() - start)
         results = self.validation.named.results()
         self.monitor.report_named_metrics(progress.iteration, results)
@@ -338,21 +342,21 @@ class _Training:
         if progress.iteration < self.config.train.iterations:
             callback_list.on_epoch_begin(epoch + 1)
 
-    def _keep_metrics(self, metrics: Metrics) -> None:
+    def _record_metrics(self, metrics: Metrics) -> None:
         iteration, classes = self.progress.iteration, self.facts.classes
         self.monitor.report_metrics(iteration, metrics, classes)
         if self.progress.add_evaluation(metrics.miou) and self.workers.chief:
-            content = {"iteration": iteration, **metrics.to_dict(classes)}
-            checkpoints.save_best(self.run, self.model, content)
+            best_metrics = {"iteration": iteration, **metrics.to_dict(classes)}
+            checkpoints.save_best(self.run, self.model, best_metrics)
 
     def _has_stalled(self) -> bool:
         return self.progress.has_stalled(self.config.train.early_stopping)
 
     def _say_stalled(self) -> None:
-        number = self.progress.evaluations_since_best
+        count = self.progress.evaluations_since_best
         self.monitor.say(
             f"Stopped early at iteration {self.progress.iteration}: no better mIoU in "
-            f"{number} evaluation{'' if number == 1 else 's'}. To go on all the same: "
+            f"{count} evaluation{'' if count == 1 else 's'}. To go on all the same: "
             "--resume --set train.early_stopping=null"
         )
 

@@ -1,4 +1,4 @@
-"""The training loss."""
+"""Training losses: cross-entropy, and losses of Keras."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from gcnet_tf.extensions.named import make
 def make_loss(
     config: Config, class_weights: Sequence[float] | None = None
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """The function from logits and labels to the loss that `config` asks for."""
+    """Makes the loss that `config` describes, a function of logits and labels."""
     if config.train.loss is None:
         return partial(cross_entropy, class_weights=class_weights)
     loss = make("loss", asdict(config.train.loss), "train.loss")
@@ -29,22 +29,24 @@ def keras_loss(
     labels: tf.Tensor,
     class_weights: Sequence[float] | None = None,
 ) -> tf.Tensor:
-    """A Keras loss, averaged over all that it returns.
+    """Computes a Keras loss, as the mean of all values that it returns.
 
     Args:
-        loss: its `call` gets labels, int32 with 255 where not labelled, and logits, and
-            returns values per pixel `(batch, height, width)`, per image, or a scalar.
-        logits, labels, class_weights: as in `cross_entropy`. Only values per pixel have
-            weights, and are 0 where not labelled.
+        loss: its `call` takes labels, int32 with 255 where a pixel is not labelled, and
+            logits. It returns values per pixel `(batch, height, width)`, per image, or
+            a scalar.
+        logits, labels, class_weights: as in `cross_entropy`. Only values per pixel are
+            weighted, and are set to 0 where a pixel is not labelled.
 
     Returns:
         A scalar.
 
     Raises:
-        UserError: for class weights without a value per pixel.
+        UserError: when there are class weights, but the loss has no values per pixel.
     """
     labels = tf.cast(labels, tf.int32)
-    # Not the object itself, which would reduce, each version of Keras in its own way.
+    # `call`, because the object itself would reduce the values, and each version of
+    # Keras does so in its own way.
     values = tf.cast(loss.call(labels, logits), logits.dtype)
     if values.shape.rank == labels.shape.rank:
         values = _weighted(values, labels, class_weights)
@@ -61,18 +63,18 @@ def cross_entropy(
     labels: tf.Tensor,
     class_weights: Sequence[float] | None = None,
 ) -> tf.Tensor:
-    """Softmax cross-entropy, averaged over **all** pixels, the ignored ones included.
+    """Computes softmax cross-entropy, averaged over **all** pixels, ignored ones too.
 
-    Pixels labelled 255 contribute no loss and no gradient, but count in the divisor:
-    so does the reference (mmsegmentation 0.x), and dividing by the valid pixels only
-    would weigh padded crops more.
+    Pixels labelled 255 contribute no loss and no gradient, but count in the divisor, as
+    in the reference (mmsegmentation 0.x). To divide by the valid pixels only would give
+    padded crops more weight.
 
     Args:
         logits: `(batch, height, width, num_classes)`.
         labels: integer `(batch, height, width)`, class ids or 255.
-        class_weights: what a pixel's loss is multiplied by, per class; None for 1. The
-            divisor stays the number of pixels, as in mmsegmentation 0.x. (1.2.2 divides
-            by the weights of all pixels, and fails where one is labelled 255.)
+        class_weights: factor on a pixel's loss, per class; None for 1. The divisor is
+            always the number of pixels, as in mmsegmentation 0.x. (1.2.2 divides by the
+            weights of all pixels, and fails where one is labelled 255.)
 
     Returns:
         A scalar.
@@ -83,8 +85,10 @@ def cross_entropy(
     return tf.reduce_mean(_weighted(losses, labels, class_weights))
 
 
-def _weighted(losses, labels, class_weights):
-    """Losses per pixel, 0 where ignored."""
+def _weighted(
+    losses: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[float] | None
+) -> tf.Tensor:
+    """Multiplies losses per pixel by class weights; sets ignored pixels to 0."""
     valid = labels != IGNORE_LABEL
     if class_weights is not None:
         safe = tf.where(valid, tf.cast(labels, tf.int32), 0)

@@ -1,6 +1,6 @@
-"""SGD and learning rate in the reference's form (PyTorch's SGD, poly decay)."""
+"""Optimiser and learning rate as in the reference (PyTorch's SGD, poly decay)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,10 +14,12 @@ from gcnet_tf.extensions.named import make
 
 @keras.saving.register_keras_serializable("gcnet_tf")
 class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """lr(t) = (initial - minimum) * (1 - t / iterations) ** power + minimum.
+    """The poly schedule of mmsegmentation 0.x.
 
-    mmsegmentation 0.x, t = 0 … iterations - 1: the minimum is never quite reached.
-    Computed in float64, because float32 is off by 1e-7 near the end.
+        lr(t) = (initial - minimum) * (1 - t / iterations) ** power + minimum
+
+    With t = 0 … iterations - 1, the minimum is never quite reached. The rate is
+    computed in float64, because float32 is off by 1e-7 near the end.
     """
 
     def __init__(self, initial: float, minimum: float, iterations: int, power: float):
@@ -26,13 +28,13 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.iterations = iterations
         self.power = power
 
-    def __call__(self, step):
-        # Past the end, as after a schedule made shorter, the rate stays at its minimum.
+    def __call__(self, step: Any) -> tf.Tensor:
+        # After the end, as in a schedule that was shortened, the rate stays minimal.
         left = 1.0 - tf.cast(step, tf.float64) / self.iterations
         left = tf.maximum(left, tf.constant(0.0, tf.float64))
         return (self.initial - self.minimum) * left**self.power + self.minimum
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "initial": self.initial,
             "minimum": self.minimum,
@@ -49,26 +51,26 @@ class CoupledSGD(compat.Optimizer):
         velocity  = momentum * velocity + gradient
         weight   -= learning_rate * velocity
 
-    Keras' own SGD differs twice: its velocity contains the learning rate, which matters
-    as soon as the rate changes, and its weight decay bypasses the momentum. The decay
-    holds for every trainable weight, biases and normalisations included.
+    Keras' own SGD differs in two ways: its velocity contains the learning rate, which
+    matters as soon as the rate changes, and its weight decay bypasses the momentum. The
+    decay applies to every trainable weight, biases and normalisations included.
 
     Args:
         learning_rate: a number or a schedule.
-        momentum: share of the velocity that stays.
+        momentum: factor on the velocity in each step.
         decay: weight decay.
-        rates: part of the model ("decode_head"): the schedule of its weights, where it
-            is not `learning_rate`.
+        rates: schedules of parts of the model that do not follow `learning_rate`, by
+            the part's name, such as "decode_head".
     """
 
     def __init__(
         self,
-        learning_rate=0.01,
+        learning_rate: Any = 0.01,
         momentum: float = 0.9,
         decay: float = 5e-4,
         rates: Mapping[str, Any] | None = None,
         name: str = "coupled_sgd",
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
@@ -82,7 +84,7 @@ class CoupledSGD(compat.Optimizer):
             for part, rate in (rates or {}).items()
         }
 
-    def build(self, variables):
+    def build(self, variables: Sequence[Any]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -90,20 +92,21 @@ class CoupledSGD(compat.Optimizer):
             self.add_variable_from_reference(variable, "velocity")
             for variable in variables
         ]
-        # Found here: `update_step` gets variables of TensorFlow, which have no path.
+        # Collected here, because the TensorFlow variables that `update_step` gets have
+        # no path.
         self.paths = [variable.path for variable in variables]
         self.rate_of = [self._own_rate(path) for path in self.paths]
 
     def _own_rate(self, path: str) -> Any:
-        found = [self.rates[part] for part in path.split("/") if part in self.rates]
-        return found[0] if found else None
+        rates = [self.rates[part] for part in path.split("/") if part in self.rates]
+        return rates[0] if rates else None
 
     def named_variables(self) -> dict[str, Any]:
-        """What is remembered, by names that the optimiser has on both stacks."""
+        """Returns the variables by names that are the same on both stacks."""
         names = [f"velocity/{path.split('/', 1)[1]}" for path in self.paths]
         return {"iterations": self.iterations, **dict(zip(names, self.velocities))}
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = self._get_variable_index(variable)
         velocity = self.velocities[index]
         gradient = tf.cast(gradient, variable.dtype)
@@ -116,7 +119,7 @@ class CoupledSGD(compat.Optimizer):
             tf.cast(learning_rate, variable.dtype) * tf.convert_to_tensor(velocity),
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,
@@ -129,10 +132,11 @@ class CoupledSGD(compat.Optimizer):
 
 
 def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    """All that a built optimiser remembers, by name.
+    """Returns all variables of a built optimiser by name.
 
-    The names of CoupledSGD are those of the weights. The others have a form that each
-    stack has for itself, so that neither takes what the other has written for its own.
+    The variables of CoupledSGD are named after the weights. The names of other
+    optimisers differ between the two stacks, so that neither stack loads a state that
+    the other has written.
     """
     inner = compat.without_loss_scale(optimizer)
     named = inner.named_variables() if isinstance(inner, CoupledSGD) else {}
@@ -147,10 +151,10 @@ def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
 def make_optimizer(
     config: Config,
 ) -> tuple[PolynomialDecay, keras.optimizers.Optimizer]:
-    """The learning rate's schedule, and the optimiser that `config` describes."""
+    """Makes the schedule of the learning rate and the optimiser of `config`."""
     settings = config.train
 
-    def schedule(multiplier=1.0):
+    def schedule(multiplier: float = 1.0) -> PolynomialDecay:
         # As in the reference, the minimum is not multiplied.
         return PolynomialDecay(
             multiplier * settings.learning_rate,

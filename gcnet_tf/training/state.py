@@ -1,4 +1,4 @@
-"""The place where a training stands, as its checkpoints keep it."""
+"""The progress of a training, which its checkpoints save."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -7,15 +7,15 @@ from typing import Any
 
 @dataclass
 class Progress:
-    """What a resumed run needs beside weights and optimiser.
+    """The state that a resumed run needs besides weights and optimiser.
 
     Attributes:
-        iteration: iterations that are done.
-        best_miou: of all evaluations, as a fraction; -1 before the first one.
-        evaluations_since_best: for early stopping.
-        evaluation_due: whether a signal has stopped an evaluation, with which a resumed
-            run begins.
-        unreported: what the monitor has not reported yet, see `Monitor.unreported`.
+        iteration: number of iterations that are done.
+        best_miou: best mIoU of all evaluations, as a fraction; -1 before the first one.
+        evaluations_since_best: number of evaluations since then, for early stopping.
+        evaluation_due: whether a signal has stopped an evaluation; a resumed run begins
+            with it.
+        unreported: values that the monitor has not reported, see `Monitor.unreported`.
     """
 
     iteration: int = 0
@@ -25,17 +25,17 @@ class Progress:
     unreported: dict[str, Any] | None = None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Progress":
-        """Reads what `to_dict` wrote; older versions lack an entry."""
+    def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
+        """Reads the result of `to_dict`, from which older versions left out entries."""
         names = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in content.items() if key in names})
+        return cls(**{key: value for key, value in values.items() if key in names})
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the form that JSON can hold."""
+        """Returns the progress as values for JSON."""
         return asdict(self)
 
     def add_evaluation(self, miou: float) -> bool:
-        """Counts an evaluation; returns whether it is the best one so far."""
+        """Counts an evaluation, and tells whether it is the best one so far."""
         self.evaluations_since_best += 1
         if not miou > self.best_miou:
             return False
@@ -47,6 +47,7 @@ class Progress:
         """Tells whether early stopping ends the run; only an evaluation changes that.
 
         Args:
-            patience: evaluations in a row that may bring nothing; None for any number.
+            patience: number of evaluations in a row without a better mIoU that end the
+                run; None for no limit.
         """
         return patience is not None and self.evaluations_since_best >= patience

@@ -1,4 +1,4 @@
-"""How a training ends before its time: signals, and what the machine refuses."""
+"""Early ends of a training: signals, and errors of the machine."""
 
 import os
 import signal
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +18,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopReason(IntEnum):
-    """Why a training stops before its last iteration; the largest of all workers'."""
+    """A reason to stop before the last iteration; the largest of all workers counts."""
 
     NONE = 0
     CALLBACK = 1
@@ -29,7 +31,7 @@ class StopReason(IntEnum):
 
 
 class Interrupted(Exception):
-    """Training was asked to stop (Ctrl-C or SIGTERM); a checkpoint was saved."""
+    """The end of a training by Ctrl-C or SIGTERM, after a checkpoint was saved."""
 
     def __init__(self, iteration: int, reason: StopReason):
         super().__init__(f"at iteration {iteration}")
@@ -38,7 +40,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def explaining(run: Path) -> Iterator[None]:
-    """What is the machine's fault and not the program's, in a sentence."""
+    """Turns errors of the machine, such as a full disk, into a `UserError`."""
     try:
         yield
     except (OSError, RuntimeError, tf.errors.OpError) as error:
@@ -58,26 +60,28 @@ def explaining(run: Path) -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[list[StopReason]]:
-    """Collects SIGINT and SIGTERM instead of dying; a second one acts as usual."""
+    """Collects SIGINT and SIGTERM instead of ending; a second one acts as usual."""
     received: list[StopReason] = []
-    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    old_handlers: dict[int, Any] = {
+        stop_signal: signal.getsignal(stop_signal) for stop_signal in _STOP_SIGNALS
+    }
 
-    def handle(number, frame):
-        received.append(StopReason(number))
-        signal.signal(number, before[number])
-        # Not print: the signal may have come in the middle of one.
+    def handle(signal_number: int, frame: FrameType | None) -> None:
+        received.append(StopReason(signal_number))
+        signal.signal(signal_number, old_handlers[signal_number])
+        # `os.write`, because the signal may have interrupted a print.
         os.write(1, "\nStopping after this iteration …\n".encode())
 
     try:
-        for number in _STOP_SIGNALS:
-            signal.signal(number, handle)
+        for stop_signal in _STOP_SIGNALS:
+            signal.signal(stop_signal, handle)
     except ValueError:
-        pass  # not in the main thread, as in some notebooks: signals stay as they are
+        pass  # not the main thread, as in some notebooks: signals keep their handlers
     try:
         yield received
     finally:
         try:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for signal_number, handler in old_handlers.items():
+                signal.signal(signal_number, handler)
         except ValueError:
             pass

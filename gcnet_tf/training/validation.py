@@ -1,4 +1,4 @@
-"""Scoring the model of a training on the split val, in between."""
+"""Evaluations of a model on the split val during its training."""
 
 import gc
 
@@ -20,10 +20,10 @@ SPLIT = "val"
 
 
 class Validation:
-    """Evaluations of one training.
+    """The evaluations of one training.
 
     Attributes:
-        named: what train.metrics names, over the images of the last evaluation.
+        named: the metrics of train.metrics over the images of the last evaluation.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Validation:
         self._monitor = monitor
 
     def run(self, iteration: int, signals: list[StopReason]) -> Metrics | None:
-        """Scores the weights of now.
+        """Evaluates the current weights.
 
         Args:
-            iteration: for what is shown.
-            signals: as soon as there is one, the evaluation stops.
+            iteration: the iteration to show in reports.
+            signals: the evaluation stops as soon as this list has an item.
 
         Returns:
-            The metrics over all workers; None where a signal stopped any of them.
+            The metrics over all workers; None when a signal stopped any worker.
         """
 
         def show(
@@ -75,8 +75,8 @@ class Validation:
             on_damage=begin_again,
             should_stop=lambda: bool(signals),
         )
-        # Frozen functions sit in reference cycles. Left to Python's own collector,
-        # those of three evaluations, 3.5 GB for half an R50, pile up before one goes.
+        # Frozen functions are part of reference cycles. Python's own collector lets
+        # those of three evaluations accumulate, 3.5 GB for half an R50.
         del predictor
         gc.collect()
         return metrics

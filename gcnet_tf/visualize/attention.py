@@ -1,13 +1,13 @@
-"""Where a trained model looks: its context block's attention, drawn over an image.
+"""Attention maps: the attention of a context block, drawn over an image.
 
-As figure 1 of the paper (arXiv 1904.11492): the non-local block has a map for every
-query position, the global context block one for the whole image.
+The pictures are like figure 1 of the paper (arXiv 1904.11492): the non-local block has
+a map for every query, the global context block one map for the whole image.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,35 +17,35 @@ from gcnet_tf.files.atomic import new_file
 from gcnet_tf.runtime.resize import resize_image, resize_logits
 from gcnet_tf.runtime.windows import keep_ratio_size
 
-if TYPE_CHECKING:  # for the annotations alone: wrong input is found without TensorFlow
+if TYPE_CHECKING:  # so that wrong input is found before TensorFlow starts
     from gcnet_tf.models import Segmentor
 
 Point = tuple[int, int]
 """(x, y) in pixels, from the top left."""
 
-# At most so many pictures beside each other.
+# Largest number of pictures in a row.
 _COLUMNS = 4
 
 
 class AttentionMap(NamedTuple):
-    """How much one position, or all of them, takes from each position."""
+    """The attention of one query, or of all positions, to each position."""
 
     title: str
     point: Point | None
-    """The position that asks; None when it is the same for all."""
+    """The query; None when all positions have the same attention."""
     values: np.ndarray
     """`(height, width)`, at the features' size."""
 
 
 def parse_points(texts: Sequence[str], size: tuple[int, int]) -> list[Point]:
-    """Points in an image from words such as "120,80", several to a text or one.
+    """Reads points in an image from words such as "120,80".
 
     Args:
-        texts: what the user wrote.
+        texts: the user's texts, each with one word or several.
         size: (height, width) of the image.
 
     Raises:
-        UserError: for something else, or a point that is not in the image.
+        UserError: when a word is no point, or a point is outside the image.
     """
     height, width = size
     points = []
@@ -69,7 +69,7 @@ def parse_points(texts: Sequence[str], size: tuple[int, int]) -> list[Point]:
 
 
 def spread_points(size: tuple[int, int]) -> list[Point]:
-    """The middles of an image's four quarters."""
+    """Returns the middles of an image's four quarters."""
     height, width = size
     return [
         (width * x // 4, height * y // 4) for y, x in ((1, 1), (1, 3), (3, 1), (3, 3))
@@ -83,38 +83,40 @@ def attention_maps(
     image: np.ndarray,
     points: Sequence[Point],
 ) -> list[AttentionMap]:
-    """What a model's context block attends to in an image seen as a whole.
+    """Computes the attention of a model's context block in a whole image.
 
     Args:
-        name: of the model, for titles and messages.
-        model: it.
+        name: name of the model, for titles and messages.
+        model: the model.
         config: its configuration.
         image: RGB uint8 `(height, width, 3)`; it is resized as for evaluation.
-        points: the positions that ask.
+        points: the queries.
 
     Returns:
-        One map for each point, or a single one where all get the same.
+        One map for each query, or one where all positions get the same context.
 
     Raises:
-        UserError: when its block has no attention.
+        UserError: when the context block has no attention.
     """
     height, width = image.shape[:2]
-    seen = resize_image(image, keep_ratio_size(height, width, config.evaluation.scale))
+    resized = resize_image(
+        image, keep_ratio_size(height, width, config.evaluation.scale)
+    )
     shares = [((y + 0.5) / height, (x + 0.5) / width) for x, y in points]
     block = config.model.head.context.block
     try:
-        found = model.attention(seen[np.newaxis], shares)
+        batch_maps = model.attention(resized[np.newaxis], shares)
     except ValueError as error:
         raise UserError(
             f"{name} has no attention to show; the context block of its head is "
             f"'{block}'. Allowed are models with gc (pooling att), snl or nl."
         ) from error
-    maps = np.asarray(found[0], np.float32)
+    maps = np.asarray(batch_maps[0], np.float32)
     if block != "nl":
         return [AttentionMap(f"{name}: {block}, every position", None, maps[0])]
     return [
-        AttentionMap(f"{name}: {block}, position {number}", point, values)
-        for number, (point, values) in enumerate(zip(points, maps), start=1)
+        AttentionMap(f"{name}: {block}, query {index}", point, values)
+        for index, (point, values) in enumerate(zip(points, maps), start=1)
     ]
 
 
@@ -126,8 +128,8 @@ def draw(
 ) -> None:
     """Writes a PNG: the image with its points, then each map over it.
 
-    Every map has its own scale of colours, from its least to its largest value: its
-    title says which.
+    Every map has its own colour scale, from its smallest to its largest value, which
+    its title gives.
     """
     from matplotlib.figure import Figure
 
@@ -141,23 +143,26 @@ def draw(
     for axes in grid:
         axes.set_axis_off()
     grid[0].imshow(image)
-    grid[0].set_title("positions that ask", fontsize=9)
-    for number, point in enumerate(points, start=1):
-        _mark(grid[0], point, str(number))
-    for axes, each in zip(grid[1:], maps):
+    grid[0].set_title("queries", fontsize=9)
+    for index, point in enumerate(points, start=1):
+        _mark(grid[0], point, str(index))
+    for axes, attention in zip(grid[1:], maps):
         axes.imshow(image)
-        values = resize_logits(each.values[..., np.newaxis], (height, width), False)
+        values = resize_logits(
+            attention.values[..., np.newaxis], (height, width), False
+        )
         axes.imshow(values[..., 0], cmap="jet", alpha=0.55)
-        least, most, mean = each.values.min(), each.values.max(), each.values.mean()
-        scale = f"{least:.2g} to {most:.2g}, mean {mean:.2g}"
-        axes.set_title(f"{each.title}\n{scale}", fontsize=9)
-        if each.point is not None:
-            _mark(axes, each.point, "")
+        low, high = attention.values.min(), attention.values.max()
+        scale = f"{low:.2g} to {high:.2g}, mean {attention.values.mean():.2g}"
+        axes.set_title(f"{attention.title}\n{scale}", fontsize=9)
+        if attention.point is not None:
+            _mark(axes, attention.point, "")
     with new_file(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
 
 
-def _mark(axes, point: Point, text: str) -> None:
+def _mark(axes: Any, point: Point, text: str) -> None:
+    """Draws a dot at a point, with a text beside it."""
     axes.plot(*point, "o", color="red", markeredgecolor="white", markersize=7)
     axes.annotate(
         text, point, xytext=(5, 5), textcoords="offset points", color="white",

@@ -17,22 +17,26 @@ _TILE = (240, 180)
 
 
 def colour(labels: np.ndarray, palette: Palette) -> np.ndarray:
-    """Class ids `(height, width)` as RGB uint8 `(height, width, 3)`; black: ignored."""
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(palette)] = palette
-    return table[labels]
+    """Colours class ids `(height, width)`; ignored pixels become black.
+
+    Returns:
+        RGB uint8 `(height, width, 3)`.
+    """
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(palette)] = palette
+    return colours[labels]
 
 
 def overlay(
     image: np.ndarray, labels: np.ndarray, palette: Palette, opacity: float = 0.5
 ) -> np.ndarray:
-    """The image with classes painted over it, RGB uint8; ignored pixels stay bare.
+    """Paints classes over an image, RGB uint8; ignored pixels stay unpainted.
 
-    A class's border is painted in full colour, to be seen on any texture.
+    The borders of classes have full colour, so that they are visible on any texture.
     """
     shares = np.where(_borders(labels), np.float32(1), np.float32(opacity))[..., None]
     result = np.empty_like(image)
-    # In strips of rows, because an image of floats may be too large to hold.
+    # In strips of rows, because a large image in floats may not fit into the memory.
     for start in range(0, len(image), _STRIP):
         rows = slice(start, start + _STRIP)
         share, pixels = shares[rows], image[rows]
@@ -43,7 +47,7 @@ def overlay(
 
 
 def _borders(labels: np.ndarray) -> np.ndarray:
-    """True where the neighbour above or to the left is of another class."""
+    """Returns True where the neighbour above or to the left has another class."""
     borders = np.zeros(labels.shape, bool)
     borders[1:] |= labels[1:] != labels[:-1]
     borders[:, 1:] |= labels[:, 1:] != labels[:, :-1]
@@ -58,8 +62,8 @@ def with_legend(
 ) -> Image.Image:
     """Puts a legend of the classes that occur in `labels` under the picture.
 
-    Each entry is the colour, the name and the share of the pixels, largest first. A
-    small picture is enlarged by a whole factor.
+    An entry has the colour, the name and the share of the pixels, the largest first. A
+    small picture is enlarged by an integer factor.
     """
     factor = max(1, _MIN_SIDE // max(labels.shape))
     picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -75,7 +79,7 @@ def with_legend(
 
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size=max(11, min(22, size)))
-    assert isinstance(font, ImageFont.FreeTypeFont)  # what it is with a size
+    assert isinstance(font, ImageFont.FreeTypeFont)  # always so with a size
     return font
 
 
@@ -84,25 +88,25 @@ def _with_entries(
     entries: list[tuple[tuple[int, int, int], str]],
     font: ImageFont.FreeTypeFont,
 ) -> Image.Image:
-    """The picture above lines of (colour, text)."""
+    """Adds lines of (colour, text) below a picture."""
     width, height = picture.size
     line = int(font.size) + _MARGIN
-    places, x, y = [], _MARGIN, height + _MARGIN
+    corners, x, y = [], _MARGIN, height + _MARGIN
     for _, text in entries:
         length = line + int(font.getlength(text)) + 2 * _MARGIN
         if x > _MARGIN and x + length > width:
             x, y = _MARGIN, y + line
-        places.append((x, y))
+        corners.append((x, y))
         x += length
     # A name wider than the picture widens the canvas instead of being cut.
     widths = [
-        place[0] + line + int(font.getlength(entry[1])) + _MARGIN
-        for place, entry in zip(places, entries)
+        corner[0] + line + int(font.getlength(entry[1])) + _MARGIN
+        for corner, entry in zip(corners, entries)
     ]
     canvas = Image.new("RGB", (max([width, *widths]), y + line), "white")
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
-    for (x, y), (rgb, text) in zip(places, entries):
+    for (x, y), (rgb, text) in zip(corners, entries):
         side = font.size
         draw.rectangle([x, y, x + side, y + side], fill=tuple(rgb), outline="black")
         draw.text((x + line, y - 1), text, fill="black", font=font)
@@ -112,11 +116,11 @@ def _with_entries(
 def small_overlay(
     image: np.ndarray, labels: np.ndarray, palette: Palette
 ) -> Image.Image:
-    """An overlay at the size of a contact sheet's tile, for an image of any size."""
+    """Makes an overlay of the size of a tile on a contact sheet, from any image."""
     height, width = labels.shape
     factor = min(_TILE[0] / width, _TILE[1] / height)
     size = (max(1, int(width * factor)), max(1, int(height * factor)))
-    # Before painting, so that borders stay one pixel wide.
+    # Resized before painting, so that borders stay one pixel wide.
     small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
     ids = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
     return Image.fromarray(overlay(np.asarray(small), np.asarray(ids), palette))
@@ -127,12 +131,12 @@ def contact_sheet(
     classes: Sequence[str],
     palette: Palette,
 ) -> Image.Image:
-    """A grid of overlays, each with its name, above a legend.
+    """Arranges overlays in a grid, each with its name, above a legend.
 
     Args:
-        tiles: one or more of (name, what `small_overlay` made).
+        tiles: at least one pair of a name and a picture of `small_overlay`.
         classes: names for the legend.
-        palette: their colours.
+        palette: RGB per class.
     """
     num_columns = min(len(tiles), max(4, math.isqrt(len(tiles))))
     num_rows = -(-len(tiles) // num_columns)
@@ -141,12 +145,12 @@ def contact_sheet(
     height = _TILE[1] + int(font.size) + 2 * _MARGIN
     sheet = Image.new("RGB", (num_columns * width, num_rows * height), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (name, tile) in enumerate(tiles):
-        row, column = divmod(number, num_columns)
+    for index, (name, tile) in enumerate(tiles):
+        row, column = divmod(index, num_columns)
         x, y = column * width + _MARGIN // 2, row * height + _MARGIN // 2
         sheet.paste(tile, (x, y))
         while font.getlength(name) > _TILE[0]:
-            name = name[1:]  # the ends of file names differ, not the beginnings
+            name = name[1:]  # file names differ at their ends
         draw.text((x, y + tile.height + 1), name, fill="black", font=font)
     entries = [(rgb, name.strip()) for rgb, name in zip(palette, classes)]
     return _with_entries(sheet, entries, font)
@@ -155,7 +159,7 @@ def contact_sheet(
 def panel(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, palette: Palette
 ) -> np.ndarray:
-    """Image | truth | prediction side by side, RGB uint8 `(height, 3 * width, 3)`."""
+    """Joins image | truth | prediction to RGB uint8 `(height, 3 * width, 3)`."""
     return np.concatenate(
         [image, colour(truth, palette), colour(prediction, palette)], axis=1
     )

@@ -1,6 +1,6 @@
 """Videos and cameras: every frame with its classes, in a file or a window.
 
-Needs OpenCV, which reads and writes them, and Pillow.
+This module needs OpenCV, which reads and writes videos, and Pillow.
 """
 
 import os
@@ -16,16 +16,16 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import partial_path
 from gcnet_tf.visualize.pictures import Palette, overlay
 
-# RGB uint8 (height, width, 3) to a picture of the same size.
+# A function from RGB uint8 (height, width, 3) to a picture of the same size.
 Paint = Callable[[np.ndarray], np.ndarray]
 
-# For sources that do not say how many frames a second they have.
+# Frames per second of sources that do not give their rate.
 _RATE = 25.0
 _TITLE = "gcnet_tf (q ends)"
 
 
 def overlay_path(source: str, out: Path) -> Path:
-    """Where `segment_video` writes the painted video."""
+    """Returns the path of the video that `segment_video` writes."""
     name = f"camera_{source}" if source.isdigit() else Path(source).stem
     return out / f"{name}_overlay.mp4"
 
@@ -38,18 +38,19 @@ def segment_video(
 ) -> None:
     """Paints the classes over a video file, or over a camera until Ctrl-C or the key q.
 
-    A camera's frames are shown in a window where OpenCV has one. All else is written to
-    `overlay_path`, which is playable also after Ctrl-C.
+    A camera's frames are shown in a window where OpenCV has windows. All else is
+    written to `overlay_path`, a file that can be played even after Ctrl-C.
 
     Args:
         source: a video file, or the number of a camera.
-        out: a folder.
-        labels: from RGB uint8 `(height, width, 3)` to class ids `(height, width)`.
+        out: the folder for the result.
+        labels: function from RGB uint8 `(height, width, 3)` to class ids `(height,
+            width)`.
         palette: RGB per class.
 
     Raises:
-        UserError: when the source cannot be opened, holds no frame, or is where the
-            result would be written.
+        UserError: when the source cannot be opened, holds no frame, or is the file that
+            the result would replace.
     """
     path = overlay_path(source, out)
     if not source.isdigit() and path.resolve() == Path(source).resolve():
@@ -77,10 +78,10 @@ def segment_video(
 
 
 def _open(source: str) -> cv2.VideoCapture:
-    # Their own lines about what failed would come before our sentence. FFmpeg's level
-    # is read once, when OpenCV first needs it.
+    # Silences the libraries, whose lines about an error would come before our message.
+    # FFmpeg's level is read once, when OpenCV first needs FFmpeg.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # OpenCV 4 has it elsewhere than OpenCV 5; 0 is silence.
+    # The function lies in different modules of OpenCV 4 and 5; 0 is silence.
     getattr(cv2.utils, "logging", cv2).setLogLevel(0)
     if source.isdigit():
         capture = cv2.VideoCapture(int(source))
@@ -91,20 +92,20 @@ def _open(source: str) -> cv2.VideoCapture:
         )
     else:
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG)
-        hint = "It may be damaged, or no video; allowed is what FFmpeg reads."
+        hint = "It may be damaged, or no video; FFmpeg must be able to read it."
     if not capture.isOpened():
-        what = "camera" if source.isdigit() else "video"
-        raise UserError(f"Cannot open the {what} {source}. {hint}")
+        kind = "camera" if source.isdigit() else "video"
+        raise UserError(f"Cannot open the {kind} {source}. {hint}")
     return capture
 
 
 def _frames(capture: cv2.VideoCapture, source: str) -> Iterator[np.ndarray]:
-    """RGB frames, with a bar.
+    """Yields RGB frames `(height, width, 3)`, with a progress bar.
 
     Raises:
-        UserError: when there is none.
+        UserError: when there is no frame.
     """
-    # Containers state the number, and some state none, or a wrong one.
+    # Containers state the number of frames, but some state none or a wrong one.
     stated = int(max(capture.get(cv2.CAP_PROP_FRAME_COUNT), 0)) or None
     count = 0
     with tqdm(total=stated, desc="video", unit="frame", disable=None) as bar:
@@ -135,7 +136,7 @@ def _write(capture: cv2.VideoCapture, source: str, path: Path, paint: Paint) -> 
             if writer is None:
                 writer = _writer(partial, rate, picture.shape[1::-1])
             count += 1
-            # A camera goes on while the network thinks, so its frames are repeated.
+            # A camera continues while the network computes, so its frames are repeated.
             due = (time.monotonic() - start) * rate if source.isdigit() else count
             while written < max(due, 1):
                 writer.write(picture)

@@ -15,17 +15,17 @@ from gcnet_tf.weights.mmseg_names import reference_key, to_reference
 
 
 def export_mmseg(model: Segmentor, out: Path) -> int:
-    """Writes every weight into an `.npz` file, in the reference's order of axes.
+    """Writes all weights into an `.npz` file, in the reference's order of axes.
 
-    mmsegmentation's `load_state_dict` takes them strictly; the counters of batches,
-    which it does not miss, are not there.
+    mmsegmentation's `load_state_dict` accepts them in strict mode, although the file
+    lacks the counters of batches, which are optional.
 
     Returns:
         The number of tensors.
 
     Raises:
-        UserError: for another suffix, a place that cannot be written, or a model that
-            the reference does not have.
+        UserError: when the suffix is wrong, the file cannot be written, or the
+            reference does not have the model.
     """
     if out.suffix != ".npz":
         raise UserError(f"--out is a file named *.npz. Received: {out}")
@@ -45,7 +45,7 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
 
 
 def _key(path: str, model: Segmentor) -> str:
-    """The reference's name, which for a non-local block depends on a setting, too."""
+    """Returns the reference's name; `sub_sample` changes that of a non-local block."""
     part = "head" if path.startswith("decode_head/") else "backbone"
     context = (model.parts[part] or {}).get("context") or {}
     if context.get("sub_sample"):

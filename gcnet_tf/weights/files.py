@@ -1,7 +1,7 @@
-"""A model's weights by name, weights files, and where a run folder keeps them.
+"""A model's weights by name, weights files, and the weights in a run folder.
 
-A weights file ends with a checksum of itself, and a checkpoint's state.json holds those
-of the files beside it: what a disk has changed is noticed and never used.
+A weights file ends with its own checksum, and a checkpoint's state.json holds the
+checksums of the files beside it. So data that a disk has changed is never used.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import new_file, require_space
 from gcnet_tf.files.checksum import append_checksum, check_file, file_sha256, unsealed
 
-# TensorFlow, and `compat` with it, where it is needed: a run is listed without it.
+# Functions import TensorFlow, and `compat` with it, only when they need it: the list of
+# checkpoints does not.
 if TYPE_CHECKING:
     import keras
 
@@ -25,23 +26,23 @@ SUFFIX = ".weights.h5"
 WEIGHTS_FILE = "model" + SUFFIX
 BEST_WEIGHTS = "best" + SUFFIX
 STATE_FILE = "state.json"
-# More than a weights file needs for the groups and the names of a weight, bytes.
+# Bytes per weight for groups and names in a weights file, more than it needs.
 _OVERHEAD = 2**13
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """Complete checkpoints of a run, oldest first."""
+    """Lists the complete checkpoints of a run, oldest first."""
     folders = (run / "checkpoints").glob("[0-9]*")
     return sorted(path for path in folders if path.name.isdigit())
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """The last intact checkpoint of a run; None if it has none at all.
+    """Returns the last intact checkpoint of a run; None if there is no checkpoint.
 
-    Damaged ones are warned of and passed over.
+    Damaged checkpoints are skipped with a warning.
 
     Raises:
-        UserError: when all of them are damaged.
+        UserError: when all checkpoints are damaged.
     """
     checkpoints = list_checkpoints(run)
     for checkpoint in reversed(checkpoints):
@@ -60,15 +61,15 @@ def newest_checkpoint(run: Path) -> Path | None:
 
 
 def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
-    """The state of a training in a checkpoint, all of whose files are checked.
+    """Checks all files of a checkpoint, and returns the state of the training.
 
     Raises:
-        ValueError: naming the file that is damaged.
+        ValueError: when a file is damaged; the message names it.
     """
     file = checkpoint / STATE_FILE
     try:
         state = unsealed(json.loads(file.read_text()))
-        # Older versions wrote neither these nor the checksum of the state itself.
+        # Older versions wrote neither these checksums nor that of the state itself.
         for name, digest in state.pop("files", {}).items():
             file = checkpoint / name
             if file_sha256(file) != digest:
@@ -80,10 +81,10 @@ def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def weights_of_run(run: Path) -> Path:
-    """The best weights if there was an evaluation, else those of the last checkpoint.
+    """Returns the file of the best weights, or else that of the last checkpoint.
 
     Raises:
-        UserError: when the run has saved nothing yet.
+        UserError: when the run has saved no checkpoint yet.
     """
     if (run / BEST_WEIGHTS).is_file():
         return run / BEST_WEIGHTS
@@ -113,7 +114,7 @@ def load_weights(model: "keras.Model", path: Path) -> None:
 
     try:
         with warnings.catch_warnings():
-            # Keras only warns of some layers that a file lacks, and leaves them random.
+            # Keras only warns about some layers that a file lacks; they stay random.
             warnings.simplefilter("error", UserWarning)
             compat.load_weights(model, path)
     except (OSError, ValueError, KeyError, UserWarning) as error:
@@ -124,14 +125,14 @@ def load_weights(model: "keras.Model", path: Path) -> None:
 
 
 def weights_by_path(model: "keras.Model") -> dict[str, "keras.Variable"]:
-    """Every weight by its path, such as "backbone/stem1/conv/kernel"."""
+    """Returns the weights by their path, such as "backbone/stem1/conv/kernel"."""
     from gcnet_tf import compat
 
     return compat.weights_by_path(model)
 
 
 def weights_hash(model: "keras.Model") -> str:
-    """SHA-256, in hex, of the names and values of all weights."""
+    """Returns the hex SHA-256 of the names and values of all weights."""
     digest = hashlib.sha256()
     for path, weight in sorted(weights_by_path(model).items()):
         value = np.ascontiguousarray(weight.numpy())
@@ -141,22 +142,22 @@ def weights_hash(model: "keras.Model") -> str:
 
 
 def weight_shapes(model: "keras.Model") -> dict[str, tuple[int, ...]]:
-    """The shape of every weight by its path."""
+    """Returns the shapes of the weights by their path."""
     return {path: tuple(w.shape) for path, w in weights_by_path(model).items()}
 
 
 def assign_weights(model: "keras.Model", values: Mapping[str, np.ndarray]) -> None:
-    """Gives the weights named in `values` their values; the others stay."""
+    """Assigns `values` to the weights with these paths; other weights are unchanged."""
     weights = weights_by_path(model)
     for path, value in values.items():
         weights[path].assign(value)
 
 
 def check_weights_path(path: Path) -> None:
-    """Checks that weights can be written there, before the work that leads to them.
+    """Checks, before any long work, that weights can be written to a path.
 
     Raises:
-        UserError: for another suffix, or a folder that cannot be made.
+        UserError: when the suffix is wrong, or the folder cannot be made.
     """
     if not path.name.endswith(SUFFIX):
         raise UserError(f"Weights are files named *{SUFFIX}. Received: {path}")
@@ -167,12 +168,12 @@ def check_weights_path(path: Path) -> None:
 
 
 def save_weights(model: "keras.Model", path: Path) -> None:
-    """Writes a `.weights.h5` file, complete or not at all."""
+    """Writes a `.weights.h5` file, whole or not at all."""
     from gcnet_tf import compat
 
     sizes = [w.numpy().nbytes for w in model.weights]
     with new_file(path) as partial:
-        # HDF5 ends the process, by a segmentation fault, where a disk is full.
+        # On a full disk, HDF5 ends the process with a segmentation fault.
         require_space(partial, sum(sizes) + _OVERHEAD * len(sizes))
         compat.save_weights(model, partial)
         append_checksum(partial)

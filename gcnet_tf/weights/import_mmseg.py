@@ -1,4 +1,4 @@
-"""From a checkpoint that has been read to a weights file of ours."""
+"""Import of a checkpoint of mmsegmentation into our weights file."""
 
 import warnings
 from pathlib import Path
@@ -12,12 +12,21 @@ from gcnet_tf.weights.torch_file import TorchFile
 
 
 def import_weights(file: TorchFile, config: Config, out: Path, source: str) -> str:
-    """Writes the weights in `file` for the model of `config`; returns the account.
+    """Writes the weights in `file` for the model of `config`.
 
-    Warns when the checkpoint calls its classes otherwise.
+    It warns when the checkpoint has other names of classes.
+
+    Args:
+        file: the checkpoint.
+        config: the configuration of the model.
+        out: the new weights file.
+        source: the name of the checkpoint in messages.
+
+    Returns:
+        A text that accounts for all tensors, see `Matched.account`.
 
     Raises:
-        UserError: when the checkpoint is not of this model.
+        UserError: when the checkpoint belongs to another model.
     """
     model = build_model(config)
     matched = match_segmentor(file.state_dict, weight_shapes(model), source)

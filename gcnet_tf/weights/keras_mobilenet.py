@@ -1,9 +1,10 @@
-"""From the weights of `keras.applications` to the backbone of a MobileNet."""
+"""Weights of `keras.applications` for the backbone of a MobileNet."""
 
 import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,13 +16,13 @@ from gcnet_tf.weights.files import weights_by_path
 IMAGENET = "imagenet"
 SUFFIX = ".h5"
 
-# Architecture: Keras' network, and the widths that it has ImageNet weights of.
+# By architecture: the network of Keras, and the widths with ImageNet weights.
 _NETWORKS = {
     "mobilenet_v2": ("MobileNetV2", (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)),
     "mobilenet_v3_large": ("MobileNetV3Large", (0.75, 1.0)),
     "mobilenet_v3_small": ("MobileNetV3Small", (0.75, 1.0)),
 }
-# Our layers in a block, and Keras'; V2 writes BN for bn.
+# The names of layers in a block, ours and Keras'; V2 writes BN for bn.
 _LAYERS = {
     "expand/conv": "expand",
     "expand/norm": "expand_bn",
@@ -32,24 +33,25 @@ _LAYERS = {
     "project/conv": "project",
     "project/norm": "project_bn",
 }
-# The first and the last convolution, which are in no block; V2's own names for them.
+# The first and the last convolution, which are in no block, and V2's names for them.
 _ALONE = {"first": ("conv", "conv_bn"), "last": ("conv_1", "conv_1_bn")}
 _ALONE_V2 = {"conv": "Conv1", "conv_bn": "bn_Conv1"}
 
 
 def keras_weights(backbone: MobileNet, source: str) -> dict[str, np.ndarray]:
-    """The weights of Keras' network for each weight of our backbone.
+    """Returns a value from Keras' network for each weight of our backbone.
 
     Args:
-        backbone: of a model, built.
+        backbone: the built backbone.
         source: "imagenet", which Keras downloads once, or the path of an .h5 file that
-            Keras' network has saved, with its classifier of 1000 classes or without.
+            Keras' network has saved, with or without its classifier of 1000 classes.
 
     Returns:
-        Our path in the backbone ("stem1/conv/kernel"): the value.
+        Values by our path in the backbone, such as "stem1/conv/kernel".
 
     Raises:
-        UserError: when the weights cannot be had, or are of another network or width.
+        UserError: when the weights cannot be loaded, or belong to another network or
+            width.
     """
     name, widths = _NETWORKS[backbone.architecture]
     if source == IMAGENET:
@@ -68,19 +70,19 @@ def keras_weights(backbone: MobileNet, source: str) -> dict[str, np.ndarray]:
     values = {}
     for path in weights_by_path(backbone):
         value = theirs[_normal(keras_name(path, backbone.architecture, blocks))]
-        # The filters come last in ours.
+        # In our depthwise kernels the filters come last.
         is_depthwise = path.endswith("depthwise/conv/kernel")
         values[path] = value.swapaxes(2, 3) if is_depthwise else value
     return values
 
 
 def keras_name(path: str, architecture: str, blocks: Iterable[str]) -> str:
-    """What Keras calls a weight: its layer, a slash, and "kernel" or such.
+    """Returns Keras' name of a weight: its layer, a slash, and a name such as "kernel".
 
     Args:
-        path: "stage2_block1/expand/conv/kernel" is
+        path: our path. "stage2_block1/expand/conv/kernel" becomes
             "expanded_conv_3_expand/kernel" in V3 and "block_3_expand/kernel" in V2.
-        architecture: of ours.
+        architecture: our architecture.
         blocks: the names of our layers, from the first to the last.
     """
     block, *inner, last = path.split("/")
@@ -91,19 +93,19 @@ def keras_name(path: str, architecture: str, blocks: Iterable[str]) -> str:
         name = _ALONE["first" if index < 0 else "last"][layer == "norm"]
         return f"{_ALONE_V2[name] if is_v2 else name}/{last}"
     prefix = "block" if is_v2 and index else "expanded_conv"
-    number = f"_{index}" if index else ""
+    suffix = f"_{index}" if index else ""
     name = _LAYERS[layer]
-    return f"{prefix}{number}_{re.sub('bn$', 'BN', name) if is_v2 else name}/{last}"
+    return f"{prefix}{suffix}_{re.sub('bn$', 'BN', name) if is_v2 else name}/{last}"
 
 
 def _normal(name: str) -> str:
-    """A name without what differs between Keras 2.15 and 3."""
+    """Normalises a name, so that it is the same in Keras 2.15 and 3."""
     name = name.lower().replace("/depthwise_kernel", "/kernel")
     return name.replace("/", "_").replace("batchnorm", "bn")
 
 
 def _values(network: keras.Model) -> dict[str, np.ndarray]:
-    """The weights of Keras' network by what `keras_name` gives, made normal."""
+    """Returns the weights of Keras' network by the normalised `keras_name`."""
     return {
         _normal(f"{layer.name}/{name}"): weight.numpy()
         for layer in network.layers
@@ -114,7 +116,7 @@ def _values(network: keras.Model) -> dict[str, np.ndarray]:
 def _downloaded(name: str, width: float) -> keras.Model:
     try:
         return _network(name, width, weights=IMAGENET)
-    # Keras' downloader raises nothing more special.
+    # Keras' downloader raises no narrower class.
     except Exception as error:
         raise UserError(
             f"Keras could not fetch its ImageNet weights of {name}: "
@@ -136,7 +138,7 @@ def _from_file(name: str, width: float, path: Path) -> keras.Model:
             return _network(name, width, weights=str(path), include_top=top)
         except (OSError, ValueError, KeyError) as error:
             reasons.append(error)
-    # That the numbers of layers differ only says which of the two it was not.
+    # An error about the number of layers only tells that the file is the other kind.
     reason = min(reasons, key=lambda error: "Layer count" in str(error))
     raise UserError(
         f"{path} does not hold the weights of keras.applications.{name}(alpha="
@@ -144,12 +146,12 @@ def _from_file(name: str, width: float, path: Path) -> keras.Model:
     ) from reason
 
 
-def _network(name: str, width: float, **arguments) -> keras.Model:
-    make = getattr(keras.applications, name)
+def _network(name: str, width: float, **arguments: Any) -> keras.Model:
+    network_class = getattr(keras.applications, name)
     with warnings.catch_warnings():
-        # Of weights for another size than this: they have none.
+        # Keras warns about weights for other input sizes, but no weight depends on it.
         warnings.simplefilter("ignore")
-        return make(
+        return network_class(
             **{"input_shape": (224, 224, 3), "include_top": False, **arguments},
             alpha=width,
         )

@@ -1,4 +1,4 @@
-"""From a checkpoint of mmsegmentation to our weights; no tensor is overlooked."""
+"""Conversion of an mmsegmentation checkpoint to our weights, which misses no tensor."""
 
 import re
 from collections import Counter
@@ -18,13 +18,13 @@ from gcnet_tf.weights.mmseg_names import (
     usual_key,
 )
 
-State = Mapping[str, np.ndarray]  # the reference's names
-Shapes = Mapping[str, tuple[int, ...]]  # our paths
+State = Mapping[str, np.ndarray]  # by the reference's names
+Shapes = Mapping[str, tuple[int, ...]]  # by our paths
 
-# (blocks in the third stage, convolutions per block): depth of the ResNet
+# Depth of the ResNet by (blocks in the third stage, convolutions per block).
 _DEPTHS = {(2, 2): 18, (6, 2): 34, (6, 3): 50, (23, 3): 101, (36, 3): 152}
 _CLASSIFIER = "decode_head.conv_seg.bias"
-# Part of a decode head: our name of the block, whose head it is, and its models.
+# By the block of a decode head: our name of it, and the names of its head and models.
 _HEADS = {
     "gc_block": ("gc", "GCNet", "gcnet"),
     "nl_block": ("nl", "NLNet", "nonlocal"),
@@ -35,22 +35,22 @@ _MOST_NAMES_SHOWN = 4
 
 @dataclass(frozen=True)
 class Matched:
-    """What became of a checkpoint's tensors.
+    """The result of matching a checkpoint's tensors with our weights.
 
     Attributes:
-        weights: our path: value in our order of axes.
-        dropped: the checkpoint's name: why it was left out.
+        weights: values in our order of axes, by our path.
+        dropped: reasons why tensors were left out, by the checkpoint's name.
     """
 
     weights: dict[str, np.ndarray]
     dropped: dict[str, str]
 
     def account(self) -> str:
-        """Two lines: what was mapped, and what was dropped for which reason."""
+        """Counts, in two lines, mapped tensors and dropped ones with their reasons."""
         statistics = sum(v.size for p, v in self.weights.items() if "/moving_" in p)
         parameters = sum(v.size for v in self.weights.values()) - statistics
         reasons = Counter(self.dropped.values())
-        dropped = [f"{number} ({why})" for why, number in reasons.items()]
+        dropped = [f"{count} ({reason})" for reason, count in reasons.items()]
         return (
             f"mapped:  {len(self.weights)} tensors, {parameters:,} parameters and "
             f"{statistics:,} running statistics\n"
@@ -61,11 +61,12 @@ class Matched:
 def difference_of_classes(
     meta: Mapping[str, Any], classes: Sequence[str]
 ) -> str | None:
-    """What the checkpoint's class names say against `classes`, if anything.
+    """Describes the first difference between two lists of class names, if any.
 
     Args:
-        meta: the checkpoint's; names are in "CLASSES" (0.x) or "dataset_meta" (1.x).
-        classes: the configuration's.
+        meta: notes of the checkpoint, with the names in "CLASSES" (0.x) or
+            "dataset_meta" (1.x).
+        classes: names in the configuration.
     """
     names = meta.get("CLASSES")
     dataset = meta.get("dataset_meta")
@@ -82,32 +83,32 @@ def difference_of_classes(
 def match_segmentor(
     state: State, shapes: Shapes, source: str, drop_other_classes: bool = False
 ) -> Matched:
-    """Gives every weight of a whole model its value.
+    """Finds the value of every weight of a whole model.
 
     Args:
         state: the checkpoint's tensors.
-        shapes: of every weight of the model.
-        source: how messages call the checkpoint.
-        drop_other_classes: give the classifiers no value, instead of an error, when the
+        shapes: the shapes of all weights of the model.
+        source: the name of the checkpoint in messages.
+        drop_other_classes: leave out the classifiers, instead of an error, when the
             checkpoint has another number of classes.
 
     Raises:
-        UserError: when the checkpoint is of another head, depth or number of classes,
-            or lacks a tensor, has one too many, or one of another shape, and when the
+        UserError: when the checkpoint has another head, depth or number of classes,
+            when a tensor is missing, unexpected or of another shape, and when the
             reference has no such model.
     """
     require_reference(shapes)
     state = _usual(state)
     _check_head(state, shapes, source)
     _check_depth(state, shapes, source)
-    found = state[_CLASSIFIER].size if _CLASSIFIER in state else None
+    num_classes = state[_CLASSIFIER].size if _CLASSIFIER in state else None
     expected = shapes["decode_head/classifier/bias"][0]
-    if found in (None, expected):
+    if num_classes in (None, expected):
         return _match(state, shapes, source)
     if not drop_other_classes:
         raise UserError(
-            f"{source} has {found} classes, this configuration {expected}. Choose the "
-            "configuration of the same data set, or train from it with "
+            f"{source} has {num_classes} classes, this configuration {expected}. "
+            "Choose the configuration of the same data set, or train from it with "
             "train.init_from, which leaves the classifiers out."
         )
     classifiers = {p: reference_key(p) for p in shapes if is_classifier(p)}
@@ -116,16 +117,17 @@ def match_segmentor(
         {p: s for p, s in shapes.items() if p not in classifiers},
         source,
     )
-    reason = f"a classifier of {found} classes"
+    reason = f"a classifier of {num_classes} classes"
     dropped = {key: reason for key in classifiers.values() if key in state}
     return Matched(matched.weights, {**matched.dropped, **dropped})
 
 
 def match_backbone(state: State, shapes: Shapes, source: str) -> Matched:
-    """As `match_segmentor` for a backbone alone, whose names have no prefix.
+    """Finds the values of a backbone alone; its tensors have names without prefix.
 
-    Weights of `shapes` that are not the backbone's get no value. Nor do its context
-    blocks where the file has none, as ImageNet's have not.
+    Weights of `shapes` outside the backbone get no value. Nor do its context blocks
+    where the file has none, like the ImageNet files. For the rest, see
+    `match_segmentor`.
     """
     if any(key.startswith("decode_head.") for key in state):
         raise UserError(
@@ -143,11 +145,11 @@ def match_backbone(state: State, shapes: Shapes, source: str) -> Matched:
             for key, value in state.items()
         }
     )
-    blocks = any("_block." in key for key in prefixed)
+    has_context = any("_block." in key for key in prefixed)
     shapes = {
         path: s
         for path, s in shapes.items()
-        if path.startswith("backbone/") and (blocks or "/context/" not in path)
+        if path.startswith("backbone/") and (has_context or "/context/" not in path)
     }
     require_reference(shapes)
     _check_depth(prefixed, shapes, source)
@@ -155,10 +157,10 @@ def match_backbone(state: State, shapes: Shapes, source: str) -> Matched:
 
 
 def require_reference(paths: Iterable[str]) -> None:
-    """Checks that mmsegmentation has a model with these weights of ours.
+    """Checks that mmsegmentation has a model with these weights.
 
     Raises:
-        UserError: naming the blocks that it does not have.
+        UserError: when it lacks some of them; the message names them.
     """
     if unknown := paths_without_reference(paths):
         raise UserError(
@@ -169,7 +171,7 @@ def require_reference(paths: Iterable[str]) -> None:
 
 
 def _usual(state: State) -> State:
-    """The state under `usual_key`; names that would coincide stay as they are."""
+    """Renames the state by `usual_key`, except names that would coincide."""
     usual = Counter(usual_key(key) for key in state)
     return {
         usual_key(key) if usual[usual_key(key)] == 1 else key: value
@@ -199,8 +201,8 @@ def _match(state: State, shapes: Shapes, source: str) -> Matched:
     }
     if any(problems.values()):
         listed = [
-            f"{len(keys)} {what}: {some(keys, _MOST_NAMES_SHOWN)}"
-            for what, keys in problems.items()
+            f"{len(keys)} {problem}: {some(keys, _MOST_NAMES_SHOWN)}"
+            for problem, keys in problems.items()
             if keys
         ]
         raise UserError(
@@ -212,36 +214,39 @@ def _match(state: State, shapes: Shapes, source: str) -> Matched:
 
 def _check_head(state: State, shapes: Shapes, source: str) -> None:
     keys = [reference_key(p) for p in shapes if p.startswith("decode_head/context/")]
-    wanted = keys[0].split(".")[1] if keys else None
+    expected = keys[0].split(".")[1] if keys else None
     parts = {key.split(".")[1] for key in state if key.startswith("decode_head.")}
-    others = sorted(parts - {"conv_seg", "convs", "conv_cat"})
-    if wanted in others or not (wanted or others):
+    blocks = sorted(parts - {"conv_seg", "convs", "conv_cat"})
+    if expected in blocks or not (expected or blocks):
         return
     if _CLASSIFIER not in state:
         raise UserError(
             f"{source} is not a segmentation model of mmsegmentation: it has no "
             f"{_CLASSIFIER}. (A backbone alone goes into model.backbone.pretrained.)"
         )
-    _, name, models = _HEADS[wanted]
-    listed = ", ".join(others)
-    has = f"no {wanted}{', only ' * bool(others)}{listed}" if wanted else listed
+    _, name, models = _HEADS[expected]
+    listed = ", ".join(blocks)
+    difference = (
+        f"no {expected}{', only ' * bool(blocks)}{listed}" if expected else listed
+    )
     advice = f"Choose a checkpoint of a {models}_* model"
-    found = others[0] if others else None
-    if found in _HEADS:
-        advice += f", or set model.head.context.block={_HEADS[found][0]}"
+    block = blocks[0] if blocks else None
+    if block in _HEADS:
+        advice += f", or set model.head.context.block={_HEADS[block][0]}"
     raise UserError(
-        f"{source} is of another head than {name}'s: its decode_head has {has}. "
+        f"{source} is of another head than {name}'s: its decode_head has {difference}. "
         f"{advice}."
     )
 
 
 def _check_depth(state: State, shapes: Shapes, source: str) -> None:
-    found = _depth(state)
+    depth = _depth(state)
     expected = _depth(reference_key(path) for path in shapes)
-    if found != expected:
+    if depth != expected:
         raise UserError(
-            f"{source} has a backbone of {_layers(found)}, this configuration of "
-            f"{_layers(expected)}. Choose the one that goes with the other."
+            f"{source} has a backbone of {_layers(depth)}, this configuration of "
+            f"{_layers(expected)}. Choose a checkpoint and a configuration that have "
+            "the same depth."
         )
 
 

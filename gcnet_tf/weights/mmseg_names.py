@@ -1,4 +1,4 @@
-"""Our weights' names beside mmsegmentation's, and the order of their axes.
+"""The names of weights and the order of their axes, ours and mmsegmentation's.
 
 The reference's names are the same in mmsegmentation 0.x and 1.x.
 """
@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-# Ours, the reference's. What is in braces is carried over; blocks count from 0 there.
+# Our names and the reference's. Values in braces are the same in both, except that the
+# reference counts blocks from 0.
 MODULES = (
     ("backbone/stem1/conv", "backbone.stem.0"),
     ("backbone/stem1/norm", "backbone.stem.1"),
@@ -32,7 +33,7 @@ MODULES = (
     ("auxiliary_head/classifier", "auxiliary_head.conv_seg"),
 )
 
-# The two context blocks that the reference has, and where.
+# The two context blocks that the reference has, and their places in a model.
 _GC_BLOCK = (
     ("mask", "conv_mask"),
     ("channel_{f}/reduce", "channel_{f}_conv.0"),
@@ -64,7 +65,7 @@ LEAVES = {
     "moving_variance": "running_var",
 }
 
-# Entries of a checkpoint that have no place here, and why.
+# Entries of a checkpoint that are left out, and the reasons.
 DROPPED = (
     (r".*\.num_batches_tracked", "a counter of batches that nothing reads"),
     (r"fc\.(weight|bias)", "ImageNet's classifier"),
@@ -75,8 +76,8 @@ _PATTERNS = tuple(
     for ours, theirs in (
         *MODULES,
         *(
-            (f"{where}/{ours}", f"{there}.{theirs}")
-            for where, there, block in CONTEXTS
+            (f"{our_place}/{ours}", f"{their_place}.{theirs}")
+            for our_place, their_place, block in CONTEXTS
             for ours, theirs in block
         ),
     )
@@ -84,10 +85,10 @@ _PATTERNS = tuple(
 
 
 def reference_key(path: str) -> str:
-    """The reference's name of a weight of ours, such as "backbone/stem1/conv/kernel".
+    """Returns the reference's name of our weight, as "backbone/stem1/conv/kernel".
 
     Raises:
-        KeyError: for a path that is not a weight of ours.
+        KeyError: when the reference has no such weight.
     """
     module, leaf = path.rsplit("/", 1)
     for pattern, theirs in _PATTERNS:
@@ -100,25 +101,26 @@ def reference_key(path: str) -> str:
 
 
 def usual_key(key: str) -> str:
-    """A checkpoint's name as `reference_key` gives it.
+    """Converts a checkpoint's name to the form of `reference_key`.
 
-    Blocks in a backbone may have been given a postfix, and a non-local one that
-    halves the positions has its convolutions one level deeper.
+    Blocks in a backbone may have a postfix, and a non-local block that halves the
+    positions has its convolutions one level deeper.
     """
     key = re.sub(r"\.(context|nonlocal)_block\w+\.", r".\1_block.", key)
     return re.sub(r"(\.n\w+_block\.(?:g|phi))\.0\.", r"\1.", key)
 
 
 def paths_without_reference(paths: Iterable[str]) -> list[str]:
-    """Those of our weights that are of a block which the reference does not have."""
+    """Lists our weights of blocks that the reference does not have."""
     paths = set(paths)
     return sorted(path for path in paths if not _has_reference(path, paths))
 
 
 def _has_reference(path: str, paths: set[str]) -> bool:
-    # Its transforms have a normalisation: the same names without it are another block.
-    block, _, rest = path.partition("/reduce/")
-    if rest and f"{block}/norm/gamma" not in paths:
+    # The reference's transforms have a normalisation. Without it, the same names belong
+    # to another block.
+    block, _, inner_path = path.partition("/reduce/")
+    if inner_path and f"{block}/norm/gamma" not in paths:
         return False
     try:
         return bool(reference_key(path))
@@ -127,7 +129,7 @@ def _has_reference(path: str, paths: set[str]) -> bool:
 
 
 def reason_to_drop(key: str) -> str | None:
-    """Why an entry of a checkpoint is left out; None when it must have a place."""
+    """Returns why an entry of a checkpoint is left out; None for all other entries."""
     for pattern, reason in DROPPED:
         if re.fullmatch(pattern, key):
             return reason
@@ -135,11 +137,11 @@ def reason_to_drop(key: str) -> str | None:
 
 
 def to_ours(path: str, value: np.ndarray) -> np.ndarray:
-    """A tensor of the reference as our weight `path`.
+    """Converts a tensor of the reference to our weight `path`.
 
     Kernels (out, in, height, width) become (height, width, in, out); the scale and the
     shift of the context's LayerNorm lose their two axes of length 1. A tensor of a rank
-    that its weight cannot have is returned as it is, for its shape to be refused.
+    that the weight cannot have is returned unchanged, and its shape is refused later.
     """
     if path.endswith("/kernel"):
         return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
@@ -149,14 +151,14 @@ def to_ours(path: str, value: np.ndarray) -> np.ndarray:
 
 
 def to_reference(path: str, value: np.ndarray) -> np.ndarray:
-    """Our weight `path` as a tensor of the reference; undoes `to_ours`."""
+    """Converts our weight `path` to a tensor of the reference; undoes `to_ours`."""
     if path.endswith("/kernel"):
         return np.ascontiguousarray(value.transpose(3, 2, 0, 1))
     return value.reshape(-1, 1, 1) if _is_context_norm(path) else value
 
 
 def is_classifier(path: str) -> bool:
-    """Whether the shape of our weight `path` depends on the number of classes."""
+    """Tells whether the shape of our weight depends on the number of classes."""
     return "/classifier/" in path
 
 

@@ -1,4 +1,4 @@
-"""The reference's own files: where they are, and how they come here, once."""
+"""The reference's own files: their addresses, and downloads into the cache."""
 
 import warnings
 from pathlib import Path
@@ -11,7 +11,7 @@ from gcnet_tf.files.download import cache_folder, download, hash_in_name
 
 _THIRD_PARTY = "https://download.openmmlab.com/pretrain/third_party"
 
-# depth: ImageNet weights of the ResNet-V1c. The reference has none of depth 34.
+# ImageNet weights of the ResNet-V1c by its depth. The reference has none of depth 34.
 IMAGENET_BACKBONES = {
     18: f"{_THIRD_PARTY}/resnet18_v1c-b5776b93.pth",
     50: f"{_THIRD_PARTY}/resnet50_v1c-2cccc1ad.pth",
@@ -20,12 +20,12 @@ IMAGENET_BACKBONES = {
 
 
 def fetch(url: str, allow_hash_mismatch: bool = False) -> Path:
-    """Downloads a checkpoint into the cache, or finds it there.
+    """Downloads a checkpoint into the cache, unless it is there.
 
     The file's name ends in the first digits of its SHA-256, which are checked.
 
     Raises:
-        UserError: when it cannot be had, or its hash is another one.
+        UserError: when the file cannot be downloaded, or its hash differs.
     """
     name = url.rsplit("/", 1)[-1]
     path = cache_folder() / "checkpoints" / name
@@ -34,22 +34,22 @@ def fetch(url: str, allow_hash_mismatch: bool = False) -> Path:
 
 def warn_of_hash(path: Path) -> None:
     """Warns when a local file's SHA-256 does not begin with the digits in its name."""
-    wanted = hash_in_name(path.name)
-    if wanted is None or not path.is_file():
+    expected = hash_in_name(path.name)
+    if expected is None or not path.is_file():
         return
-    found = file_sha256(path)[: len(wanted)]
-    if found != wanted:
+    actual = file_sha256(path)[: len(expected)]
+    if actual != expected:
         warnings.warn(
             f"{path.name} is not the file it is named after: its SHA-256 starts with "
-            f"{found}, its name says {wanted}."
+            f"{actual}, its name says {expected}."
         )
 
 
 def imagenet_backbone(depth: int) -> str:
-    """The address of the ImageNet weights of a ResNet-V1c.
+    """Returns the address of the ImageNet weights of a ResNet-V1c.
 
     Raises:
-        UserError: for a depth that the reference has no weights of.
+        UserError: when the reference has no weights of this depth.
     """
     if depth not in IMAGENET_BACKBONES:
         allowed = ", ".join(map(str, IMAGENET_BACKBONES))
@@ -61,11 +61,11 @@ def imagenet_backbone(depth: int) -> str:
 
 
 def published_checkpoint(name: str) -> str | None:
-    """The address of a published row's checkpoint; None for any other name."""
+    """Returns the address of a published row's checkpoint; None for other names."""
     path = shipped_configs().get(name)
     return load_config(path).published.checkpoint_url if path else None
 
 
 def published_rows() -> list[str]:
-    """Names of the rows that have a checkpoint."""
+    """Lists the names of the published rows that have a checkpoint."""
     return [name for name in shipped_configs() if published_checkpoint(name)]

@@ -1,8 +1,8 @@
-"""Reads PyTorch checkpoints with numpy alone, and runs nothing that is in them.
+"""Reader of PyTorch checkpoints, with numpy alone, which runs no code in them.
 
 A .pth file is a pickle, a program for a small machine, with the raw data of the tensors
-beside it. Both containers are read: the zip archive of PyTorch 1.6 and later, and the
-legacy one before it (pickles one after the other, then the data).
+beside it. The module reads both containers: the zip archive of PyTorch 1.6 and later,
+and the older, legacy one (several pickles in a row, then the data).
 """
 
 import io
@@ -32,7 +32,8 @@ _ZIP_START = b"PK\x03\x04"
 _LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _LEGACY_PROTOCOL = 1001
 
-# Tensors may share a storage, and one element may be repeated without end (stride 0).
+# Limit of the tensors' size over the file's size: tensors may share a storage, and one
+# element may be repeated without end (stride 0).
 _MAX_EXPANSION = 8
 
 
@@ -42,10 +43,10 @@ class TorchFile:
 
     Attributes:
         state_dict: tensors by name, in the order of the file; C-contiguous arrays that
-            own their data, without the `module.` that nn.DataParallel puts in front.
-        meta: what the training run noted; empty for a bare state dict. Plain Python
-            values, but whoever made the file chose them: check before use. Tensors and
-            arrays in it are opaque.
+            own their data. Names lack the prefix `module.` of nn.DataParallel.
+        meta: notes of the training run; empty for a bare state dict. They are plain
+            Python values, but the author of the file chose them: check before use.
+            Tensors and arrays among them are opaque.
     """
 
     state_dict: dict[str, np.ndarray]
@@ -53,10 +54,10 @@ class TorchFile:
 
 
 def read_torch_file(path: str | Path) -> TorchFile:
-    """Reads the weights and the notes in a .pth file; the rest is never loaded.
+    """Reads the weights and the notes in a .pth file, and nothing else.
 
     Raises:
-        UserError: for whatever is wrong with the file.
+        UserError: when the file is missing, damaged, or of another kind.
     """
     path = Path(path)
     try:
@@ -70,7 +71,7 @@ def read_torch_file(path: str | Path) -> TorchFile:
             return _read(file, os.fstat(file.fileno()).st_size)
         except Unusable as error:
             raise UserError(f"{path} {error}") from error
-        # A damaged or hostile file can make pickle and zipfile raise anything.
+        # A damaged or hostile file can make pickle and zipfile raise any exception.
         except Exception as error:
             reason = first_line(error)
             raise UserError(f"{path} is damaged ({reason}). {AGAIN}") from error
@@ -84,18 +85,18 @@ def _read(file: IO[bytes], num_bytes: int) -> TorchFile:
     file.seek(0)
     read_storage: _ReadStorage
     if start.startswith(_ZIP_START):
-        content, read_storage = _open_zip(file, num_bytes)
+        checkpoint, read_storage = _open_zip(file, num_bytes)
     elif start.startswith(_LEGACY_START):
-        content, read_storage = _open_legacy(file, num_bytes)
+        checkpoint, read_storage = _open_legacy(file, num_bytes)
     else:
-        raise Unusable(_what_else(start))
-    tensors, meta = _weights_and_meta(content)
+        raise Unusable(_describe_other_file(start))
+    tensors, meta = _weights_and_meta(checkpoint)
     arrays = _load(tensors, read_storage, _MAX_EXPANSION * num_bytes)
     return TorchFile(arrays, meta)
 
 
-def _what_else(start: bytes) -> str:
-    """Names what is neither of the two containers, by its first bytes."""
+def _describe_other_file(start: bytes) -> str:
+    """Describes a file that is neither of the two containers, by its first bytes."""
     if not start:
         return f"is empty. {AGAIN}"
     if _LEGACY_START.startswith(start) or _ZIP_START.startswith(start):
@@ -142,12 +143,12 @@ def _open_zip(file: IO[bytes], num_bytes: int) -> tuple[Any, _ReadStorage]:
     byte_order = f"{root}/byteorder"
     if byte_order in members:
         _check_byte_order(archive.read(byte_order) == b"little")
-    content, _ = unpickle(io.BytesIO(archive.read(f"{root}/data.pkl")))
-    return content, read_storage
+    checkpoint, _ = unpickle(io.BytesIO(archive.read(f"{root}/data.pkl")))
+    return checkpoint, read_storage
 
 
 def _check_members(members: list[zipfile.ZipInfo], num_bytes: int) -> str:
-    """Checks the archive's directory; returns the name of its one top folder."""
+    """Checks the archive's directory, and returns the name of its only top folder."""
     parts = [member.filename.split("/") for member in members]
     if not any(part[1:] == ["data.pkl"] for part in parts):
         raise Unusable(
@@ -165,7 +166,7 @@ def _check_members(members: list[zipfile.ZipInfo], num_bytes: int) -> str:
             f"is damaged: it has {len(roots)} top folders ({roots[0]!r}, {roots[1]!r}, "
             f"…) where PyTorch writes one. {AGAIN}"
         )
-    # Neither PyTorch nor an honest copy compresses; a small bomb would.
+    # Neither PyTorch nor an honest copy compresses, but a zip bomb does.
     if any(
         member.compress_type != zipfile.ZIP_STORED
         or member.file_size != member.compress_size
@@ -191,29 +192,29 @@ def _open_legacy(file: IO[bytes], num_bytes: int) -> tuple[Any, _ReadStorage]:
         )
     system, _ = unpickle(file)
     _check_byte_order(isinstance(system, dict) and system.get("little_endian") is True)
-    content, storages = unpickle(file)
+    checkpoint, storages = unpickle(file)
     keys, _ = unpickle(file)
     if not _are_strings(keys) or sorted(keys) != sorted(storages):
         raise Unusable(
             f"is damaged: its list of storages is not the one its tensors use. {AGAIN}"
         )
-    places = _find_storages(file, [storages[key] for key in keys], num_bytes)
+    offsets = _find_storages(file, [storages[key] for key in keys], num_bytes)
 
     def read_storage(storage: Storage) -> bytes:
-        file.seek(places[storage.key])
+        file.seek(offsets[storage.key])
         return file.read(storage.size * element_size(storage))
 
-    return content, read_storage
+    return checkpoint, read_storage
 
 
 def _find_storages(
     file: IO[bytes], storages: list[Storage], num_bytes: int
 ) -> dict[str, int]:
-    """Walks from storage to storage; returns where the data of each begins."""
-    places = {}
+    """Walks from storage to storage, and returns the offset of the data of each."""
+    offsets = {}
     for storage in storages:
         size = int.from_bytes(file.read(8), "little", signed=True)
-        places[storage.key] = file.tell()
+        offsets[storage.key] = file.tell()
         end = file.tell() + storage.size * element_size(storage)
         if end > num_bytes:
             raise Unusable(
@@ -226,7 +227,7 @@ def _find_storages(
                 f"{storage.size}. {AGAIN}"
             )
         file.seek(end)
-    return places
+    return offsets
 
 
 def _check_byte_order(is_little: bool) -> None:
@@ -244,15 +245,15 @@ def _are_strings(value: Any) -> bool:
 # The tensors
 
 
-def _weights_and_meta(content: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Finds the state dict, and says what is there instead when there is none."""
-    if not isinstance(content, dict):
+def _weights_and_meta(checkpoint: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Finds the state dict and the notes; the error describes other contents."""
+    if not isinstance(checkpoint, dict):
         raise Unusable(
             "holds no dictionary. Give a file that has a state dict, as "
             "torch.save(model.state_dict(), …) writes."
         )
-    state_dict = content.get("state_dict", content)
-    meta = content.get("meta", {}) if state_dict is not content else {}
+    state_dict = checkpoint.get("state_dict", checkpoint)
+    meta = checkpoint.get("meta", {}) if state_dict is not checkpoint else {}
     if not isinstance(state_dict, dict) or not state_dict:
         raise Unusable(
             "holds no tensors: its state dict is empty. Give a file that has weights."
@@ -282,7 +283,7 @@ def _strip_module(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _load(
     tensors: dict[str, Tensor], read_storage: _ReadStorage, max_bytes: int
 ) -> dict[str, np.ndarray]:
-    """Reads every storage once, and copies the tensors out of it."""
+    """Reads each storage once, and copies its tensors out of it."""
     by_storage: dict[Storage, list[str]] = {}
     num_bytes = 0
     for name, tensor in tensors.items():
@@ -310,12 +311,12 @@ def _load(
 def _copy_out(tensor: Tensor, data: bytes) -> np.ndarray:
     """Returns a C-contiguous array of shape `tensor.size`.
 
-    The checks are not this function's: but numpy repeats them, with a ValueError.
+    Its callers check the tensor, but numpy repeats the checks, with a ValueError.
     """
     dtype = DTYPES[tensor.storage.kind]
     if 0 in tensor.size:
         return np.empty(tensor.size, dtype)
-    # The stride of a dimension of length 1 means nothing, and may be any number.
+    # The stride of a dimension of length 1 has no meaning, and may be any number.
     strides = [
         stride * dtype.itemsize if length > 1 else 0
         for length, stride in zip(tensor.size, tensor.stride, strict=True)

@@ -1,7 +1,7 @@
-"""Unpickles what torch.save wrote, and runs nothing that is in it.
+"""Unpickler for files of torch.save, which runs no code in them.
 
-A pickle is a program for a small machine. Only the instructions and the names that
-weights need are known here; tensors come out as where their data lies.
+A pickle is a program for a small machine. The module accepts only the instructions and
+the names that weights need. A tensor becomes a description of where its data lies.
 """
 
 import pickle
@@ -23,7 +23,7 @@ DTYPES: dict[str, np.dtype] = {
     "BoolStorage": np.dtype("?"),
 }
 # Bytes per element of the kinds that are not read. They may occur beside the weights,
-# and a legacy file cannot be walked through without their sizes.
+# and without their sizes the storages of a legacy file cannot be found.
 _UNREAD_KINDS = {
     "BFloat16Storage": 2,
     "ComplexFloatStorage": 8,
@@ -33,8 +33,8 @@ _UNREAD_KINDS = {
     "QInt32Storage": 4,
 }
 
-# What a training run of mmengine carries beside the weights: its log of the losses.
-# Older numpy spells its module in another way.
+# Names in the log of losses that a training run of mmengine saves beside the weights.
+# Older numpy has another name of its module.
 _INERT_GLOBALS = {
     ("mmengine.logging.history_buffer", "HistoryBuffer"),
     ("numpy", "dtype"),
@@ -47,25 +47,25 @@ _INERT_GLOBALS = {
     ("__builtin__", "getattr"),
 }
 
-# All that torch.save writes for weights, at its default protocol (2).
+# All instructions that torch.save writes for weights, at its default protocol (2).
 _INSTRUCTIONS = set("""PROTO STOP MARK GLOBAL REDUCE BUILD NEWOBJ BINPERSID
     NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE
     EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS
     EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
     BINPUT LONG_BINPUT BINGET LONG_BINGET""".split())
-# A tuple nested some 100,000 deep overflows the stack, and so kills the process, when
-# it is a key. Four per tensor are usual, some thousands in all.
+# A tuple nested some 100,000 deep that is a key overflows the stack and so kills the
+# process. Four tuples per tensor are usual, some thousands in all.
 _MAX_TUPLES = 50_000
 _MAX_DIMENSIONS = 32
 AGAIN = "Download or copy it again."
 
 
 class Unusable(Exception):
-    """Why a file is refused: what follows its path in the message to the user."""
+    """The reason to refuse a file: it follows the path in the message to the user."""
 
 
 class Storage(NamedTuple):
-    """Data that tensors point into."""
+    """Data in which tensors lie."""
 
     kind: str  # the name of its class in torch
     key: str
@@ -85,26 +85,26 @@ class Tensor(NamedTuple):
 
 
 def unpickle(file: IO[bytes]) -> tuple[Any, dict[str, Storage]]:
-    """Reads one pickle; returns its object and the storages that it names, by key.
+    """Reads one pickle, and returns its object and its storages by key.
 
     Tensors in the object are `Tensor`, dictionaries of any class are `dict`, and all
-    that `_INERT_GLOBALS` stands for is `_Inert`.
+    objects of `_INERT_GLOBALS` are `_Inert`.
     """
     start = file.tell()
     _check_instructions(file)
     end = file.tell()
     file.seek(start)
     unpickler = _Unpickler(file)
-    content = unpickler.load()
+    result = unpickler.load()
     file.seek(end)
-    return content, unpickler.storages
+    return result, unpickler.storages
 
 
 def _check_instructions(file: IO[bytes]) -> None:
-    """Reads up to the end of a pickle; refuses what only a made-up one would do."""
+    """Reads to the end of a pickle, and refuses what only a forged one would do."""
     num_tuples = 0
     try:
-        for number, (code, argument, _) in enumerate(pickletools.genops(file)):
+        for index, (code, argument, _) in enumerate(pickletools.genops(file)):
             if code.name not in _INSTRUCTIONS:
                 raise Unusable(
                     f"uses the pickle instruction {code.name}, which no file of "
@@ -112,8 +112,8 @@ def _check_instructions(file: IO[bytes]) -> None:
                     "torch.save(model.state_dict(), …) and its default options."
                 )
             num_tuples += code.name.startswith("TUPLE")
-            # The memo grows to the largest number asked for, at once.
-            misuses_memo = code.name.endswith("PUT") and int(argument or 0) > number
+            # The memo grows at once to the largest index that is used.
+            misuses_memo = code.name.endswith("PUT") and int(argument or 0) > index
             if misuses_memo or num_tuples > _MAX_TUPLES:
                 raise Unusable(
                     "asks for far more memory or depth than any file of weights; "
@@ -126,10 +126,10 @@ def _check_instructions(file: IO[bytes]) -> None:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Gives meaning to a table of names, and refuses all else.
+    """Unpickler that knows a table of names and refuses all others.
 
-    Instructions may call what `find_class` returns with any arguments, and change it
-    (BUILD). So it returns nothing that has attributes to set.
+    Instructions may call the result of `find_class` with any arguments, and change it
+    (BUILD). So the result never has attributes that can be set.
     """
 
     def __init__(self, file: IO[bytes]):
@@ -137,6 +137,11 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
+        """Returns the stand-in for a name of the pickle.
+
+        Raises:
+            Unusable: when no file of weights needs the name.
+        """
         if (module, name) in _INERT_GLOBALS:
             return _Inert
         if module == "torch" and (name in DTYPES or name in _UNREAD_KINDS):
@@ -150,7 +155,7 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> Storage:
-        """Takes ("storage", kind, key, device, size), in legacy files with a view."""
+        """Reads ("storage", kind, key, device, size), in legacy files with a view."""
         match pid:
             case ("storage", str(kind), str(key), _, int(size)):
                 pass
@@ -172,7 +177,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Inert:
-    """Stands for objects that are not needed: accepts everything, does nothing."""
+    """Null object for objects that are not needed: it accepts any arguments."""
 
     __slots__ = ()
 
@@ -184,7 +189,7 @@ class _Inert:
 
 
 class _Dict(dict):
-    """Stands for an OrderedDict; drops the attributes that PyTorch gives to it."""
+    """Stand-in for an OrderedDict, without the attributes that PyTorch adds to it."""
 
     __slots__ = ()
 
@@ -193,7 +198,7 @@ class _Dict(dict):
 
 
 class _Function:
-    """Calls a function, and has no attributes to set, while a function has."""
+    """Wrapper of a function, without attributes that can be set, unlike a function."""
 
     __slots__ = ("_function",)
 
@@ -208,14 +213,14 @@ class _Function:
 
 
 def _empty_dict() -> _Dict:
-    """Takes no arguments: copies of copies could fill the memory from a small file."""
+    """Makes a dictionary, without arguments: copies of copies could fill the memory."""
     return _Dict()
 
 
 def _rebuild_tensor(
     storage: Any, offset: Any, size: Any, stride: Any, *unused: Any
 ) -> Tensor:
-    """The arguments are as in the file, hence of any type and value."""
+    """Makes a tensor from arguments of the file, which may have any type and value."""
     fits = (
         isinstance(storage, Storage)
         and _is_index(offset)
@@ -258,5 +263,6 @@ def _is_shape(value: Any) -> bool:
 
 
 def element_size(storage: Storage) -> int:
+    """Returns the number of bytes per element."""
     dtype = DTYPES.get(storage.kind)
     return dtype.itemsize if dtype else _UNREAD_KINDS[storage.kind]

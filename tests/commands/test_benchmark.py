@@ -1,4 +1,4 @@
-"""The benchmark's command line, on wrong input; measuring itself is not tested."""
+"""The benchmark's command line with wrong input, without measurements."""
 
 import pytest
 from helpers import exit_code

@@ -1,4 +1,4 @@
-"""scripts/check_data.py as a user runs it."""
+"""scripts/check_data.py, run as a user does."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def config(tmp_path):
 
 
 def run(*arguments, code=0):
-    """What it prints; `-X importtime` on stderr tells what was imported."""
+    """Runs it and returns its output; `-X importtime` lists the imports on stderr."""
     command = [sys.executable, "-X", "importtime", SCRIPT, *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == code, result.stderr[-2000:]
@@ -35,7 +35,7 @@ def test_a_good_set(config):
     assert f"Next:     python scripts/train.py --cfg {config}" in text
 
 
-def test_errors_end_with_2_and_all_is_in_the_files(config, tmp_path):
+def test_errors_end_with_code_2_and_are_in_the_files(config, tmp_path):
     label = tmp_path / "source" / "train" / "labels" / "train_001.png"
     save_image(label, np.full((24, 32), 9, np.uint8))
     json_file, sheet = tmp_path / "new" / "a.json", tmp_path / "new" / "b.png"
@@ -44,7 +44,7 @@ def test_errors_end_with_2_and_all_is_in_the_files(config, tmp_path):
     assert "train.py" not in text
     assert json.loads(json_file.read_text())["num_errors"] == 1
     with Image.open(sheet) as image:
-        assert image.width == 4 * 246  # four good pairs beside each other
+        assert image.width == 4 * 246  # four good pairs in a row
     assert not (tmp_path / "records").exists()
 
 

@@ -31,7 +31,7 @@ def test_exit_codes(capsys):
     assert outcome(interrupted) == 130
 
 
-def test_errors_of_ours_keep_their_traceback():
+def test_bugs_keep_their_traceback():
     def bug():
         raise KeyError("bug")
 
@@ -54,7 +54,7 @@ def test_warnings_are_one_line():
 
 
 @pytest.mark.slow
-def test_tensorflow_starts_without_a_word_but_errors_are_shown():
+def test_tensorflow_starts_silently_but_errors_are_shown():
     code = (
         "from gcnet_tf.commands import cli; import os; cli.start_tensorflow(); "
         "os.write(2, b'after')"
@@ -79,7 +79,7 @@ def test_tensorflow_starts_without_a_word_but_errors_are_shown():
         ("W0000 00:00:17 1 gpu_device.cc:1] Cannot dlopen some GPU libraries.", True),
     ],
 )
-def test_what_counts_as_noise(line, shown):
+def test_start_up_noise_is_hidden(line, shown):
     assert (cli._START_UP_NOISE.match(line) is None) == shown
 
 
@@ -148,13 +148,13 @@ def test_scripts_run_scripts_from_anywhere(monkeypatch, tmp_path, capfd):
     text = capfd.readouterr().out
     assert text.startswith("\n$ python scripts/show_config.py --cfg voc_r50_20k\n")
     assert '"iterations": 20000' in text
-    # What is wrong with its input is what is wrong with that of the caller.
+    # An error in its input ends the caller in the same way.
     assert outcome(lambda: cli.run_command("show_config", "--cfg", "gone")) == 2
     assert capfd.readouterr().err.startswith("Error: gone is neither a file nor")
 
 
 def test_an_interrupted_script_ends_the_one_that_runs_it(monkeypatch, tmp_path, capsys):
-    """A training that Ctrl-C stops saves, says how to go on, and returns 130."""
+    """A training that Ctrl-C stops returns 130, with which the caller ends, too."""
     received = []
     main = lambda words: received.extend(words) or 130  # noqa: E731
     monkeypatch.setattr(cli, "load_main", lambda name: main)
@@ -164,7 +164,7 @@ def test_an_interrupted_script_ends_the_one_that_runs_it(monkeypatch, tmp_path, 
     out = ["--out", str(tmp_path / "run")]
     expected = ["--cfg", "shapes_r18", "--set", "train.seed=1", "a=b c", *out]
     assert received == expected
-    # As one pastes it.
+    # Quoted for pasting.
     assert "--set train.seed=1 'a=b c' --out" in capsys.readouterr().out
 
 
@@ -173,5 +173,5 @@ def test_several_settings_behind_one_set():
     cli.add_config_arguments(parser)
     arguments = ["--set", "a=1", "b=2", "--cfg", "x", "--set", "c=3"]
     assert parser.parse_args(arguments).set == ["a=1", "b=2", "c=3"]
-    # The next parse begins anew.
+    # The next parse begins without them.
     assert parser.parse_args(["--cfg", "x"]).set == []

@@ -19,7 +19,7 @@ from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.manifest import LABELS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-# What the protocol's scale leaves as it is.
+# A size that the protocol's scale does not change.
 HEIGHT, WIDTH = 48, 64
 
 
@@ -30,7 +30,7 @@ def onnx(tmp_path_factory):
 
 @pytest.fixture
 def predict(onnx, tmp_path):
-    """Segments a file of the folder `images`; returns what it wrote."""
+    """A function that segments a file of the folder `images`; returns the labels."""
 
     def predicted(image, *arguments):
         out = tmp_path / "out"
@@ -56,8 +56,8 @@ def test_predict_starts_without_tensorflow(onnx, tmp_path):
         check=True,
     )
     assert result.stdout == f"Wrote 1 prediction(s) to {tmp_path / 'out'}\n\n"
-    found = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
-    np.testing.assert_array_equal(found, logits(read_image(image)).argmax(-1))
+    labels = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    np.testing.assert_array_equal(labels, logits(read_image(image)).argmax(-1))
     assert (tmp_path / "out" / "photo_overlay.png").is_file()
 
 
@@ -91,7 +91,7 @@ RGB = random_image(3, HEIGHT, WIDTH)
         ("pixel.png", Image.fromarray(RGB[:1, :1]), RGB[:1, :1]),
     ],
 )
-def test_image_files_of_any_kind_are_seen_as_training_sees_them(
+def test_image_files_of_any_kind_are_read_as_in_training(
     name, image, same_as, predict, onnx, tmp_path
 ):
     path = tmp_path / "images" / name
@@ -147,13 +147,13 @@ def test_a_video(onnx, tmp_path, capsys):
 
 
 def test_evaluate(tiny_config, tmp_path, capsys):
-    """On the records that --set names; the classes are the file's."""
+    """The records are those of --set, the classes those of the file."""
     tiny = tiny_config()
     settings = ["--set", f"data.records={tiny.data.records}"]
     settings += ["--set", f"data.root={tiny.data.root}"]
-    scores = tmp_path / "scores.json"
+    results = tmp_path / "results.json"
     path = write_tflite(tmp_path, size=(32, 32))
-    arguments = ["--model", path, *settings, "--json", scores]
+    arguments = ["--model", path, *settings, "--json", results]
     call_script("evaluate", *arguments)
     assert "background" in capsys.readouterr().out
 
@@ -162,7 +162,7 @@ def test_evaluate(tiny_config, tmp_path, capsys):
         truth = np.asarray(Image.open(image.parents[1] / "labels" / image.name))
         matrix.update(truth, logits(read_image(image)).argmax(-1).astype(np.uint8))
     expected = matrix.metrics().miou
-    assert json.loads(scores.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
+    assert json.loads(results.read_text())["mIoU"] == pytest.approx(expected, abs=1e-4)
     assert expected > 0
 
 

@@ -1,7 +1,7 @@
-"""Checkpoints in and out, as a user does it; a local server stands in for the official.
+"""Import and export of checkpoints by commands; a local server replaces the official.
 
-What a script does before TensorFlow starts is cheap to try, so that there are many bad
-files here; what a checkpoint may hold is tested in tests/convert.
+There are many bad files here, because the steps before TensorFlow starts are quick to
+test. The contents of checkpoints are tested in tests/weights.
 """
 
 import hashlib
@@ -44,14 +44,15 @@ def write_config(path, url=None):
     return path
 
 
-def content(state, **meta):
+def checkpoint_of(state, **meta):
+    """Returns a checkpoint as mmsegmentation saves it."""
     return {
         "meta": {"mmseg_version": "0.5.0", "iter": 20000, **meta},
         "state_dict": state,
     }
 
 
-def assert_is(config, weights, state):
+def assert_holds(config, weights, state):
     model = build_model(load_config(config))
     load_weights(model, weights)
     for path, weight in weights_by_path(model).items():
@@ -60,30 +61,30 @@ def assert_is(config, weights, state):
 
 
 def test_there_and_back(scripts, tmp_path, state):
-    """A local file, with a name that promises another hash and another class name."""
+    """The file has another hash than its name promises, and another class name."""
     config = write_config(tmp_path / "config.json")
     names = [*load_config(config).data.classes]
     checkpoint = write_torch_file(
         tmp_path / "model-01234567.pth",
-        content(state, CLASSES=["sky", *names]),
+        checkpoint_of(state, CLASSES=["sky", *names]),
         "legacy",
     )
     out = tmp_path / "new" / "folder" / "model.weights.h5"
-    found = scripts.run(
+    result = scripts.run(
         *("import_mmseg", "--cfg", config, "--checkpoint", checkpoint, "--out", out)
     )
     counters = sum(key.endswith("tracked") for key in state)
-    assert f"{len(state) - counters} tensors, " in found.stdout
-    assert f"dropped: {counters} (a counter of batches" in found.stdout
-    assert "classes: 21" in found.stdout and f"Wrote {out}" in found.stdout
-    assert "its name says 01234567" in found.stderr
-    assert "calls class 0 'sky', not 'background'" in found.stderr
-    assert_is(config, out, state)
+    assert f"{len(state) - counters} tensors, " in result.stdout
+    assert f"dropped: {counters} (a counter of batches" in result.stdout
+    assert "classes: 21" in result.stdout and f"Wrote {out}" in result.stdout
+    assert "its name says 01234567" in result.stderr
+    assert "calls class 0 'sky', not 'background'" in result.stderr
+    assert_holds(config, out, state)
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
     model = ["--cfg", config, "--weights", out]
-    found = scripts.run("export_mmseg", *model, "--out", tmp_path / "back.npz")
-    assert f"Wrote {len(state) - counters} tensors" in found.stdout
+    result = scripts.run("export_mmseg", *model, "--out", tmp_path / "back.npz")
+    assert f"Wrote {len(state) - counters} tensors" in result.stdout
     with np.load(tmp_path / "back.npz") as back:
         assert set(back.files) == {key for key in state if not key.endswith("tracked")}
         for key in back.files:
@@ -93,8 +94,8 @@ def test_there_and_back(scripts, tmp_path, state):
 
 @pytest.mark.slow
 def test_download(scripts, tmp_path, state):
-    """Refused for its hash, cut and resumed, taken from the cache."""
-    file = write_torch_file(tmp_path / "file", content(state)).read_bytes()
+    """A file is refused for its hash, cut and resumed, and taken from the cache."""
+    file = write_torch_file(tmp_path / "file", checkpoint_of(state)).read_bytes()
     digest = hashlib.sha256(file).hexdigest()[:8]
     good, bad = f"/gcnet-{digest}.pth", "/gcnet-01234567.pth"
     config, out = tmp_path / "config.json", tmp_path / "model.weights.h5"
@@ -109,28 +110,28 @@ def test_download(scripts, tmp_path, state):
         text = download(code=2).stderr
         assert "expected" in text and "01234567" in text and digest in text
         assert not out.exists()
-        found = download("--allow-hash-mismatch")
-        assert "Warning: " in found.stderr and "01234567" in found.stderr
-        assert_is(config, out, state)
+        result = download("--allow-hash-mismatch")
+        assert "Warning: " in result.stderr and "01234567" in result.stderr
+        assert_holds(config, out, state)
         out.unlink()
 
         write_config(config, server.url(good))
         server.cut_after, server.cuts = len(file) // 2, 1
         before = len(server.requests)
         download()
-        assert [asked for _, asked in server.requests[before:]] == [
+        assert [byte_range for _, byte_range in server.requests[before:]] == [
             None,
             f"bytes={len(file) // 2}-",
         ]
-        assert_is(config, out, state)
-    # The server is gone; the cache is not.
+        assert_holds(config, out, state)
+    # The server is gone, but the cache has the file.
     out.unlink()
     download()
-    assert_is(config, out, state)
+    assert_holds(config, out, state)
 
 
 @pytest.mark.parametrize(
-    "make, words",
+    "write, words",
     [
         (lambda path: path, "There is no file"),
         (lambda path: path.write_bytes(b"<html>404</html>"), "a web page"),
@@ -148,9 +149,9 @@ def test_download(scripts, tmp_path, state):
         (lambda path: write_torch_file(path, {"a": np.ones(3)}), "not a segmentation"),
     ],
 )
-def test_broken_and_hostile_files(make, words, scripts, tmp_path):
+def test_broken_and_hostile_files(write, words, scripts, tmp_path):
     path = tmp_path / "FILE.pth"
-    make(path)
+    write(path)
     config = write_config(tmp_path / "config.json")
     out = tmp_path / "out.weights.h5"
     text = scripts.run(
@@ -175,6 +176,6 @@ def cut(path):
 )
 def test_bad_arguments(arguments, words, scripts, tmp_path):
     config = write_config(tmp_path / "config.json")
-    arguments = [each.format(tmp_path) for each in arguments]
+    arguments = [text.format(tmp_path) for text in arguments]
     text = scripts.run("import_mmseg", "--cfg", config, *arguments, code=2).stderr
     assert words in text

@@ -1,4 +1,4 @@
-"""scripts/make_config.py as a user runs it, and the command that it tells."""
+"""scripts/make_config.py, and the next command that it prints."""
 
 import shlex
 from pathlib import Path

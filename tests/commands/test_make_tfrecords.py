@@ -1,4 +1,4 @@
-"""scripts/make_tfrecords.py as a user runs it: bad labels, kill -9, and success."""
+"""scripts/make_tfrecords.py, run as a user does: bad labels, kill -9, success."""
 
 import signal
 import time
@@ -17,8 +17,8 @@ from gcnet_tf.commands import make_tfrecords
 from gcnet_tf.data.records.shards import read_manifest
 from gcnet_tf.errors import UserError
 
-# Runs the script with encoding that hangs at the 13th sample, like a killed run that
-# got as far as the middle of a shard.
+# Runs the script with an encoder that hangs at the 13th sample, in the middle of a
+# shard, where the run is killed.
 HANGING = """
 import itertools, threading
 from gcnet_tf.commands import cli
@@ -47,7 +47,7 @@ def contents(folder):
 
 @pytest.fixture
 def convert(capsys):
-    """Runs the script in this process; returns what it printed."""
+    """A function that runs the script in this process and returns its output."""
 
     def converted(*arguments):
         call_script("make_tfrecords", *arguments)
@@ -64,8 +64,8 @@ def test_a_bad_label_ends_with_one_message(scripts, config, tmp_path):
     assert not list(tmp_path.glob("records/*/manifest.json"))
 
 
-def test_a_run_after_kill_9_goes_on(scripts, config, tmp_path, convert):
-    """And ends with the bytes of one that was never killed."""
+def test_a_run_after_kill_9_resumes(scripts, config, tmp_path, convert):
+    """It ends with the bytes of a run that was never killed."""
     program = tmp_path / "hanging.py"
     program.write_text(HANGING)
     with scripts.start(program, "--cfg", config, "--workers", 1) as process:
@@ -92,7 +92,7 @@ def test_a_run_after_kill_9_goes_on(scripts, config, tmp_path, convert):
     assert contents(tmp_path / "records") == contents(elsewhere)
 
 
-def test_what_it_prints(config, convert):
+def test_the_output(config, convert):
     output = convert("--cfg", config, "--set", "train.seed=1")
     assert "train: 20 images in 8 files\nval: 2 images in 2 files\n" in output
     assert "ground            25.00%    25.00%\n" in output
@@ -108,7 +108,7 @@ def test_what_it_prints(config, convert):
 
 
 def test_a_class_without_pixels_is_mentioned(config, tmp_path, convert):
-    """Masks of 0 and 255, which people mean as two classes."""
+    """Masks of 0 and 255, which people intend as two classes."""
     for path in (tmp_path / "source" / "train" / "labels").iterdir():
         save_image(path, np.resize(np.array([0, 255], np.uint8), (24, 32)))
     output = convert("--cfg", config)
@@ -142,11 +142,11 @@ def test_a_limit(config, convert):
 
 
 def test_two_lists(config, tmp_path, convert):
-    """Here they exchange the splits."""
+    """The lists exchange the splits."""
     source = tmp_path / "source"
-    for split, other in (("train", "val"), ("val", "train")):
+    for split, other_split in (("train", "val"), ("val", "train")):
         for kind in ("images", "labels"):
-            paths = sorted((source / other / kind).iterdir())
+            paths = sorted((source / other_split / kind).iterdir())
             lines = [str(path.relative_to(source)) for path in paths]
             (source / f"{split}_{kind}.txt").write_text("\n".join(lines))
         lists = [source / f"{split}_{kind}.txt" for kind in ("images", "labels")]
@@ -177,7 +177,7 @@ def test_a_download_comes_first(config, tmp_path, monkeypatch, convert):
     assert calls == [("folder", tmp_path / "source")]
 
 
-def test_cityscapes_says_how_to_get_it(capsys):
+def test_the_message_tells_how_to_get_cityscapes(capsys):
     cityscapes = ["--cfg", "cityscapes_r50_512x1024_40k"]
     assert exit_code("make_tfrecords", *cityscapes, "--download") == 2
     assert "After registering, gtFine_trainvaltest.zip" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""scripts/predict.py for the test servers, with a tiny model of Cityscapes' classes."""
+"""scripts/predict.py for test servers, with a tiny model of Cityscapes' classes."""
 
 import zipfile
 
@@ -25,7 +25,7 @@ CITYSCAPES = "cityscapes_r50_512x1024_40k"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Weights, and two images in folders of their cities."""
+    """A folder with weights, and two images in folders of their cities."""
     folder = tmp_path_factory.mktemp("predict")
     model = build_model(load_config(CITYSCAPES, SETTINGS))
     save_weights(model, folder / "city.weights.h5")
@@ -44,8 +44,10 @@ def predict(folder, *arguments, cfg=CITYSCAPES):
 def test_cityscapes_ids_in_a_zip(folder, tmp_path):
     predict(folder, "--out", tmp_path / "ids")
     names = [f"{c}_000000_000019_leftImg8bit" for c in ("berlin", "munich")]
-    both = [f"{name}{end}" for name in names for end in (".png", "_overlay.png")]
-    assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == both
+    expected_names = [
+        f"{name}{end}" for name in names for end in (".png", "_overlay.png")
+    ]
+    assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == expected_names
 
     archive = tmp_path / "test.zip"
     server = ["--format", "cityscapes", "--zip", archive]
@@ -58,8 +60,8 @@ def test_cityscapes_ids_in_a_zip(folder, tmp_path):
         assert image.mode == "L"
         expected = np.array(SERVER_IDS["cityscapes"])[ours]
         np.testing.assert_array_equal(np.asarray(image), expected)
-    with zipfile.ZipFile(archive) as content:
-        assert content.namelist() == [path.name for path in files]
+    with zipfile.ZipFile(archive) as packed:
+        assert packed.namelist() == [path.name for path in files]
 
 
 def test_a_format_of_another_data_set_is_refused(folder, tmp_path):

@@ -1,7 +1,7 @@
-"""The scripts as a user runs them, one after the other, on a VOC-layout tree.
+"""The commands, run one after the other as a user does, on a tree in VOC's layout.
 
 One training and one prediction are started as a user starts them; `script_server` runs
-all others.
+all other commands.
 """
 
 import json
@@ -37,15 +37,15 @@ SMALL = {
 
 
 def command(name, *arguments):
-    """Returns what a user types."""
+    """Returns the command that a user types."""
     return [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
 
 
-def wait_for(condition, process, said, seconds=300):
-    """Waits; when the process has ended, `said` returns what it printed."""
+def wait_for(condition, process, output, seconds=300):
+    """Waits for a condition; `output` returns the text of a process that has ended."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, said()[-3000:]
+        assert process.poll() is None, output()[-3000:]
         assert time.monotonic() < deadline, "nothing happened"
         time.sleep(0.05)
 
@@ -59,7 +59,7 @@ def iterations(run_folder):
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory):
-    """Folder with a data set and a configuration that the tests below go along."""
+    """The folder with the data set and the configuration of all tests here."""
     folder = tmp_path_factory.mktemp("line")
     make_voc_tree(folder / "VOC2012")
     data = {
@@ -73,7 +73,7 @@ def line(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(scripts, line):
-    """Run folder of four iterations; makes the records first, as training does."""
+    """A run folder of four iterations; the training makes the records first."""
     end = ["--set", "train.iterations=4", "--out", line / "trained"]
     scripts.run("train", "--cfg", line / "config.json", *end)
     return line / "trained"
@@ -81,7 +81,7 @@ def trained(scripts, line):
 
 @pytest.mark.slow
 def test_convert_train_kill_resume_interrupt(scripts, line):
-    """kill -9, then --resume, then Ctrl-C, with what the user is told."""
+    """The steps are kill -9, --resume and Ctrl-C, each with its messages."""
     config, run_folder = line / "config.json", line / "run"
     assert "train: 5 images" in scripts.run("make_tfrecords", "--cfg", config).stdout
 
@@ -91,7 +91,7 @@ def test_convert_train_kill_resume_interrupt(scripts, line):
         wait_for(
             lambda: checkpoints.is_dir() and 3 in iterations(run_folder),
             process,
-            said=lambda: process.stdout,
+            output=lambda: process.stdout,
         )
         process.kill()
         assert process.wait().code == -signal.SIGKILL
@@ -111,7 +111,7 @@ def test_convert_train_kill_resume_interrupt(scripts, line):
             wait_for(
                 lambda: before + 3 in iterations(run_folder),
                 process,
-                said=lambda: process.communicate()[0],
+                output=lambda: process.communicate()[0],
             )
             process.send_signal(signal.SIGINT)
             text, _ = process.communicate(timeout=120)
@@ -127,9 +127,9 @@ def test_convert_train_kill_resume_interrupt(scripts, line):
 
 def test_evaluate_export_predict(scripts, line, trained):
     model = ["--model", trained]
-    table = scripts.run("evaluate", *model, "--json", line / "scores.json").stdout
-    assert "aeroplane" in table and "mIoU" in table
-    scores = json.loads((line / "scores.json").read_text())
+    text = scripts.run("evaluate", *model, "--json", line / "whole.json").stdout
+    assert "aeroplane" in text and "mIoU" in text
+    metrics = json.loads((line / "whole.json").read_text())
 
     for mode in ("slide", "ms_flip"):
         scripts.run("evaluate", *model, "--mode", mode, "--json", line / f"{mode}.json")
@@ -137,15 +137,15 @@ def test_evaluate_export_predict(scripts, line, trained):
     slide, ms_flip = (
         json.loads((line / f"{mode}.json").read_text()) for mode in ("slide", "ms_flip")
     )
-    assert slide == scores and ms_flip["mIoU"] != scores["mIoU"]
+    assert slide == metrics and ms_flip["mIoU"] != metrics["mIoU"]
 
     form = ["--format", "saved_model", "--precision", "fp32"]
     text = scripts.run("export", *model, *form, "--out", line / "export").stdout
     assert re.search(r"^saved_model_fp32 +\d+\.\d +100\.000%", text, re.MULTILINE)
     exported = ["--model", line / "export" / "saved_model_fp32"]
     scripts.run("evaluate", *exported, "--json", line / "exported.json")
-    again = json.loads((line / "exported.json").read_text())
-    assert again["mIoU"] == pytest.approx(scores["mIoU"], abs=1e-3)
+    exported_metrics = json.loads((line / "exported.json").read_text())
+    assert exported_metrics["mIoU"] == pytest.approx(metrics["mIoU"], abs=1e-3)
 
     weights = ["--cfg", line / "config.json", "--weights", trained / "best.weights.h5"]
     images = line / "VOC2012" / "JPEGImages"

@@ -25,7 +25,7 @@ def model(tiny_config):
 
 
 def test_labels_come_by_two_resizes(model, tiny_config):
-    """Image to the test scale, logits back to the image's size (spec, section 6)."""
+    """Images go to the test scale, and logits back (docs/reference.md, section 6)."""
     config = tiny_config("evaluation.scale=[66,45]")
     labels = predictor_from_model(model, config).labels(IMAGE)
     resized = cv2.resize(IMAGE, (66, 45), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""What the test servers of Cityscapes and ADE20K take."""
+"""Prediction files for the test servers of Cityscapes and ADE20K."""
 
 import re
 import zipfile
@@ -17,7 +17,7 @@ from gcnet_tf.evaluation.submission import (
     write_zip,
 )
 
-# As the parity specification, section 5.6, writes the forward table.
+# The forward table of docs/reference.md, section 5.6.
 CITYSCAPES_TABLE = (
     "7→0 8→1 11→2 12→3 13→4 17→5 19→6 20→7 21→8 22→9 23→10 24→11 25→12 26→13 27→14 "
     "28→15 31→16 32→17 33→18"
@@ -61,7 +61,7 @@ def test_images_of_city_folders(tmp_path):
     (tmp_path / "README.txt").write_text("hello")
     names = [path.name for path in find_images(tmp_path)]
     assert names == ["berlin_1.png", "munich_1.png"]
-    # Where there are images, sub-folders are none of our business.
+    # In a folder with images, sub-folders are ignored.
     image = save_image(tmp_path / "own.png", random_image(2))
     assert find_images(tmp_path) == [image] == find_images(image)
 
@@ -91,9 +91,9 @@ def test_zip_holds_the_files_without_folders(tmp_path):
     files = [save_image(tmp_path / "a" / f"{i}.png", random_image(i)) for i in range(2)]
     archive = tmp_path / "new" / "test.zip"
     write_zip(archive, files)
-    with zipfile.ZipFile(archive) as content:
-        assert content.namelist() == ["0.png", "1.png"]
-        assert content.read("1.png") == files[1].read_bytes()
+    with zipfile.ZipFile(archive) as packed:
+        assert packed.namelist() == ["0.png", "1.png"]
+        assert packed.read("1.png") == files[1].read_bytes()
 
 
 def test_a_zip_that_fails_leaves_the_one_before(tmp_path):

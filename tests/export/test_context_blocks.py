@@ -1,4 +1,4 @@
-"""Models with each context block, in the head and in the backbone, as files."""
+"""Exports of models with each context block, in the head and in the backbone."""
 
 import keras
 import numpy as np
@@ -44,20 +44,20 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def models(tiny_config):
-    """A function from a name to its model and configuration."""
-    made = {}
+    """A function that returns the model and the configuration of a name."""
+    built = {}
 
     def get(name):
-        if name not in made:
+        if name not in built:
             config = tiny_config(*MODELS[name])
-            made[name] = build(config), config
-        return made[name]
+            built[name] = build(config), config
+        return built[name]
 
     return get
 
 
 def build(config):
-    """A model whose blocks do something."""
+    """Builds a model whose context blocks have an effect."""
     keras.utils.set_random_seed(0)
     model = build_model(config)
     rng = np.random.default_rng(0)
@@ -73,18 +73,18 @@ def build(config):
 
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch):
-    """Of an affinity of 117 positions fifty rows at a time."""
-    room = 50 * 117 * 4 * by_rows._FORWARD_COPIES
-    monkeypatch.setattr(by_rows, "AFFINITY_BYTES", room)
+    """Computes an affinity of 117 positions fifty rows at a time."""
+    num_bytes = 50 * 117 * 4 * by_rows._FORWARD_COPIES
+    monkeypatch.setattr(by_rows, "AFFINITY_BYTES", num_bytes)
 
 
 def images(*shape):
     return np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
 
 
-def close(found, model, inputs, tolerance=1e-4):
+def assert_close(actual, model, inputs, tolerance=1e-4):
     expected = model(inputs)["logits"].numpy()
-    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    difference = np.abs(actual - expected).max() / np.abs(expected).max()
     assert difference < tolerance
 
 
@@ -95,8 +95,8 @@ def test_saved_model(models, name, tmp_path):
     loaded = tf.saved_model.load(str(path))
     for shape in ((1, *SIZE), (2, 33, 49)):
         inputs = images(*shape)
-        found = loaded.signatures["serving_default"](images=tf.constant(inputs))
-        close(found["logits"], model, inputs)
+        outputs = loaded.signatures["serving_default"](images=tf.constant(inputs))
+        assert_close(outputs["logits"], model, inputs)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_onnx(models, name, size, tmp_path):
     session = onnxruntime.InferenceSession(str(path))
     for shape in ((1, *SIZE), *([] if size else [(2, 33, 49)])):
         inputs = images(*shape)
-        (found,) = session.run(["logits"], {"images": inputs})
-        close(found, model, inputs)
+        (logits,) = session.run(["logits"], {"images": inputs})
+        assert_close(logits, model, inputs)
 
 
 def test_int8(models, tmp_path, monkeypatch):
-    """Of an image such as those that the ranges for 8 bits are taken from."""
+    """The image is one of those that set the ranges for 8 bits."""
     monkeypatch.setattr(tflite, "_run_worker", run_worker)
     model, config = models("concatenation, half")
     size = (33, 47)
@@ -122,7 +122,7 @@ def test_int8(models, tmp_path, monkeypatch):
     settings = protocol_settings(config, model.backbone.padding_colour)
     (inputs,) = calibration_inputs(config, Protocol.from_settings(settings), size, 1)
     inputs = np.round(inputs[np.newaxis]).astype(np.uint8)
-    close(run_tflite(Interpreter(str(path)), inputs), model, inputs, 0.1)
+    assert_close(run_tflite(Interpreter(str(path)), inputs), model, inputs, 0.1)
 
 
 def run_tflite(interpreter, inputs):
@@ -147,7 +147,7 @@ def run_tflite(interpreter, inputs):
     ],
 )
 def test_blocks_become_operations_that_phones_have(block, settings):
-    """Each block alone, of 9 x 13 positions."""
+    """Each block is converted alone, with 9 x 13 positions."""
     layer = make_context(block, **settings, folded=True)
     layer.build((None, None, None, 16))
     rng = np.random.default_rng(0)
@@ -160,14 +160,14 @@ def test_blocks_become_operations_that_phones_have(block, settings):
         ).get_concrete_function()
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
-    content = converter.convert()
+    converted = converter.convert()
     names = {
         name
         for name, _ in operations(
-            flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+            flatbuffer_utils.convert_bytearray_to_object(bytearray(converted))
         )
     }
     assert not {"TRANSPOSE", "CUSTOM", "WHILE"} & names
-    found = run_tflite(Interpreter(model_content=content), x)
-    np.testing.assert_allclose(found, layer(x), atol=1e-4)
-    assert np.abs(found - x).max() > 0.1
+    actual = run_tflite(Interpreter(model_content=converted), x)
+    np.testing.assert_allclose(actual, layer(x), atol=1e-4)
+    assert np.abs(actual - x).max() > 0.1

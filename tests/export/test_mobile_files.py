@@ -1,4 +1,4 @@
-"""What phones get of a MobileNet: its folded form, TFLite in 8 bits, and ONNX."""
+"""Files of a MobileNet for phones: its folded form, TFLite in 8 bits, and ONNX."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ SIZE = (32, 48)
 
 @pytest.fixture(scope="module")
 def config(tiny_config):
-    # base_channels goes back to its default: these networks have no such setting.
+    # base_channels returns to its default: these networks lack the setting.
     return tiny_config(
         "model.backbone.architecture=mobilenet_v3_small",
         "model.backbone.depth=50",
@@ -64,19 +64,19 @@ def test_onnx(model, config, tmp_path, size):
     images = RNG.integers(0, 256, (1, *(size or (33, 41)), 3), np.uint8)
     network, _ = open_network(path)
     expected = model(images)["logits"].numpy()
-    # The file gives logarithms of probabilities: a number per pixel is free.
-    found = network.logits(images)
-    apart = (found - expected) - (found - expected).mean(-1, keepdims=True)
-    assert np.abs(apart).max() < 1e-4
+    # The file gives logarithms of probabilities: logits up to a constant per pixel.
+    actual = network.logits(images)
+    difference = (actual - expected) - (actual - expected).mean(-1, keepdims=True)
+    assert np.abs(difference).max() < 1e-4
     if size:
-        # tf2onnx leaves one before and behind each convolution when it trips.
+        # Where tf2onnx fails to merge them, one stays on each side of a convolution.
         counts = Counter(node.op_type for node in onnx.load(path).graph.node)
         assert counts["Transpose"] <= 2 < counts["Conv"]
 
 
 @pytest.fixture(scope="module")
 def int8_file(config, tmp_path_factory):
-    """As `benchmark.py mobile` makes it."""
+    """A file as `benchmark.py mobile` makes it."""
     folder = tmp_path_factory.mktemp("mobile")
     (folder / "tiny.json").write_text(format_json(config_to_dict(config)))
     out = folder / "work" / "exports"
@@ -89,10 +89,10 @@ def int8_file(config, tmp_path_factory):
 
 def test_int8_files_hold_what_xnnpack_computes(int8_file):
     flat = flatbuffer_utils.read_model(str(int8_file))
-    found = Counter(name for name, _ in operations(flat))
-    assert found["DEPTHWISE_CONV_2D"] == 11 + 3
-    # It leaves this one to slower kernels, in 8 bits.
-    assert "HARD_SWISH" not in found
+    counts = Counter(name for name, _ in operations(flat))
+    assert counts["DEPTHWISE_CONV_2D"] == 11 + 3
+    # XNNPACK leaves this operation to slower kernels in 8 bits.
+    assert "HARD_SWISH" not in counts
     assert max(len(tensor.shape) for tensor in flat.subgraphs[0].tensors) == 4
 
 

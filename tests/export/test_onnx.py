@@ -1,4 +1,4 @@
-"""The files run where they are meant to, at any size, and say what Keras says."""
+"""ONNX files run in their runtimes at any size, and give the logits of Keras."""
 
 import logging
 import sys
@@ -25,7 +25,7 @@ SHAPES = [(1, 64, 64, 3), (2, 65, 97, 3), (3, 33, 40, 3)]
 
 
 def build(config):
-    """A model that tells classes apart, and whose context block says something."""
+    """Builds a model that predicts several classes, with an effective context block."""
     keras.utils.set_random_seed(0)
     model = build_model(config)
     for path, weight in weights_by_path(model).items():
@@ -65,20 +65,20 @@ def with_openvino(path):
 RUNTIMES = pytest.mark.parametrize("runtime", [with_onnxruntime, with_openvino])
 
 
-def check(found, model, images):
+def check(outputs, model, images):
     logits = model(images)["logits"].numpy()
-    np.testing.assert_allclose(found["logits"], logits, atol=1e-3, rtol=0)
+    np.testing.assert_allclose(outputs["logits"], logits, atol=1e-3, rtol=0)
     assert np.ptp(logits) > 1 and len(np.unique(logits.argmax(-1))) > 1
-    assert found["labels"].dtype == np.uint8
-    # The same class wherever the scores of two are not as close as rounding is.
+    assert outputs["labels"].dtype == np.uint8
+    # The class is the same wherever two logits differ by more than rounding.
     second, first = np.moveaxis(np.sort(logits, axis=-1)[..., -2:], -1, 0)
     clear = first - second > 2e-3
     assert clear.mean() > 0.95
-    np.testing.assert_array_equal(found["labels"][clear], logits.argmax(-1)[clear])
+    np.testing.assert_array_equal(outputs["labels"][clear], logits.argmax(-1)[clear])
 
 
 @RUNTIMES
-def test_any_size_and_number_in_one_session(runtime, dynamic, model):
+def test_any_size_and_batch_in_one_session(runtime, dynamic, model):
     run = runtime(dynamic)
     for shape in SHAPES:
         images = RNG.integers(0, 256, shape, np.uint8)
@@ -96,7 +96,7 @@ def test_one_odd_size(runtime, layout, model, tiny_config, tmp_path, capfd):
     if layout == "nchw":
         inputs = images.transpose(0, 3, 1, 2).astype(np.float32)
     check(runtime(path)(inputs), model, images)
-    # Nothing is left to find out when it runs; nor was the shape inferred wrongly.
+    # No shape is left to compute at run time, and none was inferred wrongly.
     assert "Shape" not in operations(path)
     assert capfd.readouterr().err == ""
 
@@ -121,23 +121,23 @@ def operations(path):
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
-def test_the_graph_is_what_runtimes_are_fast_with(dynamic, model):
-    # Its values and its size are taken, and nothing moves the uint8 pixels about.
+def test_the_graph_has_no_slow_operations(dynamic, model):
+    # The input is only cast and measured: nothing transposes the uint8 pixels.
     nodes = onnx.load(dynamic).graph.node
     first = {node.op_type for node in nodes if "images" in node.input}
     assert first == {"Cast", "Shape"}
-    found = operations(dynamic)
-    # One before the first convolution, and one behind the last.
-    assert found["Transpose"] == 2
-    # Pads belong to the convolutions, only the pooling's are apart.
-    assert found["Pad"] == 1 and not found["BatchNormalization"]
+    counts = operations(dynamic)
+    # One before the first convolution, and one after the last.
+    assert counts["Transpose"] == 2
+    # Convolutions include their padding; only the pooling's is an operation.
+    assert counts["Pad"] == 1 and not counts["BatchNormalization"]
     kernels = [path for path in weights_by_path(model) if path.endswith("kernel")]
-    assert found["Conv"] == sum("auxiliary" not in path for path in kernels)
+    assert counts["Conv"] == sum("auxiliary" not in path for path in kernels)
 
 
-def test_says_what_it_is(dynamic):
+def test_manifest_and_names_describe_the_file(dynamic):
     file = onnx.load(dynamic)
-    assert [each.version for each in file.opset_import if not each.domain] == [OPSET]
+    assert [opset.version for opset in file.opset_import if not opset.domain] == [OPSET]
     sides = [side.dim_param for side in file.graph.input[0].type.tensor_type.shape.dim]
     assert sides == ["batch", "height", "width", ""]
     manifest = read_manifest(dynamic)
@@ -150,13 +150,13 @@ def test_says_what_it_is(dynamic):
 def test_our_runtime_takes_it(layout, model, tiny_config, tmp_path):
     (path,) = export_onnx(model, tiny_config(), tmp_path, size=(33, 40), layout=layout)
     images = RNG.integers(0, 256, (1, 33, 40, 3), np.uint8)
-    found = open_backend(path, read_manifest(path)).run(images)
+    outputs = open_backend(path, read_manifest(path)).run(images)
     expected = tf.nn.softmax(model(images)["logits"])
-    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
-    assert [each.name for each in tmp_path.iterdir() if "partial" in each.name] == []
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    assert [file.name for file in tmp_path.iterdir() if "partial" in file.name] == []
 
 
-def test_warnings_are_heard_again_afterwards(dynamic):
+def test_warnings_are_shown_again_afterwards(dynamic):
     assert dynamic.is_file() and logging.root.manager.disable == logging.NOTSET
 
 

@@ -10,7 +10,7 @@ CONFIG = load_config("voc_r50_20k")
 def test_everything_by_default():
     jobs = plan("all", "all", None, CONFIG)
     names = [(job.format, job.precision) for job in jobs]
-    assert names == [(a, b) for a, each in PRECISIONS.items() for b in each]
+    assert names == [(a, b) for a, group in PRECISIONS.items() for b in group]
     sizes = {job.format: job.size for job in jobs}
     assert sizes == {"saved_model": None, "tflite": (512, 512), "onnx": None}
 
@@ -24,12 +24,12 @@ def test_dynamic_is_not_for_phones():
     assert plan("onnx", "all", "dynamic", CONFIG) == [Job("onnx", "fp32", None)]
     with pytest.raises(UserError, match="phones need one size"):
         plan("all", "all", "dynamic", CONFIG)
-    # The one bf16 file is a SavedModel.
+    # The only bf16 file is a SavedModel.
     assert plan("all", "bf16", "dynamic", CONFIG)[0].size is None
 
 
 @pytest.mark.parametrize("precision, format", [("bf16", "tflite"), ("int8", "onnx")])
-def test_what_does_not_exist_is_refused_with_a_list(precision, format):
+def test_unknown_combinations_are_refused_with_a_list(precision, format):
     with pytest.raises(UserError, match="saved_model: fp32, bf16; tflite: fp32, fp16"):
         plan(format, precision, None, CONFIG)
 

@@ -42,37 +42,37 @@ def measured(tiny_config, tmp_path_factory):
 
 
 def test_the_same_model_loses_nothing(measured):
-    _, _, (path,), found = measured
-    row = found[path]
+    _, _, (path,), accuracies = measured
+    row = accuracies[path]
     assert row.images == 3 and row.size == (32, 32)
     assert row.agreement > 0.999 and 0 < row.difference < 1e-4
-    assert excesses(found) == []
-    assert path.name in table(found)
+    assert excesses(accuracies) == []
+    assert path.name in table(accuracies)
 
 
-def test_the_score_is_the_models(measured):
-    """At the images' own size the frame changes nothing."""
-    model, config, (path,), found = measured
+def test_the_miou_is_that_of_the_model(measured):
+    """At the images' own size, the framing changes nothing."""
+    model, config, (path,), accuracies = measured
     matrix = ConfusionMatrix(model.num_classes)
     for sample in evaluation_dataset(config).as_numpy_iterator():
         logits = model(sample["image"][None])["logits"].numpy()[0]
         matrix.update(sample["label"], logits.argmax(-1))
-    assert found[path].keras_miou == pytest.approx(matrix.metrics().miou)
-    assert found[path].miou == pytest.approx(found[path].keras_miou, abs=1e-3)
+    assert accuracies[path].keras_miou == pytest.approx(matrix.metrics().miou)
+    assert accuracies[path].miou == pytest.approx(accuracies[path].keras_miou, abs=1e-3)
 
 
-def test_the_manifest_keeps_it(measured):
-    _, _, (path,), found = measured
-    noted = read_manifest(path).accuracy  # which also checks the file's hash
-    assert noted["split"] == "val" and noted["miou"] == found[path].miou
+def test_the_manifest_holds_the_accuracy(measured):
+    _, _, (path,), accuracies = measured
+    record = read_manifest(path).accuracy  # which also checks the file's hash
+    assert record["split"] == "val" and record["miou"] == accuracies[path].miou
 
 
 def test_another_model_is_noticed(measured, tiny_config, tmp_path):
     _, config, paths, _ = measured
-    found = measure(paths, drawn_model(config, 1), config, (40, 32), 2)
-    row = found[paths[0]]
+    accuracies = measure(paths, drawn_model(config, 1), config, (40, 32), 2)
+    row = accuracies[paths[0]]
     assert row.images == 2 and row.agreement < 0.9 and row.difference > 0.1
-    (sentence,) = excesses(found)
+    (sentence,) = excesses(accuracies)
     assert "saved_model_fp32 has lost too much" in sentence
 
 
@@ -103,12 +103,12 @@ def test_each_limit_can_be_exceeded(precision, change, word):
     assert word in dataclasses.replace(ROW, **change).excess(LIMITS[precision])
 
 
-def test_scores_may_be_off_by_a_number_per_pixel():
+def test_logits_may_differ_by_a_constant_per_pixel():
     logits = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
-    scores = np.log(tf.nn.softmax(logits).numpy())
+    shifted = np.log(tf.nn.softmax(logits).numpy())
     everything = (slice(4), slice(5))
-    assert report._difference(scores, logits, everything) < 1e-5
-    scores[1, 2, 0] += 0.3
-    assert report._difference(scores, logits, everything) == pytest.approx(
+    assert report._difference(shifted, logits, everything) < 1e-5
+    shifted[1, 2, 0] += 0.3
+    assert report._difference(shifted, logits, everything) == pytest.approx(
         0.2, abs=1e-5
     )

@@ -36,7 +36,7 @@ def exported(model, tiny_config, tmp_path_factory):
 def signature(path, name="serving_default"):
     loaded = tf.saved_model.load(str(path))
     function = loaded.signatures[name]
-    function.owner = loaded  # it lives as long as the object it came from
+    function.owner = loaded  # the signature is valid only while its owner exists
     return function
 
 
@@ -48,8 +48,8 @@ def test_takes_uint8_batches_of_any_size(exported, model, shape):
     assert sorted(outputs) == ["labels", "probabilities"]
     assert outputs["labels"].dtype == tf.uint8
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
-    found = outputs["probabilities"].numpy().argmax(-1)
-    np.testing.assert_array_equal(outputs["labels"], found)
+    expected_labels = outputs["probabilities"].numpy().argmax(-1)
+    np.testing.assert_array_equal(outputs["labels"], expected_labels)
 
 
 def encoded(image, format):
@@ -58,9 +58,9 @@ def encoded(image, format):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("format, number", [("PNG", 3), ("PNG", 1), ("JPEG", 2)])
-def test_takes_files_as_a_server_sends_them(exported, model, format, number):
-    images = RNG.integers(0, 256, (number, 24, 40, 3), np.uint8)
+@pytest.mark.parametrize("format, count", [("PNG", 3), ("PNG", 1), ("JPEG", 2)])
+def test_takes_encoded_files_as_a_server_sends_them(exported, model, format, count):
+    images = RNG.integers(0, 256, (count, 24, 40, 3), np.uint8)
     files = [encoded(image, format) for image in images]
     decoded = np.stack([Image.open(io.BytesIO(file)) for file in files])
     outputs = signature(exported, "serving_encoded")(image_bytes=tf.constant(files))
@@ -96,12 +96,12 @@ def test_bfloat16_is_half_the_size_and_nearly_the_same(
     assert path.name == "saved_model_bf16"
     images = RNG.integers(0, 256, (2, 33, 47, 3), np.uint8)
     expected = tf.nn.softmax(model(images)["logits"]).numpy()
-    found = signature(path)(images=tf.constant(images))["probabilities"].numpy()
-    apart = np.abs(found - expected).max()
-    assert 1e-5 < apart < 0.05
+    actual = signature(path)(images=tf.constant(images))["probabilities"].numpy()
+    difference = np.abs(actual - expected).max()
+    assert 1e-5 < difference < 0.05
 
     def constants(folder):
-        """Bytes of the weights in its graph."""
+        """Counts the bytes of the weights in the graph."""
         graph = signature(folder).graph.as_graph_def()
         return sum(
             node.attr["value"].tensor.ByteSize()
@@ -114,23 +114,23 @@ def test_bfloat16_is_half_the_size_and_nearly_the_same(
 
 
 def test_for_processors_large_convolutions_are_winograds(tiny_config, tmp_path):
-    """And the scores are the same. The head has one of 256 to 256 channels."""
+    """The probabilities stay the same. The head has one of 256 to 256 channels."""
     config = tiny_config("model.head.channels=256")
     wide = build_model(config)
     (path,) = export_saved_model(wide, config, tmp_path, target="cpu-fp32")
     assert path.name == "saved_model_fp32_cpu"
     assert read_manifest(path).target == "cpu-fp32"
-    function = signature(path)
-    nodes = function.graph.as_graph_def().library.function
-    kinds = [node.op for each in nodes for node in each.node_def]
+    serve = signature(path)
+    functions = serve.graph.as_graph_def().library.function
+    kinds = [node.op for function in functions for node in function.node_def]
     assert "BatchMatMulV2" in kinds
     images = RNG.integers(0, 256, (2, 33, 47, 3), np.uint8)
     expected = tf.nn.softmax(wide(images)["logits"]).numpy()
-    found = function(images=tf.constant(images))["probabilities"]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = serve(images=tf.constant(images))["probabilities"]
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-def test_says_what_it_is(exported, model):
+def test_manifest_describes_the_file(exported, model):
     manifest = read_manifest(exported)
     assert manifest.classes[0] == "background" and len(manifest.palette) == 6
     assert (manifest.format, manifest.precision) == ("saved_model", "fp32")
@@ -147,9 +147,9 @@ def test_says_what_it_is(exported, model):
 def test_a_changed_file_is_noticed(model, tiny_config, tmp_path):
     (path,) = export_saved_model(model, tiny_config(), tmp_path)
     graph = path / "saved_model.pb"
-    content = bytearray(graph.read_bytes())
-    content[len(content) // 2] ^= 1
-    graph.write_bytes(content)
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
     with pytest.raises(UserError, match="belongs to another file"):
         read_manifest(path)
 
@@ -163,14 +163,14 @@ def test_replaces_an_earlier_export_and_nothing_else(model, tiny_config, tmp_pat
     with pytest.raises(UserError, match="not an earlier export"):
         export_saved_model(model, tiny_config(), tmp_path)
     assert (path / "thesis.txt").read_text() == "mine"
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_missing_or_broken_manifest_is_refused(tmp_path):
     with pytest.raises(UserError, match="has no manifest"):
         read_manifest(tmp_path)
-    for content in ("{}", "not JSON", '{"classes": 3}'):
-        (tmp_path / "manifest.json").write_text(content)
+    for text in ("{}", "not JSON", '{"classes": 3}'):
+        (tmp_path / "manifest.json").write_text(text)
         with pytest.raises(UserError, match="not an export manifest"):
             read_manifest(tmp_path)
 

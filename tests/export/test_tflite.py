@@ -33,7 +33,7 @@ def model(tiny_config):
     model = build_model(tiny_config())
     rng = np.random.default_rng(0)
     for path, weight in weights_by_path(model).items():
-        # The last scale of each unit and the context start at zero; here they act.
+        # The last scale of each unit and the context start at zero; here they matter.
         if "expand" in path or path.endswith("gamma"):
             weight.assign(rng.uniform(0.5, 1.0, weight.shape))
     kernel = model.decode_head.classifier.kernel
@@ -43,14 +43,14 @@ def model(tiny_config):
 
 @pytest.fixture(scope="module")
 def exported(model, tiny_config, tmp_path_factory):
-    """A function from a precision to the folder with both of its files."""
+    """A function from a precision to its two files, which it exports once."""
     folder = tmp_path_factory.mktemp("tflite")
 
     def export(precision):
         path = folder / f"model_{precision}.tflite"
         if not path.exists():
             with pytest.MonkeyPatch.context() as patch:
-                if precision != "int8":  # one with the real process
+                if precision != "int8":  # int8 uses the real process
                     patch.setattr(tflite, "_run_worker", run_worker)
                 export_tflite(
                     model, tiny_config(), folder, precision=precision, size=SIZE
@@ -71,21 +71,21 @@ def run(path, images=IMAGE):
 
 
 @pytest.mark.parametrize(
-    "precision, dtype, most",
+    "precision, dtype, tolerance",
     [
         ("fp32", np.float32, 1e-4),
         ("fp16", np.float32, 1e-2),
         ("int8", np.uint8, 0.15),
     ],
 )
-def test_gives_the_logits_of_the_model(exported, model, precision, dtype, most):
+def test_gives_the_logits_of_the_model(exported, model, precision, dtype, tolerance):
     expected = inference_function(model)(IMAGE).numpy()
     path, labels_path = exported(precision)
     source, result, logits = run(path)
     assert (source["name"], result["name"]) == ("images", "logits")
     assert (source["dtype"], result["dtype"]) == (dtype, np.float32)
     difference = np.abs(logits - expected).max() / np.abs(expected).max()
-    assert difference < most
+    assert difference < tolerance
     source, result, labels = run(labels_path)
     assert (result["name"], result["dtype"]) == ("labels", np.uint8)
     np.testing.assert_array_equal(labels, logits.argmax(-1))
@@ -100,20 +100,20 @@ def test_has_only_operations_that_phones_have(exported, precision):
         assert not {"TRANSPOSE", "CUSTOM", "SPACE_TO_BATCH_ND"} & set(names)
 
 
-def test_the_context_and_the_enlarging_stay_float_in_int8(exported):
+def test_the_context_and_the_resizing_stay_float_in_int8(exported):
     for path in exported("int8"):
-        found = {}
+        types = {}
         for name, outputs in operations(flatbuffer_utils.read_model(str(path))):
-            found.setdefault(name, set()).update(tensor.type for tensor in outputs)
-        assert found["RESIZE_BILINEAR"] == found["EXP"] == {0}
-        assert 9 in found["CONV_2D"]  # int8
+            types.setdefault(name, set()).update(tensor.type for tensor in outputs)
+        assert types["RESIZE_BILINEAR"] == types["EXP"] == {0}
+        assert 9 in types["CONV_2D"]  # int8
 
 
 def test_an_int8_image_is_its_own_quantised_form(exported):
     assert run(exported("int8")[0])[0]["quantization"] == (1.0, 0)
 
 
-def test_manifests_say_what_the_files_are(exported):
+def test_manifests_describe_the_files(exported):
     path, labels_path = exported("int8")
     manifest = read_manifest(path)
     assert (manifest.format, manifest.precision) == ("tflite", "int8")
@@ -129,8 +129,8 @@ def test_calibration_images_are_padded_as_the_runtime_pads(tiny_config):
     assert len(inputs) == 4 and inputs[0].shape == (*SIZE, 3)
     assert (inputs[0][:, 33:] == (10, 20, 30)).all()
     assert not (inputs[0][:, :32] == (10, 20, 30)).all()
-    again = list(calibration_inputs(config, protocol, SIZE, 4))
-    np.testing.assert_array_equal(inputs, again)
+    repeated = list(calibration_inputs(config, protocol, SIZE, 4))
+    np.testing.assert_array_equal(inputs, repeated)
     assert len({image.tobytes() for image in inputs}) == 4
 
 
@@ -206,7 +206,9 @@ def test_an_interrupt_ends_the_conversion_and_leaves_nothing(
     assert not list(out.iterdir()) and not list(temporary.iterdir())
 
 
-def test_a_failure_says_why_in_a_line(model, tiny_config, tmp_path, monkeypatch):
+def test_a_failure_gives_its_reason_in_one_line(
+    model, tiny_config, tmp_path, monkeypatch
+):
     def save_nothing(model, size, names, folder):
         folder.mkdir()
 
@@ -217,7 +219,7 @@ def test_a_failure_says_why_in_a_line(model, tiny_config, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_other_files_in_the_place_stay(model, tiny_config, tmp_path, monkeypatch):
+def test_other_files_are_not_replaced(model, tiny_config, tmp_path, monkeypatch):
     (tmp_path / "model_fp32_labels.tflite").write_text("mine")
     monkeypatch.setattr(tflite, "_run_worker", lambda *arguments: 1 / 0)
     with pytest.raises(UserError, match="not an earlier export"):

@@ -1,4 +1,4 @@
-"""What MediaPipe reads, read back here without MediaPipe (`make mediapipe` has it)."""
+"""TFLite metadata, read back without MediaPipe (`make mediapipe` reads it with it)."""
 
 import flatbuffers
 import numpy as np
@@ -12,18 +12,18 @@ CLASSES = ("ground", "tree", "house")
 
 
 class Reader:
-    """Follows a flatbuffer by the numbers that its schema gives to fields."""
+    """A reader of a flatbuffer, by the numbers that its schema gives to fields."""
 
     def __init__(self, table):
         self.table = table
 
     @classmethod
-    def root(cls, content, identifier):
-        assert content[4:8] == identifier
-        start = flatbuffers.encode.Get(flatbuffers.packer.uoffset, content, 0)
-        return cls(Table(bytearray(content), start))
+    def root(cls, data, identifier):
+        assert data[4:8] == identifier
+        start = flatbuffers.encode.Get(flatbuffers.packer.uoffset, data, 0)
+        return cls(Table(bytearray(data), start))
 
-    def _place(self, field):
+    def _position(self, field):
         offset = self.table.Offset(4 + 2 * field)
         assert offset, f"field {field} is missing"
         return offset + self.table.Pos
@@ -32,37 +32,41 @@ class Reader:
         return bool(self.table.Offset(4 + 2 * field))
 
     def text(self, field):
-        return self.table.String(self._place(field)).decode()
+        return self.table.String(self._position(field)).decode()
 
     def byte(self, field):
-        return self.table.Get(number_types.Uint8Flags, self._place(field))
+        return self.table.Get(number_types.Uint8Flags, self._position(field))
 
     def child(self, field):
-        return Reader(Table(self.table.Bytes, self.table.Indirect(self._place(field))))
+        return Reader(
+            Table(self.table.Bytes, self.table.Indirect(self._position(field)))
+        )
 
     def only(self, field):
-        """The single table of a vector."""
-        offset = self._place(field) - self.table.Pos
+        """Returns the only table of a vector."""
+        offset = self._position(field) - self.table.Pos
         assert self.table.VectorLen(offset) == 1
-        place = self.table.Indirect(self.table.Vector(offset))
-        return Reader(Table(self.table.Bytes, place))
+        position = self.table.Indirect(self.table.Vector(offset))
+        return Reader(Table(self.table.Bytes, position))
 
     def vector(self, field, flags):
-        return self.table.GetVectorAsNumpy(flags, self._place(field) - self.table.Pos)
+        return self.table.GetVectorAsNumpy(
+            flags, self._position(field) - self.table.Pos
+        )
 
 
 def read(is_logits=True):
     return Reader.root(metadata(CLASSES, "logits", is_logits), b"M001")
 
 
-def test_says_what_the_model_is():
+def test_the_model_is_described():
     model = read()
     assert model.text(1) == "Semantic segmentation into 3 classes."
     assert (model.text(2), model.text(4)) == (__version__, f"gcnet_tf {__version__}")
     assert model.text(7) == "1.5.0"
 
 
-def test_the_input_is_rgb_and_left_as_it_is():
+def test_the_input_is_rgb_without_normalisation():
     image = read().only(3).only(2)
     assert image.child(3).byte(0) == 2  # an image
     assert image.child(3).child(1).byte(0) == 1  # RGB
@@ -81,11 +85,11 @@ def test_the_output_names_the_file_of_labels():
     assert result.only(6).byte(2) == 2  # labels of the last axis
 
 
-def test_scores_become_probabilities_by_softmax():
+def test_logits_become_probabilities_by_softmax():
     custom = read().only(3).only(9)
     assert custom.text(0) == "SEGMENTER_METADATA"
-    content = custom.vector(1, number_types.Uint8Flags)
-    options = Reader.root(np.asarray(content).tobytes(), b"V001")
+    options_bytes = custom.vector(1, number_types.Uint8Flags)
+    options = Reader.root(np.asarray(options_bytes).tobytes(), b"V001")
     assert options.byte(0) == 2  # softmax
 
 

@@ -1,4 +1,4 @@
-"""The table of what replaces tensorflow-addons, and the configuration that uses it."""
+"""Replacements for tensorflow-addons, and the configuration that uses it."""
 
 import json
 import re
@@ -28,7 +28,7 @@ with_addons = pytest.mark.skipif(
     not compat.MAY_HAVE_ADDONS, reason="tensorflow-addons needs the other stack"
 )
 without_addons = pytest.mark.skipif(
-    compat.MAY_HAVE_ADDONS, reason="says what to do where there is no tensorflow-addons"
+    compat.MAY_HAVE_ADDONS, reason="advice is for the stack without tensorflow-addons"
 )
 
 
@@ -40,7 +40,7 @@ def test_the_table_is_in_the_documentation():
 
 
 @without_addons
-def test_what_replaces_addons_is_there():
+def test_replacements_exist():
     modules = [module for module, _ in KINDS.values()]
     names = re.findall(r"`([A-Z]\w+)`", " ".join(addons.REPLACEMENTS.values()))
     assert len(names) > 10
@@ -49,7 +49,7 @@ def test_what_replaces_addons_is_there():
 
 
 @with_addons
-def test_what_is_replaced_was_there():
+def test_replaced_classes_exist_in_addons():
     with compat.without_farewell():
         import tensorflow_addons as tfa
 
@@ -63,7 +63,9 @@ def test_what_is_replaced_was_there():
 
 @without_addons
 @pytest.mark.parametrize("imports", ["[]", None])
-def test_addons_are_answered_with_what_to_do(imports, tiny_config, tmp_path):
+def test_addons_on_the_other_stack_are_refused_with_advice(
+    imports, tiny_config, tmp_path
+):
     more = (
         [] if imports is None else [f"custom_imports={imports}", "augment.layer=null"]
     )
@@ -100,7 +102,7 @@ def test_modules_and_names_of_addons_are_known(module, name, expected, tiny_conf
 
 @pytest.fixture(scope="module")
 def trained(tiny_config, scripts, tmp_path_factory):
-    """The shipped configuration, smaller, trained as a user does; what it printed."""
+    """Trains the shipped configuration, smaller, by its command; keeps the output."""
     folder = tmp_path_factory.mktemp("addons")
     settings = ["train.iterations=12", "train.evaluate_every=4"]
     config = tiny_config(*settings, name="shapes_r18_addons")
@@ -127,15 +129,19 @@ def test_the_shipped_configuration_trains(trained):
 
 
 @with_addons
-def test_nothing_is_said_of_deprecation_or_retracing(trained):
+def test_there_are_no_warnings_of_deprecation_or_retracing(trained):
     _, _, result = trained
-    said = re.findall(r"(?i).*(?:deprecat|retrac|warning|has ended).*", result.stderr)
-    # What XLA says when it first compiles comes before absl's logging has started.
-    assert [line for line in said if "All log messages before absl" not in line] == []
+    warnings = re.findall(
+        r"(?i).*(?:deprecat|retrac|warning|has ended).*", result.stderr
+    )
+    # XLA's line at its first compilation comes before absl's logging has started.
+    assert [
+        line for line in warnings if "All log messages before absl" not in line
+    ] == []
 
 
 @with_addons
-def test_an_interrupted_run_goes_on_as_if_it_were_not(tiny_config, tmp_path):
+def test_a_resumed_run_equals_one_without_interruption(tiny_config, tmp_path):
     config = {"weight_decay": 0.01, "momentum": 0.9}
     inner = {"class_name": "Addons>SGDW", "config": config}
     text = json.dumps({"optimizer": inner})

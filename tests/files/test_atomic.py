@@ -61,7 +61,7 @@ def test_a_folder_outlives_a_kill_between_the_two_renames(tmp_path, monkeypatch)
     def replace(source, target):
         calls.append(source)
         if len(calls) >= 2:
-            raise Killed  # from here on nothing works any more
+            raise Killed  # from here on, no call works
         real(source, target)
 
     with monkeypatch.context() as patch:
@@ -76,7 +76,7 @@ def test_a_folder_outlives_a_kill_between_the_two_renames(tmp_path, monkeypatch)
 
 
 def test_everything_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
-    """As a power cut needs it: the files, their folder, the rename, its folder."""
+    """A safe order for a power cut: files, their folder, the rename, its folder."""
     done = []
     real = os.replace
     monkeypatch.setattr(atomic, "to_disk", lambda path: done.append(path.name))
@@ -95,10 +95,10 @@ def test_everything_is_on_the_disk_before_the_rename(tmp_path, monkeypatch):
 
 
 def test_json_with_a_checksum():
-    content = {"a": [1, 0.1, None], "b": {"c": "é"}}
-    written = json.loads(json.dumps(checksum.sealed(content), indent=3))
-    assert checksum.unsealed(written) == content
-    assert checksum.unsealed(content) == content  # of an older version
+    values = {"a": [1, 0.1, None], "b": {"c": "é"}}
+    written = json.loads(json.dumps(checksum.sealed(values), indent=3))
+    assert checksum.unsealed(written) == values
+    assert checksum.unsealed(values) == values  # as an older version wrote it
     for key, value in (("a", [1, 0.1]), ("new", 1), ("checksum", "0")):
         with pytest.raises(ValueError, match="does not match its checksum"):
             checksum.unsealed(written | {key: value})
@@ -107,15 +107,15 @@ def test_json_with_a_checksum():
 def test_any_changed_byte_of_a_file_with_a_checksum_is_noticed(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 3)
-    checksum.check_file(path)  # has none yet
+    checksum.check_file(path)  # it has no checksum yet
     checksum.append_checksum(path)
     whole = path.read_bytes()
     assert whole.startswith(bytes(range(256)) * 3)
     checksum.check_file(path)
     marker = len(whole) - len("\nsha256 ") - 65
-    for place in [*range(0, marker, 41), *range(marker + 8, len(whole))]:
+    for position in [*range(0, marker, 41), *range(marker + 8, len(whole))]:
         damaged = bytearray(whole)
-        damaged[place] ^= 4
+        damaged[position] ^= 4
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="does not match"):
             checksum.check_file(path)

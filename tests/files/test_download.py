@@ -1,4 +1,4 @@
-"""Downloads: whole or not at all, resumed, checked; and what the user is told."""
+"""Downloads: whole or not at all, resumed and checked; and messages to the user."""
 
 import hashlib
 import io
@@ -49,7 +49,7 @@ def names(path):
 
 
 def ranges(server):
-    return [wanted for _, wanted in server.requests]
+    return [byte_range for _, byte_range in server.requests]
 
 
 def interrupt(server, path, cut_after=400_000):
@@ -74,7 +74,7 @@ def assert_refused(message, url, path, *options):
     assert not path.exists()
 
 
-# What works
+# Successful downloads
 
 
 @pytest.mark.parametrize("sha256", [None, DIGEST, DIGEST[:8], DIGEST[:10].upper()])
@@ -107,7 +107,7 @@ def test_an_empty_file_and_a_file_without_a_length(server, path):
 
 
 @pytest.mark.parametrize("sha256", [None, DIGEST[:8]])
-def test_a_file_that_is_there_is_not_asked_for(server, path, sha256):
+def test_a_file_that_is_there_is_not_downloaded(server, path, sha256):
     path.parent.mkdir()
     path.write_bytes(CONTENT)
     assert download(server.url(NAME), path, sha256) == path
@@ -128,9 +128,9 @@ def test_the_progress_bar_begins_where_the_file_does(server, path, monkeypatch):
     monkeypatch.setattr(module, "tqdm", Bar)
     server.cuts, server.cut_after = 1, 400_000
     download(server.url(NAME), path)
-    seen = [(initial, total, bar.n) for initial, total, bar in bars]
+    states = [(initial, total, bar.n) for initial, total, bar in bars]
     size = len(CONTENT)
-    assert seen == [(0, size, 400_000), (400_000, size, size)]
+    assert states == [(0, size, 400_000), (400_000, size, size)]
 
 
 # Interruptions
@@ -145,7 +145,7 @@ def test_cut_connections_are_resumed(server, path):
 
 
 @pytest.mark.parametrize("etag", [True, False])
-def test_a_later_call_goes_on(server, path, etag):
+def test_a_later_call_resumes(server, path, etag):
     server.etag = etag
     server.modified = None if etag else "Wed, 21 Oct 2015 07:28:00 GMT"
     interrupt(server, path)
@@ -172,14 +172,14 @@ def test_errors_while_reading_are_cuts(server, path, monkeypatch, error):
     assert ranges(server) == [None, f"bytes={calls[0]}-"]
 
 
-def test_no_data_ends_it(server, path):
+def test_a_connection_without_data_ends_the_download(server, path):
     server.cuts, server.cut_after = 100, 0
     assert_refused("it ended after 0 of 1000003 bytes", server.url(NAME), path)
     assert len(server.requests) == 1
     assert names(path) == []
 
 
-def test_it_does_not_go_on_forever(server, path):
+def test_the_number_of_tries_is_limited(server, path):
     server.cuts, server.cut_after = 1000, 1
     assert_refused("it ended after 20 of", server.url(NAME), path)
     assert len(server.requests) == 20
@@ -189,20 +189,20 @@ def test_a_cut_in_a_server_without_ranges(server, path):
     server.ranges = False
     interrupt(server, path)
     server.cuts, server.cut_after = 1, 400_000
-    # It begins again, and comes no further.
+    # The download begins again, and does not get further.
     assert_refused("it ended after 400000", server.url(NAME), path)
     download(server.url(NAME), path)
     assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("if_range", [True, False])
-@pytest.mark.parametrize("other", [OTHER, OTHER[:-1], OTHER[:1000], OTHER + b"1"])
-def test_a_file_that_changed_is_never_spliced(server, path, if_range, other):
+@pytest.mark.parametrize("changed", [OTHER, OTHER[:-1], OTHER[:1000], OTHER + b"1"])
+def test_a_file_that_changed_is_never_spliced(server, path, if_range, changed):
     interrupt(server, path)
-    server.files[NAME] = other
+    server.files[NAME] = changed
     server.if_range = if_range
     download(server.url(NAME), path)
-    assert path.read_bytes() == other
+    assert path.read_bytes() == changed
     assert ranges(server) == ["bytes=400000-", None][: 1 if if_range else 2]
 
 
@@ -232,7 +232,7 @@ def test_a_partial_file_of_an_unknown_version(server, path, note):
     assert ranges(server) == [None]
 
 
-def test_a_server_that_does_not_say_the_version(server, path):
+def test_a_server_that_does_not_tell_the_version(server, path):
     server.etag = False
     interrupt(server, path)
     download(server.url(NAME), path)
@@ -240,7 +240,7 @@ def test_a_server_that_does_not_say_the_version(server, path):
     assert ranges(server) == [None]
 
 
-def test_a_weak_version_is_none(server, path):
+def test_a_weak_etag_is_ignored(server, path):
     interrupt(server, path)
     file = partial(path).with_name("partial-x.pth.json")
     assert json.loads(file.read_text())["header"] == "ETag"
@@ -269,7 +269,7 @@ def test_a_partial_file_that_is_whole(server, path):
     assert ranges(server) == [f"bytes={len(CONTENT)}-", None]
 
 
-def test_ctrl_c_keeps_what_has_come(server, path, monkeypatch):
+def test_ctrl_c_keeps_the_received_bytes(server, path, monkeypatch):
     blocks = []
 
     def read(response):
@@ -359,7 +359,7 @@ def test_hash_in_name(name, expected):
         (302, "answers 302"),
     ],
 )
-def test_what_the_server_refuses(server, path, status, message):
+def test_refusals_of_the_server(server, path, status, message):
     server.status = status
     assert_refused(message + f".*{path} by other means", server.url(NAME), path)
     assert names(path) == []
@@ -401,7 +401,7 @@ def test_an_unknown_host(path):
         "",
     ],
 )
-def test_addresses_that_are_none(path, url):
+def test_invalid_addresses_are_refused(path, url):
     with pytest.raises(
         UserError, match="must begin with http:// or https://"
     ) as caught:
@@ -499,7 +499,7 @@ def test_the_next_one_downloads_when_the_first_was_removed(server, path, monkeyp
 
 
 def test_a_killed_process_leaves_no_lock(server, path):
-    """It is stopped by SIGKILL in the middle, and the next one goes on."""
+    """SIGKILL stops it in the middle of a download, which the next process resumes."""
     program = (
         "import sys, signal, os\n"
         "from pathlib import Path\n"

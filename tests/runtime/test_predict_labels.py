@@ -1,4 +1,4 @@
-"""Networks made up of numpy, run by protocols."""
+"""Protocols with networks that numpy computes."""
 
 import dataclasses
 from functools import partial
@@ -33,20 +33,21 @@ TILED = dataclasses.replace(WHOLE, mode="tiled")
 
 
 def logits(images):
-    """Sees the pixel on the left as well, so that mirroring and borders matter."""
+    """Mixes each pixel with its left neighbour: mirroring and borders matter."""
     left = np.concatenate([images[:, :, :1], images[:, :, :-1]], axis=2)
     return (images + 0.5 * left) @ WEIGHTS
 
 
 def labels(images):
+    """Returns the most likely class of each pixel."""
     return logits(images).argmax(axis=-1).astype(np.uint8)
 
 
 ANY = Network(logits)
 
 
-class Seen:
-    """A network that remembers what it is shown."""
+class Recorder:
+    """A network that records its inputs."""
 
     def __init__(self, size=None, batch=None, gives=("logits",)):
         self.images = []
@@ -68,8 +69,8 @@ class Seen:
 
 
 def test_whole_resizes_there_and_back():
-    seen = logits(resize_image(IMAGE[None], (45, 66)))
-    expected = oracles.resize_bilinear(seen, (30, 44), False)[0]
+    small_logits = logits(resize_image(IMAGE[None], (45, 66)))
+    expected = oracles.resize_bilinear(small_logits, (30, 44), False)[0]
     run = Predictor.of_network(ANY, WHOLE, (), ())
     np.testing.assert_allclose(run.logits(IMAGE), expected, rtol=0, atol=1e-10)
     np.testing.assert_array_equal(run.labels(IMAGE), expected.argmax(-1))
@@ -78,21 +79,21 @@ def test_whole_resizes_there_and_back():
 
 def test_slide_goes_over_the_scaled_image():
     resized = resize_image(IMAGE[None], (45, 66))
-    seen = slide(logits, resized, (30, 30), (20, 14))
-    expected = oracles.resize_bilinear(seen, (30, 44), False)[0]
+    averaged = slide(logits, resized, (30, 30), (20, 14))
+    expected = oracles.resize_bilinear(averaged, (30, 44), False)[0]
     run = Predictor.of_network(ANY, SLIDE, (), ())
     np.testing.assert_allclose(run.logits(IMAGE), expected, rtol=0, atol=1e-10)
     np.testing.assert_array_equal(run.labels(IMAGE), expected.argmax(-1))
 
 
 def test_ms_flip_is_the_mean_of_probabilities():
-    """Not of the logits, which a class with large ones would dominate."""
+    """The mean is not that of logits, in which a class with large ones dominates."""
     passes = []
     for size in ((22, 32), (45, 66)):
         resized = resize_image(IMAGE[None], size)
         for step in (1, -1):
-            seen = logits(resized[:, :, ::step])[:, :, ::step]
-            resized_back = oracles.resize_bilinear(seen, (30, 44), False)[0]
+            pass_logits = logits(resized[:, :, ::step])[:, :, ::step]
+            resized_back = oracles.resize_bilinear(pass_logits, (30, 44), False)[0]
             passes.append(oracles.softmax(resized_back))
     expected = np.mean(passes, axis=0)
     run = Predictor.of_network(ANY, MS_FLIP, (), ())
@@ -103,7 +104,7 @@ def test_ms_flip_is_the_mean_of_probabilities():
 @pytest.mark.parametrize("protocol", [WHOLE, SLIDE, MS_FLIP])
 @pytest.mark.parametrize("scale", [(11, 8), (150, 90)])
 def test_labels_in_strips_are_those_of_the_probabilities(protocol, scale, monkeypatch):
-    """Whether the mean of the passes is smaller than they are, or not."""
+    """The labels are the same whether the mean is smaller than its passes or not."""
     run = Predictor.of_network(ANY, dataclasses.replace(protocol, scale=scale), (), ())
     expected = run.probabilities(IMAGE).argmax(-1)
     for strip in (1, 1000, 2**19):
@@ -112,13 +113,13 @@ def test_labels_in_strips_are_those_of_the_probabilities(protocol, scale, monkey
 
 
 def test_large_images_are_never_held_as_logits(monkeypatch):
-    """The largest array that is made is a strip of the result."""
-    made = []
+    """The largest array of resized logits is a strip of the result."""
+    heights = []
 
     def remember(logits, size, align_corners, rows=slice(None)):
-        found = resize(logits, size, align_corners, rows)
-        made.append(found.shape[1])
-        return found
+        strip = resize(logits, size, align_corners, rows)
+        heights.append(strip.shape[1])
+        return strip
 
     resize = predict.resize_logits
     monkeypatch.setattr(predict, "resize_logits", remember)
@@ -126,7 +127,7 @@ def test_large_images_are_never_held_as_logits(monkeypatch):
     image = np.zeros((300, 2000, 3), np.uint8)
     for protocol in (WHOLE, SLIDE, MS_FLIP):
         predict_labels(ANY, protocol, image)
-    assert len(made) > 100 and max(made) == 8
+    assert len(heights) > 100 and max(heights) == 8
 
 
 def test_logits_that_are_too_large_are_refused(monkeypatch):
@@ -137,52 +138,52 @@ def test_logits_that_are_too_large_are_refused(monkeypatch):
     assert run.labels(IMAGE).shape == (30, 44)
 
 
-def test_a_network_of_one_size_sees_the_image_fitted_and_padded():
-    seen = Seen(size=(40, 40), batch=1)
-    found = predict_logits(seen.network, WHOLE, IMAGE)
-    # The scale asks for 45x66, and 27x40 fits.
+def test_a_network_of_one_size_gets_the_image_fitted_and_padded():
+    recorder = Recorder(size=(40, 40), batch=1)
+    actual = predict_logits(recorder.network, WHOLE, IMAGE)
+    # The scale allows 45x66, and 27x40 fits into the size.
     resized = resize_image(IMAGE, (27, 40))
-    assert seen.sizes == [(1, 40, 40)]
-    np.testing.assert_array_equal(seen.images[0][0, :27], resized)
-    assert (seen.images[0][0, 27:] == PADDING).all()
+    assert recorder.sizes == [(1, 40, 40)]
+    np.testing.assert_array_equal(recorder.images[0][0, :27], resized)
+    assert (recorder.images[0][0, 27:] == PADDING).all()
     expected = oracles.resize_bilinear(logits(resized[None]), (30, 44), False)[0]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("protocol", [SLIDE, TILED])
 def test_a_network_of_one_size_slides_in_windows_of_it(protocol):
-    seen = Seen(size=(40, 40), batch=1)
-    predict_labels(seen.network, protocol, IMAGE)
-    assert set(seen.sizes) == {(1, 40, 40)}
+    recorder = Recorder(size=(40, 40), batch=1)
+    predict_labels(recorder.network, protocol, IMAGE)
+    assert set(recorder.sizes) == {(1, 40, 40)}
     # Steps are the same share of a window: 40 * 20 / 30 down, 40 * 14 / 30 across.
-    assert len(seen.sizes) == (2 * 3 if protocol is SLIDE else 2)
+    assert len(recorder.sizes) == (2 * 3 if protocol is SLIDE else 2)
 
 
 def test_ms_flip_of_a_network_of_one_size_pads_the_mirror_image_too():
     wide = dataclasses.replace(MS_FLIP, scale=(40, 40), ratios=(1.0,))
     image = resize_image(IMAGE, (27, 40))
     network = Network(logits, size=(40, 40), batch=1)
-    found = predict_probabilities(network, wide, image)
+    actual = predict_probabilities(network, wide, image)
     expected = predict_probabilities(ANY, wide, image)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
 
 
 def test_tiled_leaves_the_scale_alone():
-    seen = Seen()
-    found = predict_labels(seen.network, TILED, IMAGE)
-    assert set(seen.sizes) == {(1, 30, 30)}
-    # Away from borders of windows, which are not kept, it is the network itself.
-    np.testing.assert_array_equal(found, labels(IMAGE[None])[0])
+    recorder = Recorder()
+    actual = predict_labels(recorder.network, TILED, IMAGE)
+    assert set(recorder.sizes) == {(1, 30, 30)}
+    # Borders of windows are not kept, so the result is that of the network itself.
+    np.testing.assert_array_equal(actual, labels(IMAGE[None])[0])
     with pytest.raises(UserError, match="labels only"):
         predict_logits(ANY, TILED, IMAGE)
 
 
 def test_tiled_takes_images_of_20000_pixels():
-    network = Seen(size=(64, 64), batch=1, gives=("labels",))
+    network = Recorder(size=(64, 64), batch=1, gives=("labels",))
     image = np.zeros((70, 20000, 3), np.uint8)
     image[:, 12345] = 255
-    found = predict_labels(network.network, TILED, image)
-    np.testing.assert_array_equal(found, labels(image[None])[0])
+    actual = predict_labels(network.network, TILED, image)
+    np.testing.assert_array_equal(actual, labels(image[None])[0])
     whole = predict_labels(ANY, WHOLE, image)
     assert whole.shape == (70, 20000)
 
@@ -192,34 +193,34 @@ def test_batches_go_through_at_once_or_one_by_one():
     for protocol in (WHOLE, SLIDE, MS_FLIP, TILED):
         expected = [predict_labels(ANY, protocol, image) for image in images]
         for batch in (None, 1):
-            seen = Seen(batch=batch)
-            found = predict_labels(seen.network, protocol, images)
-            np.testing.assert_array_equal(found, expected)
-            assert {size[0] for size in seen.sizes} == {batch or 3}
-    found = predict_logits(ANY, WHOLE, images)
-    np.testing.assert_allclose(found[1], predict_logits(ANY, WHOLE, images[1]))
+            recorder = Recorder(batch=batch)
+            actual = predict_labels(recorder.network, protocol, images)
+            np.testing.assert_array_equal(actual, expected)
+            assert {size[0] for size in recorder.sizes} == {batch or 3}
+    actual = predict_logits(ANY, WHOLE, images)
+    np.testing.assert_allclose(actual[1], predict_logits(ANY, WHOLE, images[1]))
 
 
 @pytest.mark.parametrize("pixels", [1, 3000, 4000, 10**6])
 @pytest.mark.parametrize("protocol", [WHOLE, SLIDE, MS_FLIP])
 def test_windows_and_mirror_images_go_through_together(protocol, pixels):
-    """As many as make up the pixels that the network is best shown."""
-    seen = Seen()
-    network = dataclasses.replace(seen.network, pixels=pixels)
-    found = predict_probabilities(network, protocol, IMAGE)
-    np.testing.assert_array_equal(found, predict_probabilities(ANY, protocol, IMAGE))
-    for number, height, width in seen.sizes:
-        assert number == 1 or number * height * width <= pixels
-    # 45x66 is cut into 2x4 windows of 30x30; ms_flip sees 22x32 and 45x66 twice each.
+    """A batch holds as many as fit into the best number of pixels."""
+    recorder = Recorder()
+    network = dataclasses.replace(recorder.network, pixels=pixels)
+    actual = predict_probabilities(network, protocol, IMAGE)
+    np.testing.assert_array_equal(actual, predict_probabilities(ANY, protocol, IMAGE))
+    for batch, height, width in recorder.sizes:
+        assert batch == 1 or batch * height * width <= pixels
+    # 45x66 is cut into 2x4 windows of 30x30; ms_flip uses 22x32 and 45x66 twice each.
     calls = {
         WHOLE: {1: 1, 3000: 1, 4000: 1, 10**6: 1},
         SLIDE: {1: 8, 3000: 3, 4000: 2, 10**6: 1},
         MS_FLIP: {1: 4, 3000: 3, 4000: 3, 10**6: 2},
     }
-    assert len(seen.images) == calls[protocol][pixels]
+    assert len(recorder.images) == calls[protocol][pixels]
 
 
-def test_how_many_images_to_give_at_once():
+def test_number_of_images_at_once():
     def at_once(protocol, pixels=10_000, **network):
         network = Network(logits, pixels=pixels, **network)
         return images_at_once(network, protocol, (30, 44))
@@ -233,12 +234,12 @@ def test_how_many_images_to_give_at_once():
 
 def test_labels_of_the_network_are_used_where_nothing_is_resized():
     plain = dataclasses.replace(WHOLE, scale=(44, 30))
-    seen = Seen(gives=("labels", "logits"))
-    run = Predictor.of_network(seen.network, plain, (), ())
+    recorder = Recorder(gives=("labels", "logits"))
+    run = Predictor.of_network(recorder.network, plain, (), ())
     np.testing.assert_array_equal(run.labels(IMAGE), labels(IMAGE[None])[0])
-    assert seen.network.labels.args == (labels,) and len(seen.images) == 1
-    predict_labels(seen.network, WHOLE, IMAGE)
-    assert seen.sizes[1:] == [(1, 45, 66)]
+    assert recorder.network.labels.args == (labels,) and len(recorder.images) == 1
+    predict_labels(recorder.network, WHOLE, IMAGE)
+    assert recorder.sizes[1:] == [(1, 45, 66)]
 
 
 LABELS_ONLY = Network(None, labels, size=(40, 50), batch=1)
@@ -247,14 +248,14 @@ LABELS_ONLY = Network(None, labels, size=(40, 50), batch=1)
 @pytest.mark.parametrize("protocol", [WHOLE, SLIDE])
 def test_labels_only_takes_an_image_of_its_size(protocol):
     image = RNG.integers(0, 256, (40, 50, 3), np.uint8)
-    found = predict_labels(LABELS_ONLY, protocol, image)
-    np.testing.assert_array_equal(found, labels(image[None])[0])
+    actual = predict_labels(LABELS_ONLY, protocol, image)
+    np.testing.assert_array_equal(actual, labels(image[None])[0])
 
 
 def test_labels_only_takes_a_small_image_that_is_not_scaled():
     plain = dataclasses.replace(WHOLE, scale=(44, 30))
-    found = predict_labels(LABELS_ONLY, plain, IMAGE)
-    np.testing.assert_array_equal(found, labels(IMAGE[None])[0])
+    actual = predict_labels(LABELS_ONLY, plain, IMAGE)
+    np.testing.assert_array_equal(actual, labels(IMAGE[None])[0])
 
 
 @pytest.mark.parametrize("protocol", [WHOLE, SLIDE, MS_FLIP])
@@ -282,7 +283,7 @@ def test_labels_only_refuses_what_needs_logits(protocol):
         (IMAGE[None][:0], r"without pixels.*\(0, 30, 44, 3\)"),
     ],
 )
-def test_what_is_no_image_is_refused(image, words):
-    for ask in (predict_labels, predict_logits, predict_probabilities):
+def test_arrays_that_are_no_images_are_refused(image, words):
+    for function in (predict_labels, predict_logits, predict_probabilities):
         with pytest.raises(UserError, match=words):
-            ask(ANY, WHOLE, image)
+            function(ANY, WHOLE, image)

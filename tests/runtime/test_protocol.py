@@ -1,4 +1,4 @@
-"""Protocols: modes, and what manifests hold of them."""
+"""Protocols: their modes, and their settings in manifests."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ SLIDE = dataclasses.replace(WHOLE, mode="slide")
         ("whole", ("whole", False)),
         ("slide", ("slide", False)),
         ("tiled", ("tiled", False)),
-        # Multi-scale and flip, each seen as the configuration says.
+        # Multi-scale and flip, each view in the mode of the configuration.
         ("ms_flip", ("slide", True)),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_protocol_comes_from_json():
     ):
         with pytest.raises(ValueError):
             Protocol.from_settings({**settings, **wrong})
-    # Manifests of before 0.2 hold no colour; all of them were padded with this one.
+    # Manifests from before version 0.2 hold no colour; all models then used this one.
     del settings["padding_colour"]
     assert Protocol.from_settings(settings).padding_colour == (124, 116, 104)
     settings.pop("window")

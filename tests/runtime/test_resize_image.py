@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 def sizes(count):
-    """Pairs of (height, width), some of them the same, double, half or one."""
+    """Draws pairs of (height, width); in some, sides are doubled, halved or one."""
     drawn = RNG.integers(1, 90, (count, 4)).tolist()
     special = [[40, 30, 40, 60], [40, 30, 20, 15], [1, 1, 7, 9], [7, 9, 1, 1]]
     return [(tuple(four[:2]), tuple(four[2:])) for four in drawn + special]
@@ -25,8 +25,8 @@ def test_images_equal_opencv_to_the_bit():
     for old, new in sizes(150):
         image = RNG.integers(0, 256, (*old, 3), np.uint8)
         expected = cv2.resize(image, new[::-1], interpolation=cv2.INTER_LINEAR)
-        found = module.resize_image_without_opencv(image, new)
-        np.testing.assert_array_equal(found, expected, err_msg=f"{old} to {new}")
+        actual = module.resize_image_without_opencv(image, new)
+        np.testing.assert_array_equal(actual, expected, err_msg=f"{old} to {new}")
         np.testing.assert_array_equal(module.resize_image(image, new), expected)
 
 
@@ -40,14 +40,14 @@ def test_a_batch_of_images_is_resized_one_by_one():
         np.testing.assert_array_equal(resize(images, (17, 41)), expected)
 
 
-def test_without_opencv_the_other_way_is_taken(monkeypatch):
+def test_without_opencv_numpy_resizes(monkeypatch):
     monkeypatch.setattr(module, "_opencv", lambda: None)
     image = RNG.integers(0, 256, (20, 30, 3), np.uint8)
-    found = module.resize_image(image, (33, 44))
-    np.testing.assert_array_equal(found, cv2.resize(image, (44, 33)))
+    actual = module.resize_image(image, (33, 44))
+    np.testing.assert_array_equal(actual, cv2.resize(image, (44, 33)))
 
 
-def test_opencv_is_loaded_at_the_first_need():
+def test_opencv_is_loaded_on_first_use():
     code = (
         "import sys, numpy as np; from gcnet_tf.runtime.resize import resize_image; "
         "print('cv2' in sys.modules); resize_image(np.zeros((2, 2, 3), 'u1'), (3, 3)); "
@@ -63,18 +63,18 @@ def test_logits_follow_the_formula(align_corners):
     for old, new in sizes(40):
         logits = RNG.normal(size=(2, *old, 5))
         expected = oracles.resize_bilinear(logits, new, align_corners)
-        found = module.resize_logits(logits, new, align_corners)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+        actual = module.resize_logits(logits, new, align_corners)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("new", [(65, 97), (9, 13), (4, 5), (1, 1)])
 def test_logits_in_float32_are_those_of_the_layer(new, align_corners):
     logits = RNG.normal(size=(2, 9, 13, 150)).astype(np.float32)
-    found = module.resize_logits(logits, new, align_corners)
+    actual = module.resize_logits(logits, new, align_corners)
     expected = resize_bilinear(logits, new, align_corners).numpy()
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-6)
 
 
 def test_logits_in_strips_are_the_same_numbers():

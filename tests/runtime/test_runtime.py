@@ -1,4 +1,4 @@
-"""Exported files of every format through the runtime, and what is wrong with them."""
+"""The runtime with exported files of every format, intact and damaged ones."""
 
 import dataclasses
 import json
@@ -21,14 +21,14 @@ from gcnet_tf.runtime.manifest import LABELS, LOGITS, content_hash, read_manifes
 from gcnet_tf.runtime.predict import Network, predict_labels, predict_logits
 from gcnet_tf.runtime.windows import softmax
 
-IMAGE = random_image(0, 48, 64)  # what the protocol's scale leaves as it is
+IMAGE = random_image(0, 48, 64)  # the protocol's scale does not resize it
 SMALL = random_image(1, *SIZE)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """One file of each kind, made once."""
-    made = {}
+    """One file of each kind, made only once."""
+    paths = {}
     for name, write in {
         "tflite": write_tflite,
         "tflite_labels": lambda folder: write_tflite(folder, LABELS),
@@ -37,13 +37,13 @@ def files(tmp_path_factory):
         "onnx_logits": lambda folder: write_onnx(folder, kinds=[LOGITS]),
         "saved_model": write_saved_model,
     }.items():
-        made[name] = write(tmp_path_factory.mktemp(name))
-    return made
+        paths[name] = write(tmp_path_factory.mktemp(name))
+    return paths
 
 
 @pytest.fixture
 def copy(files, tmp_path):
-    """A function from a name to a file of one's own with its manifest."""
+    """A function that copies a file, by its name, with its manifest."""
 
     def copied(name):
         shutil.copytree(files[name].parent, tmp_path / name)
@@ -54,29 +54,29 @@ def copy(files, tmp_path):
 
 def change_manifest(path, **changes):
     file = path.with_name(path.name + ".json")
-    content = {**json.loads(file.read_text()), "sha256": content_hash(path), **changes}
-    file.write_text(json.dumps(content))
+    manifest = {**json.loads(file.read_text()), "sha256": content_hash(path), **changes}
+    file.write_text(json.dumps(manifest))
 
 
 @pytest.mark.parametrize("name", ["onnx", "onnx_nchw", "onnx_logits", "saved_model"])
 def test_labels_logits_and_probabilities(files, name):
     predictor = Predictor(files[name])
     np.testing.assert_array_equal(predictor(IMAGE), logits(IMAGE).argmax(-1))
-    found = predictor.logits(IMAGE)
-    assert found.shape == (48, 64, 6) and found.dtype == np.float32
-    np.testing.assert_allclose(softmax(found), softmax(logits(IMAGE)), atol=1e-5)
+    actual = predictor.logits(IMAGE)
+    assert actual.shape == (48, 64, 6) and actual.dtype == np.float32
+    np.testing.assert_allclose(softmax(actual), softmax(logits(IMAGE)), atol=1e-5)
     probabilities = predictor.probabilities(IMAGE)
     np.testing.assert_allclose(probabilities, softmax(logits(IMAGE)), atol=1e-5)
     assert predictor.classes[0] == "background" and len(predictor.palette) == 6
 
 
-def test_tflite_scores_of_an_image_that_does_not_fit(files):
-    """By the network that numpy makes of the same weights."""
+def test_tflite_logits_of_an_image_that_does_not_fit(files):
+    """The expected logits are those of numpy's network with the same weights."""
     predictor = Predictor(files["tflite"], threads=1)
     network = Network(logits, size=SIZE, batch=1)
     expected = predict_logits(network, predictor.protocol, IMAGE)
-    found = predictor.logits(IMAGE)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    actual = predictor.logits(IMAGE)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
     agree = predictor(IMAGE) == predict_labels(network, predictor.protocol, IMAGE)
     assert agree.mean() > 0.999
 
@@ -97,13 +97,13 @@ def test_batches_and_lists(files, name, mode):
     images = np.stack([IMAGE, IMAGE[::-1]])
     expected = [predictor(image) for image in images]
     np.testing.assert_array_equal(predictor(images), expected)
-    found = predictor([SMALL, IMAGE])
-    np.testing.assert_array_equal(found[0], predictor(SMALL))
-    np.testing.assert_array_equal(found[1], expected[0])
+    actual = predictor([SMALL, IMAGE])
+    np.testing.assert_array_equal(actual[0], predictor(SMALL))
+    np.testing.assert_array_equal(actual[1], expected[0])
 
 
-def test_modes_change_what_is_seen(files):
-    """A slide of a function of the pixel is that function; ms_flip is smoother."""
+def test_modes_change_the_inputs(files):
+    """Windows do not change a function of single pixels; ms_flip smooths it."""
     plain = Predictor(files["onnx"]).probabilities(IMAGE)
     slide = Predictor(files["onnx"], mode="slide").probabilities(IMAGE)
     np.testing.assert_allclose(slide, plain, atol=1e-5)
@@ -116,13 +116,13 @@ def test_modes_change_what_is_seen(files):
 
 def test_an_image_of_20000_pixels(files):
     wide = random_image(0, 30, 20000)
-    found = Predictor(files["tflite"], mode="tiled")(wide)
-    np.testing.assert_array_equal(found, logits(wide).argmax(-1))
+    actual = Predictor(files["tflite"], mode="tiled")(wide)
+    np.testing.assert_array_equal(actual, logits(wide).argmax(-1))
     assert Predictor(files["onnx"])(wide).shape == (30, 20000)
 
 
 def test_quantised_inputs(files):
-    """An int8 file whose input is not of step 1 gets the steps it asks for."""
+    """An int8 file whose input has another scale than 1 gets quantised values."""
 
     class Interpreter:
         def set_tensor(self, index, tensor):
@@ -143,11 +143,11 @@ def test_quantised_inputs(files):
     }.items():
         backend._input = {"index": 0, "quantization": quantization}
         backend.run(np.array([0, 7, 200, 255], np.uint8).reshape(1, 1, 4, 1))
-        found = backend._interpreter.tensor
-        assert found.dtype == np.uint8 and found.ravel().tolist() == expected
+        actual = backend._interpreter.tensor
+        assert actual.dtype == np.uint8 and actual.ravel().tolist() == expected
 
 
-def test_what_is_no_exported_model(tmp_path, copy):
+def test_other_paths_than_exported_models_are_refused(tmp_path, copy):
     with pytest.raises(UserError, match="nowhere.tflite does not exist"):
         Predictor(tmp_path / "nowhere.tflite")
     with pytest.raises(UserError, match="not an exported model; allowed: a .tflite"):
@@ -163,7 +163,7 @@ def test_what_is_no_exported_model(tmp_path, copy):
         Predictor(path)
 
 
-def test_a_file_that_is_not_the_manifests(copy):
+def test_a_file_that_does_not_match_its_manifest(copy):
     path = copy("onnx")
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(UserError, match="belongs to another file"):
@@ -205,9 +205,9 @@ def test_a_manifest_that_does_not_fit_the_file(name, copy, files):
     ]
     path = copy(name)
     file = path / "manifest.json" if path.is_dir() else Path(f"{path}.json")
-    content = json.loads(file.read_text())
+    settings = json.loads(file.read_text())
     for changes in wrong:
-        file.write_text(json.dumps({**content, **changes}))
+        file.write_text(json.dumps({**settings, **changes}))
         with pytest.raises(UserError, match="does not fit its manifest: its (in|out)"):
             Predictor(path)
 
@@ -243,7 +243,7 @@ def test_other_manifests_that_do_not_fit(copy):
     ],
 )
 def test_a_missing_package_is_named(name, module, package, files, monkeypatch):
-    monkeypatch.setitem(sys.modules, module, None)  # what import takes for missing
+    monkeypatch.setitem(sys.modules, module, None)  # import then treats it as missing
     with pytest.raises(UserError, match=f"pip install {package}$"):
         Predictor(files[name])
 
@@ -254,7 +254,7 @@ def test_threads_of_tensorflow_that_has_started(files):
 
 
 def test_threads_of_tensorflow_that_has_not_started(files, scripts, tmp_path):
-    """Each operation takes them all; so there is one operation at a time."""
+    """Each operation uses all threads, so operations run one at a time."""
     program = tmp_path / "program.py"
     program.write_text(
         "import sys; from gcnet_tf.runtime import Predictor;"
@@ -263,12 +263,12 @@ def test_threads_of_tensorflow_that_has_not_started(files, scripts, tmp_path):
         "print(t.get_intra_op_parallelism_threads(),"
         " t.get_inter_op_parallelism_threads())"
     )
-    found = scripts.run(program, files["saved_model"])
-    assert found.stdout.split() == ["2", "1"]
+    result = scripts.run(program, files["saved_model"])
+    assert result.stdout.split() == ["2", "1"]
 
 
 def test_an_environment_of_numpy_and_one_interpreter(files, tmp_path):
-    """The packages are links to those installed here; nothing else can be imported."""
+    """The packages are links to those installed here; no others can be imported."""
     for package in ("numpy", "ai_edge_litert"):
         folder = Path(find_spec(package).submodule_search_locations[0])
         (tmp_path / package).symlink_to(folder)
@@ -286,7 +286,7 @@ def test_an_environment_of_numpy_and_one_interpreter(files, tmp_path):
     )
     np.save(tmp_path / "image.npy", IMAGE)
     result = subprocess.run(
-        # Without site-packages.
+        # -S: without site-packages.
         [sys.executable, "-S", "-c", code],
         env={"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]},
         capture_output=True,
@@ -294,5 +294,5 @@ def test_an_environment_of_numpy_and_one_interpreter(files, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == ""
-    found = np.load(tmp_path / "labels.npy")
-    np.testing.assert_array_equal(found, Predictor(files["tflite"])(IMAGE))
+    actual = np.load(tmp_path / "labels.npy")
+    np.testing.assert_array_equal(actual, Predictor(files["tflite"])(IMAGE))

@@ -7,7 +7,7 @@ import pytest
 from gcnet_tf.runtime import windows
 
 
-# Spec, section 5.2: (height, width) of the image, scale, (height, width) wanted.
+# docs/reference.md, section 5.2: (height, width) of the image, scale, expected size.
 @pytest.mark.parametrize(
     "size, scale, expected",
     [
@@ -26,17 +26,17 @@ def test_keep_ratio_size(size, scale, expected):
 
 
 def test_windows_of_the_published_models():
-    places = list(windows.windows(1025, 2049, (769, 769), (513, 513)))
-    assert [(rows.start, columns.start) for rows, columns in places] == [
+    spans = list(windows.windows(1025, 2049, (769, 769), (513, 513)))
+    assert [(rows.start, columns.start) for rows, columns in spans] == [
         (y, x) for y in (0, 256) for x in (0, 513, 1026, 1280)
     ]
     assert all(
         rows.stop - rows.start == columns.stop - columns.start == 769
-        for rows, columns in places
+        for rows, columns in spans
     )
 
 
-# Spec, section 6.5: sizes of the 0.x scales and their number of windows.
+# docs/reference.md, section 6.5: sizes of the 0.x scales and their number of windows.
 @pytest.mark.parametrize(
     "size, count",
     [
@@ -62,12 +62,12 @@ def test_a_size_that_has_to_fit_into_another():
     assert windows.keep_ratio_size(480, 640, (2048, 512), (512, 512)) == (384, 512)
     assert windows.keep_ratio_size(480, 640, (64, 48), (512, 512)) == (48, 64)
     for height in range(1, 300, 7):
-        found = windows.keep_ratio_size(height, 211, (2048, 512), (97, 131))
-        assert found[0] == 97 or found[1] == 131
-        assert found[0] <= 97 and found[1] <= 131
+        actual = windows.keep_ratio_size(height, 211, (2048, 512), (97, 131))
+        assert actual[0] == 97 or actual[1] == 131
+        assert actual[0] <= 97 and actual[1] <= 131
 
 
-def test_slide_is_the_mean_over_the_windows_that_see_a_pixel():
+def test_slide_is_the_mean_over_the_windows_around_a_pixel():
     image = np.zeros((1, 5, 7, 3), np.uint8)
     calls = []
 
@@ -75,7 +75,7 @@ def test_slide_is_the_mean_over_the_windows_that_see_a_pixel():
         calls.append(window.shape)
         return np.full((*window.shape[:3], 2), len(calls), np.float32)
 
-    scores = windows.slide(predict, image, (4, 4), (3, 3))
+    logits = windows.slide(predict, image, (4, 4), (3, 3))
     # Windows 1, 2 above and 3, 4 below; rows 1-3 and column 3 overlap.
     assert calls == [(1, 4, 4, 3)] * 4
     expected = [
@@ -83,13 +83,13 @@ def test_slide_is_the_mean_over_the_windows_that_see_a_pixel():
         *[[2, 2, 2, 2.5, 3, 3, 3]] * 3,
         [3, 3, 3, 3.5, 4, 4, 4],
     ]
-    np.testing.assert_array_equal(scores[0, ..., 0], expected)
+    np.testing.assert_array_equal(logits[0, ..., 0], expected)
 
 
 def test_slide_of_a_function_of_the_pixel_is_that_function():
     images = np.random.default_rng(0).integers(0, 256, (2, 23, 31, 3), np.uint8)
-    scores = windows.slide(lambda x: x.astype(np.float32), images, (9, 7), (4, 5))
-    np.testing.assert_allclose(scores, images, rtol=1e-6)
+    logits = windows.slide(lambda x: x.astype(np.float32), images, (9, 7), (4, 5))
+    np.testing.assert_allclose(logits, images, rtol=1e-6)
 
 
 def test_tiles_meet_in_the_middle_of_their_overlap():
@@ -108,8 +108,8 @@ def test_tiles_meet_in_the_middle_of_their_overlap():
 @pytest.mark.parametrize("size", [(23, 31), (9, 7), (5, 3), (9, 8)])
 def test_tiles_cover_every_pixel_once(size):
     images = np.random.default_rng(0).integers(0, 256, (2, *size, 3), np.uint8)
-    found = windows.tiled(lambda tile: tile[..., 0], images, (9, 7), (4, 5))
-    np.testing.assert_array_equal(found, images[..., 0])
+    actual = windows.tiled(lambda tile: tile[..., 0], images, (9, 7), (4, 5))
+    np.testing.assert_array_equal(actual, images[..., 0])
 
 
 def test_the_runtime_needs_numpy_alone():
@@ -127,7 +127,7 @@ def test_the_runtime_needs_numpy_alone():
     assert result.stdout.split() == ["errors", "processor", "runtime"]
 
 
-# Spec, section 6.5.
+# docs/reference.md, section 6.5.
 @pytest.mark.parametrize(
     "scale, expected",
     [

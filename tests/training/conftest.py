@@ -1,4 +1,4 @@
-"""Stand-ins for what takes the time in a training, where it is not the subject."""
+"""Stand-ins for the slow parts of a training, for tests of the other parts."""
 
 import keras
 import pytest
@@ -12,7 +12,7 @@ from gcnet_tf.runtime.protocol import Protocol
 
 
 class Toy(keras.Model):
-    """Each pixel by its own colour: a layer for each output that the network has."""
+    """Classifies each pixel by its own colour, with a layer for each output."""
 
     def __init__(self, num_classes: int):
         super().__init__(name="gcnet")
@@ -34,9 +34,9 @@ class Toy(keras.Model):
 
 @pytest.fixture
 def plain_predictor(monkeypatch):
-    """Evaluates with the network that is trained, neither folded nor frozen.
+    """Evaluates with the trained network itself, neither folded nor frozen.
 
-    All else of an evaluation is real: records, protocol, scores, panels.
+    The rest of an evaluation is real: records, protocol, metrics, panels.
     """
 
     def make_predictor(model, config):
@@ -55,10 +55,10 @@ def plain_predictor(monkeypatch):
 
 @pytest.fixture
 def toy_network(monkeypatch, plain_predictor):
-    """Trains a network of four weights, which is built and traced in no time.
+    """Trains a network of four weights, which is built and traced quickly.
 
-    Steps, checkpoints and all around them are real. Not for what depends on a layer of
-    the network: gradients, precision, replicas.
+    Steps, checkpoints and everything around them are real. It is not for tests that
+    depend on a layer of the network: gradients, precision, replicas.
     """
 
     def build(config):

@@ -1,4 +1,4 @@
-"""What tests read from run folders, and the callback with which they intervene."""
+"""Readers of run folders, and callbacks that intervene in a training."""
 
 import json
 from pathlib import Path
@@ -15,24 +15,25 @@ from gcnet_tf.weights.files import (
 
 
 def records(run: Path, kind: str) -> list[dict]:
-    """The lines of metrics.jsonl of a kind, as in "train", "val" and "damaged"."""
+    """Reads the lines of metrics.jsonl of a kind, such as "train" or "val"."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [line for line in lines if line["kind"] == kind]
 
 
 def values_of(model) -> dict:
+    """Returns the values of the weights by path."""
     return {path: weight.numpy() for path, weight in weights_by_path(model).items()}
 
 
 def final_weights(config, run: Path) -> dict:
-    """The weights in the newest checkpoint, by path."""
+    """Returns the weights of the newest checkpoint, by path."""
     model = build_model(config)
     load_weights(model, list_checkpoints(run)[-1] / WEIGHTS_FILE)
     return values_of(model)
 
 
 class Do(keras.callbacks.Callback):
-    """Does something with the model after an iteration; keeps what it was told."""
+    """Acts on the model after an iteration, and records the epochs with their logs."""
 
     def __init__(self, iteration, action):
         super().__init__()
@@ -48,4 +49,5 @@ class Do(keras.callbacks.Callback):
 
 
 def stop(model):
+    """Ends the training of a model."""
     model.stop_training = True

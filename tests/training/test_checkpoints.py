@@ -44,15 +44,15 @@ def test_restores_weights_velocity_and_state(tmp_path):
     model, optimizer = trainee()
     one_step(model, optimizer)
     checkpoint = save(tmp_path, 7, model, optimizer)
-    again, its_optimizer = trainee()
-    state = restore_checkpoint(checkpoint, again, its_optimizer)
+    second_model, second_optimizer = trainee()
+    state = restore_checkpoint(checkpoint, second_model, second_optimizer)
     assert state == {"iteration": 7, "best_miou": 0.5}
-    assert its_optimizer.iterations.numpy() == 1
+    assert second_optimizer.iterations.numpy() == 1
     # The next step depends on weights and velocity alike.
     one_step(model, optimizer)
-    one_step(again, its_optimizer)
-    for one, other in zip(model.get_weights(), again.get_weights()):
-        np.testing.assert_array_equal(one, other)
+    one_step(second_model, second_optimizer)
+    for value, restored in zip(model.get_weights(), second_model.get_weights()):
+        np.testing.assert_array_equal(value, restored)
 
 
 def test_keeps_the_newest(tmp_path):
@@ -65,11 +65,11 @@ def test_keeps_the_newest(tmp_path):
     ]
 
 
-def test_a_half_written_checkpoint_is_not_one(tmp_path):
+def test_a_half_written_checkpoint_does_not_count(tmp_path):
     model, optimizer = trainee()
     save(tmp_path, 5, model, optimizer)
-    for number in (3, 10):  # by runs that were killed
-        (tmp_path / "checkpoints" / f"partial-{number:08d}").mkdir()
+    for iteration in (3, 10):  # of runs that were killed
+        (tmp_path / "checkpoints" / f"partial-{iteration:08d}").mkdir()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["00000005"]
     save(tmp_path, 10, model, optimizer)
     save(tmp_path, 15, model, optimizer, keep=2)
@@ -82,10 +82,10 @@ def test_a_half_written_checkpoint_is_not_one(tmp_path):
 FILES = ["state.json", WEIGHTS_FILE, "optimizer.npz"]
 
 
-def flip(path, place):
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -98,7 +98,7 @@ def test_the_newest_intact_checkpoint_is_used(file, tmp_path):
         assert newest_checkpoint(tmp_path).name == "00000010"
     with pytest.warns(UserWarning):
         assert weights_of_run(tmp_path).parent.name == "00000010"
-    # Going on from there, what is damaged must not push out what is intact.
+    # In a run that resumes there, damaged checkpoints must not replace intact ones.
     save(tmp_path, 15, *trainee(), keep=2)
     assert [path.name for path in list_checkpoints(tmp_path)] == [
         "00000010",
@@ -128,9 +128,9 @@ def test_optimiser_variables_of_an_older_version_have_no_names(tmp_path):
         values = dict(arrays)
     (checkpoint / "state.json").write_text('{"iteration": 5, "best_miou": 0.5}')
     np.savez(checkpoint / "optimizer.npz", *values.values())
-    again, its_optimizer = trainee()
-    restore_checkpoint(checkpoint, again, its_optimizer)
-    for name, variable in optimizer_state(its_optimizer).items():
+    second_model, second_optimizer = trainee()
+    restore_checkpoint(checkpoint, second_model, second_optimizer)
+    for name, variable in optimizer_state(second_optimizer).items():
         np.testing.assert_array_equal(variable.numpy(), values[name], err_msg=name)
     assert values["velocity/dense/kernel"].all()
 
@@ -138,10 +138,10 @@ def test_optimiser_variables_of_an_older_version_have_no_names(tmp_path):
 def test_another_optimisers_variables_are_refused(tmp_path):
     checkpoint = save(tmp_path, 5, *trainee())
     model, _ = trainee()
-    other = keras.optimizers.Adam()
-    compat.build_optimizer(other, model)
+    adam = keras.optimizers.Adam()
+    compat.build_optimizer(adam, model)
     with pytest.raises(UserError, match="another optimiser .* train.init_from=.*00005"):
-        restore_checkpoint(checkpoint, model, other)
+        restore_checkpoint(checkpoint, model, adam)
 
 
 def test_damaged_weights_are_not_loaded(tmp_path):
@@ -169,7 +169,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["missing.weights.h5", "wrong_name.h5"])
-def test_weights_that_are_no_weights(name, tmp_path):
+def test_files_that_hold_no_weights_are_refused(name, tmp_path):
     (tmp_path / "wrong_name.h5").write_bytes(b"")
     with pytest.raises(UserError, match=name):
         load_weights(trainee()[0], tmp_path / name)
@@ -199,7 +199,7 @@ def test_weights_of_another_depth_are_refused_and_none_is_left_random(tmp_path):
 
 
 def test_a_weights_file_names_the_layers(tmp_path):
-    """Lists of lists would be numbered containers, which older versions lose."""
+    """Lists of lists would become numbered containers, which older versions lose."""
     backbone = ResNet(18, base_channels=4)
     backbone.build((None, None, None, 3))
     inputs = keras.Input((None, None, 3))

@@ -32,7 +32,7 @@ def config_with(weights):
 
 def test_weights_are_inverse_square_roots_with_mean_one():
     weights = np.array(inverse_square_root(MANIFEST.class_histogram))
-    # 1/30, 1/10 and 1/5, times what makes 900, 100 and 25 pixels weigh 1025.
+    # 1/30, 1/10 and 1/5, times the factor that makes 900, 100 and 25 pixels weigh 1025.
     factor = 1025 / (30 + 10 + 5)
     np.testing.assert_allclose(weights, np.array([1 / 30, 0.1, 0, 0.2]) * factor)
     assert weights @ MANIFEST.class_histogram == pytest.approx(1025)
@@ -42,7 +42,7 @@ def test_classes_that_are_equally_frequent_weigh_one():
     assert inverse_square_root((7, 7, 7)) == pytest.approx((1, 1, 1))
 
 
-def test_auto_is_from_the_manifest_and_the_rest_as_given():
+def test_auto_uses_the_manifest_and_lists_are_unchanged():
     auto = class_weights(config_with("auto"), MANIFEST)
     assert auto == inverse_square_root(MANIFEST.class_histogram)
     assert class_weights(config_with([1, 2, 3, 4]), MANIFEST) == (1, 2, 3, 4)
@@ -82,5 +82,5 @@ def test_weights_hold_for_both_losses_and_automatic_ones_are_logged(
     assert first["automatic"]["loss"] != pytest.approx(first["plain"]["loss"], rel=0.01)
     manifest = read_manifest(config.data.records, "train")
     weights = inverse_square_root(manifest.class_histogram)
-    found = logs["automatic"]
-    assert f"Class weights: background {weights[0]:.3g}, circle " in found
+    log = logs["automatic"]
+    assert f"Class weights: background {weights[0]:.3g}, circle " in log

@@ -1,4 +1,4 @@
-"""Colours changed in the training step give the same training."""
+"""Training with colours changed in the step instead of the pipeline."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("toy_network")
 
 
 def test_the_device_changes_colours_as_the_pipeline_does(tiny_config, tmp_path):
-    """On two replicas, so that the draws are shared out with the images."""
+    """Two replicas check that the draws are divided like the images."""
     on = "augment.photometric_distortion=true"
     runs = {}
     for name, settings in {
@@ -20,6 +20,6 @@ def test_the_device_changes_colours_as_the_pipeline_does(tiny_config, tmp_path):
     }.items():
         train(tiny_config("train.iterations=2", *settings), tmp_path / name)
         runs[name] = [r["loss"] for r in records(tmp_path / name, "train")]
-    # Sums over two replicas are rounded in another order.
+    # Sums over two replicas round in another order.
     np.testing.assert_allclose(runs["device"], runs["pipeline"], rtol=1e-5)
     assert not np.allclose(runs["none"], runs["pipeline"], rtol=1e-3)

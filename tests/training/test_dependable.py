@@ -1,4 +1,4 @@
-"""Training that is stopped, runs out of disk, or meets damaged records."""
+"""Training that is stopped, fills the disk, or meets damaged records."""
 
 import os
 import resource
@@ -22,11 +22,11 @@ def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(
 ):
     run = tmp_path / "run"
     config = tiny_config("train.iterations=2")
-    seen = []
+    counted = []
 
     def interrupted(predictor, config, split, on_sample, **options):
         def stop(index, *arrays):
-            seen.append(index)
+            counted.append(index)
             on_sample(index, *arrays)
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -37,7 +37,7 @@ def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(
         with pytest.raises(Interrupted) as error:
             train(config, run)
     assert error.value.exit_code == 143
-    assert seen == [0]  # of three images
+    assert counted == [0]  # of three images
     state = checkpoint_state(newest_checkpoint(run))
     assert state["iteration"] == 2 and state["evaluation_due"]
     assert not records(run, "val") and not (run / "best.weights.h5").exists()
@@ -49,34 +49,34 @@ def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(
     assert (run / "best.weights.h5").exists()
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_the_last_checkpoint(
+def test_a_full_disk_is_explained_and_leaves_the_last_checkpoint(
     tiny_config, tmp_path, shallow
 ):
     run = tmp_path / "run"
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(model):
-        # As a full disk: what is written beyond so many bytes of a file fails.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        # As on a full disk: a write fails beyond this size of a file.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
 
     try:
         with pytest.raises(UserError, match="disk is full.*intact.*--resume"):
             train(tiny_config(), run, callbacks=[Do(3, fill)])
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert newest_checkpoint(run).name == "00000002"
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"00000002"}
 
 
 def damaged_copy(tiny_config, folder, *overrides):
-    """The configuration with a flipped byte in a train and in a val record."""
+    """Copies the records with a flipped byte in train and val; returns their config."""
     shutil.copytree(tiny_config().data.records, folder)
     config = tiny_config(f"data.records={folder}", *overrides)
     for split in ("train", "val"):
         shard = read_manifest(folder, split).shards[0]
-        content = bytearray((folder / split / shard.file).read_bytes())
-        content[len(content) // 2] ^= 1
-        (folder / split / shard.file).write_bytes(content)
+        data = bytearray((folder / split / shard.file).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / split / shard.file).write_bytes(data)
     return config
 
 

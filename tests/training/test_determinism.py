@@ -1,4 +1,4 @@
-"""One device and two replicas: the same course, to the last digits of float64."""
+"""One device and two replicas: the same losses, to the last digits of float64."""
 
 import numpy as np
 import pytest
@@ -28,16 +28,19 @@ def runs(tiny_config, tmp_path_factory):
 
 
 def test_twenty_losses_agree(runs):
-    _, one, two = runs
-    first, second = ([r["loss"] for r in records(run, "train")] for run in (one, two))
+    _, one_replica, two_replicas = runs
+    first, second = (
+        [r["loss"] for r in records(run, "train")]
+        for run in (one_replica, two_replicas)
+    )
     assert len(first) == 20 and len(set(first)) == 20
     assert second == pytest.approx(first, rel=1e-10)
 
 
 def test_the_evaluations_are_equal(runs):
-    _, one, two = runs
-    assert [record["iteration"] for record in records(one, "val")] == [10, 20]
-    assert records(one, "val") == records(two, "val")
+    _, one_replica, two_replicas = runs
+    assert [record["iteration"] for record in records(one_replica, "val")] == [10, 20]
+    assert records(one_replica, "val") == records(two_replicas, "val")
 
 
 def test_weights_and_running_statistics_agree(runs):

@@ -1,4 +1,4 @@
-"""What a training starts from: backbones, whole models, other numbers of classes."""
+"""Initial weights: backbones, whole models, other numbers of classes."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ TWO = [*SMALL, 'data.classes=["a","b"]']
 HEADS = {"decode_head", "auxiliary_head"}
 
 
-def make(*settings, classes=THREE):
+def model_and_config(*settings, classes=THREE):
     config = load_config("shapes_r18", [*classes, *settings])
     return build_model(config), config
 
@@ -43,7 +43,7 @@ def values_of(model):
 @pytest.fixture(scope="module")
 def state():
     """A checkpoint of three classes."""
-    return drawn_state(weight_shapes(make()[0]))
+    return drawn_state(weight_shapes(model_and_config()[0]))
 
 
 @pytest.fixture()
@@ -58,7 +58,7 @@ def backbone(tmp_path, state):
 
 
 def assert_values(model, before, state, loaded):
-    """The weights for which `loaded(path)` is true are the checkpoint's."""
+    """Checks that the weights with `loaded(path)` are those of the checkpoint."""
     for path, value in values_of(model).items():
         expected = before[path]
         if loaded(path):
@@ -67,14 +67,14 @@ def assert_values(model, before, state, loaded):
 
 
 def test_random_weights_by_default():
-    model, config = make()
+    model, config = model_and_config()
     before = values_of(model)
     assert initialise(model, config) == "Starting from random weights."
     assert_values(model, before, {}, lambda path: False)
 
 
 def test_a_backbone(backbone, state):
-    model, config = make(f"model.backbone.pretrained={backbone}")
+    model, config = model_and_config(f"model.backbone.pretrained={backbone}")
     before = values_of(model)
     assert "backbone resnet18_v1c.pth" in initialise(model, config)
     assert_values(model, before, state, lambda path: path.startswith("backbone/"))
@@ -88,24 +88,24 @@ def test_the_official_backbone_is_downloaded_once(
         url = server.url("/resnet18_v1c.pth")
         monkeypatch.setitem(official.IMAGENET_BACKBONES, 18, url)
         for _ in range(2):
-            model, config = make("model.backbone.pretrained=imagenet")
+            model, config = model_and_config("model.backbone.pretrained=imagenet")
             before = values_of(model)
             initialise(model, config)
             assert_values(model, before, state, lambda p: p.startswith("backbone/"))
         assert len(server.requests) == 1
 
 
-def test_without_a_network_one_is_told_how_to_go_on(tmp_path, monkeypatch):
+def test_without_a_network_the_message_tells_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("GCNET_TF_CACHE", str(tmp_path / "cache"))
     with FileServer({}) as server:
         url = server.url("/resnet18_v1c.pth")
-    model, config = make(f"model.backbone.pretrained={url}")
+    model, config = model_and_config(f"model.backbone.pretrained={url}")
     with pytest.raises(UserError, match="by other means.*pretrained=null"):
         initialise(model, config)
 
 
 def test_no_official_backbone_of_this_depth():
-    model, config = make(
+    model, config = model_and_config(
         "model.backbone.depth=34", "model.backbone.pretrained=imagenet"
     )
     with pytest.raises(UserError, match="no ImageNet weights of depth 34.*18, 50, 101"):
@@ -118,13 +118,13 @@ def test_official_backbones_carry_a_hash(depth):
 
 
 def test_a_checkpoint_with_the_same_classes(checkpoint, state):
-    model, config = make(f"train.init_from={checkpoint}")
+    model, config = model_and_config(f"train.init_from={checkpoint}")
     assert "all weights." in initialise(model, config)
     assert_values(model, {p: None for p in weight_shapes(model)}, state, bool)
 
 
 def test_a_checkpoint_with_other_classes(checkpoint, state):
-    model, config = make(f"train.init_from={checkpoint}", classes=TWO)
+    model, config = model_and_config(f"train.init_from={checkpoint}", classes=TWO)
     before = values_of(model)
     text = initialise(model, config)
     assert "another number of classes than the 2 here" in text
@@ -140,7 +140,7 @@ def test_a_published_row(checkpoint, state, tmp_path, monkeypatch):
             "gcnet_tf.training.initial.published_checkpoint",
             lambda name: server.url("/row.pth") if name == "voc_r50_20k" else None,
         )
-        model, config = make("train.init_from=voc_r50_20k")
+        model, config = model_and_config("train.init_from=voc_r50_20k")
         initialise(model, config)
     assert_values(model, {p: None for p in weight_shapes(model)}, state, bool)
 
@@ -148,28 +148,28 @@ def test_a_published_row(checkpoint, state, tmp_path, monkeypatch):
 @pytest.mark.parametrize("same_classes", [True, False])
 @pytest.mark.parametrize("kind", ["weights", "run"])
 def test_weights_of_our_own(kind, same_classes, checkpoint, tmp_path):
-    source, config = make(f"train.init_from={checkpoint}")
+    source, config = model_and_config(f"train.init_from={checkpoint}")
     initialise(source, config)
     run = tmp_path / "run"
     run.mkdir()
     save_weights(source, run / "best.weights.h5")
     (run / "config.json").write_text(format_json(config_to_dict(config)))
     start = run if kind == "run" else run / "best.weights.h5"
-    # The name of the model, which Keras counts up, plays no part.
-    model, config = make(
+    # The name of the model, which Keras numbers, has no influence.
+    model, config = model_and_config(
         f"train.init_from={start}", classes=THREE if same_classes else TWO
     )
     before = values_of(model)
     text = initialise(model, config)
     assert ("classifier" in text) != same_classes
     for path, value in values_of(model).items():
-        kept = not same_classes and "/classifier/" in path
-        expected = before[path] if kept else weights_by_path(source)[path].numpy()
+        is_random = not same_classes and "/classifier/" in path
+        expected = before[path] if is_random else weights_by_path(source)[path].numpy()
         np.testing.assert_array_equal(value, expected, err_msg=path)
 
 
 def test_init_from_makes_the_backbone_unnecessary(checkpoint, tmp_path):
-    model, config = make(
+    model, config = model_and_config(
         f"train.init_from={checkpoint}", f"model.backbone.pretrained={tmp_path}/gone"
     )
     initialise(model, config)
@@ -190,7 +190,7 @@ def test_init_from_makes_the_backbone_unnecessary(checkpoint, tmp_path):
     ],
 )
 def test_bad_sources(settings, words, tmp_path, checkpoint, backbone):
-    model, config = make(*[each.format(tmp=tmp_path) for each in settings])
+    model, config = model_and_config(*[text.format(tmp=tmp_path) for text in settings])
     before = values_of(model)
     with pytest.raises(UserError, match=words) as error:
         initialise(model, config)
@@ -199,9 +199,9 @@ def test_bad_sources(settings, words, tmp_path, checkpoint, backbone):
 
 
 def test_weights_of_another_width_change_nothing(tmp_path):
-    other, _ = make("model.head.channels=16", classes=TWO)
-    save_weights(other, tmp_path / "other.weights.h5")
-    model, config = make(f"train.init_from={tmp_path}/other.weights.h5")
+    wider, _ = model_and_config("model.head.channels=16", classes=TWO)
+    save_weights(wider, tmp_path / "other.weights.h5")
+    model, config = model_and_config(f"train.init_from={tmp_path}/other.weights.h5")
     before = values_of(model)
     with pytest.raises(UserError, match="do not fit"):
         initialise(model, config)

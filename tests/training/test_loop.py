@@ -1,4 +1,4 @@
-"""Trainings with real steps: what they leave, and that other ways come to the same."""
+"""Trainings with real steps: their files, and runs that must end with equal weights."""
 
 import json
 
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.usefixtures("shallow")
 
 
 def events(run):
-    """(tag, step) of everything in the TensorBoard log."""
-    found = set()
+    """Reads the (tag, step) of all values in the TensorBoard log."""
+    tags = set()
     for path in (run / "logs").glob("events*"):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
-            found |= {(value.tag, event.step) for value in event.summary.value}
-    return found
+            tags |= {(value.tag, event.step) for value in event.summary.value}
+    return tags
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +50,19 @@ def test_leaves_everything_in_the_run_folder(straight):
 
 
 def test_logs_the_reference_learning_rates_and_both_losses(straight):
-    found = records(straight[0], "train")
-    assert [record["iteration"] for record in found] == [1, 2, 3, 4]
+    lines = records(straight[0], "train")
+    assert [record["iteration"] for record in lines] == [1, 2, 3, 4]
     rates = [(0.1 - 1e-4) * (1 - t / 4) ** 0.9 + 1e-4 for t in range(4)]
-    np.testing.assert_allclose([r["learning_rate"] for r in found], rates)
-    for record in found:
+    np.testing.assert_allclose([r["learning_rate"] for r in lines], rates)
+    for record in lines:
         parts = record["decode_loss"] + record["auxiliary_loss"]
         assert record["loss"] == pytest.approx(parts)
         assert 0 <= record["waiting_for_data"] <= 1
 
 
 def test_tensorboard_has_curves_and_panels(straight):
-    found = events(straight[0])
-    assert {tag for tag, step in found if step == 4} >= {
+    tags = events(straight[0])
+    assert {tag for tag, step in tags if step == 4} >= {
         "train/loss",
         "train/learning_rate",
         "speed/images_per_second",
@@ -76,23 +76,23 @@ def test_tensorboard_has_curves_and_panels(straight):
 
 def test_best_weights_are_those_of_the_best_evaluation(straight):
     run, _ = straight
-    scores = {record["iteration"]: record["mIoU"] for record in records(run, "val")}
+    mious = {record["iteration"]: record["mIoU"] for record in records(run, "val")}
     best = json.loads((run / "best.json").read_text())
-    assert best["mIoU"] == max(scores.values()) == scores[best["iteration"]]
+    assert best["mIoU"] == max(mious.values()) == mious[best["iteration"]]
 
 
 def test_keras_callbacks_get_an_epoch_per_evaluation(straight):
     run, callback = straight
-    scores = [record["mIoU"] for record in records(run, "val")]
+    mious = [record["mIoU"] for record in records(run, "val")]
     assert [epoch for epoch, _ in callback.epochs] == [0, 1]
-    assert [logs["val_mIoU"] for _, logs in callback.epochs] == scores
+    assert [logs["val_mIoU"] for _, logs in callback.epochs] == mious
 
 
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
     straight, tiny_config, tmp_path
 ):
     config = tiny_config()
-    # Iteration 3 is not one at which a checkpoint is due: stopping makes one.
+    # No checkpoint is due at iteration 3: stopping makes one.
     train(config, tmp_path / "run", callbacks=[Do(3, stop)])
     assert list_checkpoints(tmp_path / "run")[-1].name == "00000003"
     train(config, tmp_path / "run", resume=True)
@@ -111,10 +111,12 @@ def test_resuming_a_finished_run_changes_nothing(straight, tiny_config):
 def test_two_replicas_train_as_one(straight, tiny_config, plain_predictor, tmp_path):
     config = tiny_config("train.logical_cpus=2")
     train(config, tmp_path / "run")
-    one, two = (records(run, "train") for run in (straight[0], tmp_path / "run"))
+    one_replica, two_replicas = (
+        records(run, "train") for run in (straight[0], tmp_path / "run")
+    )
     np.testing.assert_allclose(
-        [record["loss"] for record in two],
-        [record["loss"] for record in one],
+        [record["loss"] for record in two_replicas],
+        [record["loss"] for record in one_replica],
         rtol=1e-3,
     )
     expected = final_weights(config, straight[0])

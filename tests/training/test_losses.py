@@ -10,15 +10,15 @@ LABELS = RNG.integers(0, 5, (2, 3, 4)).astype(np.uint8)
 LABELS[0, :2] = 255
 
 
-def test_divides_by_all_pixels_the_ignored_ones_included():
+def test_divides_by_all_pixels_with_the_ignored_ones():
     probabilities = oracles.softmax(LOGITS)
     total = -sum(
-        np.log(probabilities[place][label])
-        for place, label in np.ndenumerate(LABELS)
+        np.log(probabilities[position][label])
+        for position, label in np.ndenumerate(LABELS)
         if label != 255
     )
-    found = cross_entropy(tf.constant(LOGITS), LABELS)
-    np.testing.assert_allclose(found, total / LABELS.size, rtol=1e-12)
+    loss = cross_entropy(tf.constant(LOGITS), LABELS)
+    np.testing.assert_allclose(loss, total / LABELS.size, rtol=1e-12)
 
 
 def test_ignored_pixels_have_no_gradient():
@@ -38,7 +38,7 @@ def test_all_ignored_is_zero():
 
 
 def test_logits_that_are_not_finite_show_in_the_loss():
-    """By that a training notices, and stops."""
+    """A training notices them in its loss, and stops."""
     for value in (np.nan, np.inf):
         logits = LOGITS.copy()
         logits[1, 2, 3, LABELS[1, 2, 3]] = value
@@ -49,9 +49,9 @@ def test_class_weights_multiply_and_leave_the_divisor():
     weights = (0.5, 2.0, 0.0, 1.0, 7.0)
     probabilities = oracles.softmax(LOGITS)
     total = -sum(
-        weights[label] * np.log(probabilities[place][label])
-        for place, label in np.ndenumerate(LABELS)
+        weights[label] * np.log(probabilities[position][label])
+        for position, label in np.ndenumerate(LABELS)
         if label != 255
     )
-    found = cross_entropy(tf.constant(LOGITS), LABELS, weights)
-    np.testing.assert_allclose(found, total / LABELS.size, rtol=1e-12)
+    loss = cross_entropy(tf.constant(LOGITS), LABELS, weights)
+    np.testing.assert_allclose(loss, total / LABELS.size, rtol=1e-12)

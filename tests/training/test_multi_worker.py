@@ -1,4 +1,4 @@
-"""Two workers in two processes: one launch, looked at by several tests.
+"""Two workers in two processes: one launch, which several tests check.
 
 Each start of TensorFlow takes ten seconds, so `worker_checks.py` trains three times in
 one: with bfloat16, with float16, and in float64, where the second worker gets killed.
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow")]
 
 TESTS = Path(__file__).parents[1]
 
-# Two samples for each worker; the 3 validation images do not divide.
+# Each worker has two samples of a batch; the 3 validation images do not divide.
 SETTINGS = (
     "train.batch_size=4",
     "train.learning_rate=0.02",
@@ -46,7 +46,7 @@ def configs(tiny_config):
 
 @pytest.fixture(scope="module")
 def launched(configs, tmp_path_factory):
-    """The folder that the workers wrote to, and how the launcher ended."""
+    """The folder of the workers, and the result of the launcher."""
     folder = tmp_path_factory.mktemp("workers")
     for name, config in configs.items():
         train_settings = replace(config.train, strategy="multi_worker")
@@ -73,7 +73,7 @@ def alone(configs, tmp_path_factory):
     return run
 
 
-def seen(folder, name, index):
+def outcome(folder, name, index):
     path = folder / f"{name}_{index}.json"
     assert path.is_file(), "this worker has failed before"
     return json.loads(path.read_text())
@@ -82,7 +82,7 @@ def seen(folder, name, index):
 @pytest.mark.parametrize("name", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_on_two_workers(name, launched, alone):
     folder, result = launched
-    first, second = (seen(folder, name, index) for index in (0, 1))
+    first, second = (outcome(folder, name, index) for index in (0, 1))
     assert first["losses"] == second["losses"], result.stderr
     expected = [record["loss"] for record in records(alone, "train")[:2]]
     assert first["losses"] == pytest.approx(expected, rel=0.03)
@@ -95,22 +95,22 @@ def test_the_chief_alone_writes(launched):
         assert not (folder / f"{name}_other").exists()
 
 
-def test_losses_and_scores_are_those_of_one_device(launched, alone):
+def test_losses_and_metrics_are_those_of_one_device(launched, alone):
     folder, _ = launched
     run = folder / "float64"
     expected = [record["loss"] for record in records(alone, "train")]
-    found = seen(folder, "float64", 0)["losses"]
-    assert len(found) >= 6
-    assert found == pytest.approx(expected[: len(found)], rel=1e-10)
-    (score,) = records(run, "val")
-    assert score == records(alone, "val")[0]
-    assert score["iteration"] == 5
+    losses = outcome(folder, "float64", 0)["losses"]
+    assert len(losses) >= 6
+    assert losses == pytest.approx(expected[: len(losses)], rel=1e-10)
+    (metrics,) = records(run, "val")
+    assert metrics == records(alone, "val")[0]
+    assert metrics["iteration"] == 5
 
 
 def test_a_worker_that_is_killed_stops_the_other(launched):
     folder, result = launched
     assert result.returncode == 128 + 9
-    lost = seen(folder, "float64", 0)["lost"]
+    lost = outcome(folder, "float64", 0)["lost"]
     assert lost.startswith("Another worker has disappeared (")
     assert "--resume" in lost
     assert "[0] iteration 5/10: loss" in result.stdout.replace("[0] iteration 5: ", "")
@@ -118,13 +118,13 @@ def test_a_worker_that_is_killed_stops_the_other(launched):
 
 
 def test_another_number_of_workers_goes_on(launched, alone, configs):
-    """One device in this process; the whole course is that of one device."""
+    """One device in this process continues; all losses are those of one device."""
     folder, _ = launched
     run = folder / "float64"
     train(configs["float64"], run, resume=True)
-    for kind, what in (("train", "loss"), ("val", "mIoU")):
-        found, expected = (
-            {record["iteration"]: record[what] for record in records(each, kind)}
-            for each in (run, alone)
+    for kind, key in (("train", "loss"), ("val", "mIoU")):
+        actual, expected = (
+            {record["iteration"]: record[key] for record in records(folder, kind)}
+            for folder in (run, alone)
         )
-        assert found == pytest.approx(expected, rel=1e-10)
+        assert actual == pytest.approx(expected, rel=1e-10)

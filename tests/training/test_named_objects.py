@@ -1,4 +1,4 @@
-"""A module of the user's own: everything that a configuration can name from it."""
+"""Classes of a user's module, of all kinds that a configuration can name."""
 
 import json
 import re
@@ -60,13 +60,13 @@ class Remember(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         CALLS.append((epoch, sorted(logs)))
 
-    def get_config(self):  # Keras registers no class without
+    def get_config(self):  # Keras registers no class without it
         return {}
 
 
 @register
 class Gate(keras.layers.Layer):
-    """Scales each channel by what its mean says."""
+    """Scales each channel by a function of the means."""
 
     def __init__(self, named=True, **kwargs):
         super().__init__(**kwargs)
@@ -98,7 +98,7 @@ def setting(class_name, **config):
 
 @pytest.fixture(scope="module")
 def my_package(tmp_path_factory):
-    """The module, in the folder where the command is run."""
+    """The module, in the working folder of the command."""
     folder = tmp_path_factory.mktemp("mine")
     (folder / "my_module.py").write_text(MODULE)
     before = list(sys.path)
@@ -130,11 +130,11 @@ def test_all_of_them_train(my_package, tiny_config, tmp_path):
         (epoch, sorted([*logs, "val_pixels"])) for epoch in (0, 1)
     ]
     assert (tf.uint8, (1, 2)) in calls
-    for metrics, scores in zip(records(run, "val_metrics"), records(run, "val")):
+    for metrics, our_metrics in zip(records(run, "val_metrics"), records(run, "val")):
         # Three images of 32x32, of which the borders of shapes are not labelled.
         assert 1000 < metrics["pixels"] <= 3 * 32 * 32
-        assert metrics["mean_io_u"] == pytest.approx(scores["mIoU"], abs=1e-6)
-    # The best weights are the averages, the checkpoint's are not.
+        assert metrics["mean_io_u"] == pytest.approx(our_metrics["mIoU"], abs=1e-6)
+    # The best weights are the averages; those of the checkpoint are not.
     best, last = build_model(config), build_model(config)
     load_weights(best, run / "best.weights.h5")
     load_weights(last, list_checkpoints(run)[-1] / "model.weights.h5")
@@ -148,8 +148,8 @@ def test_all_of_them_train(my_package, tiny_config, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
     expected = best(images)["logits"]
     assert "decode_head/context/dense/kernel" in weights_by_path(fold(best))
-    found = inference_function(best)(tf.constant(images))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = inference_function(best)(tf.constant(images))
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_layers_of_keras_change_colours_on_two_replicas(
@@ -186,8 +186,10 @@ def test_keras_cross_entropy_is_ours(weights):
     loss = keras.losses.SparseCategoricalCrossentropy(
         from_logits=True, ignore_class=255
     )
-    found = keras_loss(loss, logits, labels, weights)
-    np.testing.assert_allclose(found, cross_entropy(logits, labels, weights), rtol=1e-6)
+    actual = keras_loss(loss, logits, labels, weights)
+    np.testing.assert_allclose(
+        actual, cross_entropy(logits, labels, weights), rtol=1e-6
+    )
 
 
 def test_the_loss_of_the_documentation():
@@ -198,12 +200,12 @@ def test_the_loss_of_the_documentation():
     labels = rng.integers(0, 3, (2, 5, 6), np.int32)
     right = tf.one_hot(labels, 3) * 50
     labels[:, :2] = 255
-    found = [
+    losses = [
         float(keras_loss(names["Dice"](), tf.constant(logits, tf.float32), labels))
         for logits in (right, np.where(labels[..., None] == 255, 7.0, right), -right)
     ]
-    assert found[0] == pytest.approx(0, abs=1e-5) == found[1]
-    assert found[2] > 0.5
+    assert losses[0] == pytest.approx(0, abs=1e-5) == losses[1]
+    assert losses[2] > 0.5
 
 
 class Whole(keras.losses.Loss):
@@ -248,7 +250,7 @@ def test_a_loss_per_image_has_no_class_weights():
         ),
     ],
 )
-def test_what_is_wrong_is_said_before_the_run_folder(
+def test_errors_come_before_the_run_folder(
     setting, message, my_package, tiny_config, tmp_path
 ):
     (tmp_path / "broken.py").write_text("1 / 0")
@@ -263,6 +265,6 @@ def test_objects_inside_others_are_made_first(my_package, tiny_config):
     named.import_modules(tiny_config(my_package))
     regularizer = {"class_name": "L2", "config": {"l2": 0.5}}
     layer = {"class_name": "Dense", "config": {"kernel_regularizer": regularizer}}
-    made = named.make("layer", layer, "here", {"units": 3})
-    assert made.units == 3
-    assert float(made.kernel_regularizer(tf.ones(4))) == 2.0
+    dense = named.make("layer", layer, "here", {"units": 3})
+    assert dense.units == 3
+    assert float(dense.kernel_regularizer(tf.ones(4))) == 2.0

@@ -17,7 +17,7 @@ class Part(keras.layers.Layer):
 
 
 class Parts(keras.Model):
-    """A weight, "kernel", in each of some layers."""
+    """Layers that have one weight each, "kernel"."""
 
     def __init__(self, names, start):
         super().__init__(name="gcnet", dtype="float64")
@@ -26,7 +26,7 @@ class Parts(keras.Model):
             getattr(self, name).build(start)
 
 
-# Spec, section 4, column 0.x: iterations T, rate at t = 1, T / 2, T - 1.
+# docs/reference.md, section 4, column 0.x: iterations T, rate at t = 1, T / 2, T - 1.
 @pytest.mark.parametrize(
     "total, second, middle, last",
     [
@@ -41,13 +41,13 @@ def test_poly_rates_of_the_reference(total, second, middle, last):
     assert float(schedule(0)) == 0.01
     assert float(schedule(1)) == pytest.approx(second, rel=1e-12)
     assert float(schedule(total // 2)) == pytest.approx(middle, rel=1e-12)
-    # The table gives this one with eleven digits.
+    # The table gives this rate with eleven digits.
     assert float(schedule(total - 1)) == pytest.approx(last, rel=1e-10)
     assert float(schedule(total + 5)) == 1e-4
 
 
 def reference_steps(weight, gradients, rates, momentum, decay):
-    """PyTorch's SGD, written out."""
+    """Computes steps of PyTorch's SGD by its formulas."""
     velocity = 0.0
     for gradient, rate in zip(gradients, rates):
         velocity = momentum * velocity + (gradient + decay * weight)
@@ -72,12 +72,12 @@ def test_equals_pytorchs_update_with_a_changing_rate():
 
 def test_configuration_round_trips():
     optimizer = CoupledSGD(PolynomialDecay(0.1, 1e-3, 6, 0.9), 0.8, 0.01)
-    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert isinstance(again, CoupledSGD)
-    assert (again.momentum, again.decay) == (0.8, 0.01)
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(copy, CoupledSGD)
+    assert (copy.momentum, copy.decay) == (0.8, 0.01)
 
 
-def test_a_part_of_the_model_has_a_rate_of_its_own():
+def test_a_part_of_the_model_has_its_own_rate():
     head = PolynomialDecay(0.1, 1e-4, 10, 0.9)
     optimizer = CoupledSGD(0.01, momentum=0.0, decay=0.0, rates={"decode_head": head})
     model = Parts(["backbone", "decode_head", "decode_head2"], 1.0)
@@ -89,5 +89,5 @@ def test_a_part_of_the_model_has_a_rate_of_its_own():
         apply_gradients(optimizer, gradients, variables)
         moved = [b - float(v.numpy()) for b, v in zip(before, variables)]
         np.testing.assert_allclose(moved, [0.01, float(head(step)), 0.01], rtol=1e-5)
-    again = CoupledSGD.from_config(optimizer.get_config())
-    assert float(again.rates["decode_head"](3)) == float(head(3))
+    copy = CoupledSGD.from_config(optimizer.get_config())
+    assert float(copy.rates["decode_head"](3)) == float(head(3))

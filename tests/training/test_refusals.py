@@ -1,4 +1,4 @@
-"""What is wrong is said before there is a run folder."""
+"""Errors in settings and data, which must come before the run folder exists."""
 
 import dataclasses
 import shutil
@@ -28,7 +28,7 @@ def test_missing_data_leaves_no_run_folder(tiny_config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_start_that_is_missing_leaves_no_run_folder(tiny_config, tmp_path):
+def test_missing_initial_weights_leave_no_run_folder(tiny_config, tmp_path):
     config = tiny_config(f"train.init_from={tmp_path}/gone.weights.h5")
     with pytest.raises(UserError, match="No weights file"):
         train(config, tmp_path / "run")
@@ -52,7 +52,7 @@ def test_a_bad_file_stops_before_the_run_folder(check, tiny_config, tmp_path):
     )
     with pytest.raises(UserError) as error:
         train(config, tmp_path / "run")
-    # The check finds both; conversion stops at the first.
+    # The check finds both files; conversion stops at the first.
     named = [f"train_0000{index}.png" in str(error.value) for index in (0, 1)]
     assert sum(named) == (2 if check == "true" else 1)
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,6 @@
-"""Trainings that end before their time: signals, errors, early stopping.
+"""Trainings that end early: signals, errors, early stopping.
 
-The network is not the subject: a toy stands in for it.
+A toy replaces the network, which is not the subject.
 """
 
 import json
@@ -23,15 +23,15 @@ from gcnet_tf.weights.files import checkpoint_state, list_checkpoints
 pytestmark = pytest.mark.usefixtures("toy_network")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_where(number, tiny_config, tmp_path):
-    callback = Do(1, lambda model: os.kill(os.getpid(), number))
-    before = signal.getsignal(number)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_tells_the_iteration(sent, tiny_config, tmp_path):
+    callback = Do(1, lambda model: os.kill(os.getpid(), sent))
+    before = signal.getsignal(sent)
     with pytest.raises(Interrupted, match="iteration 1") as error:
         train(tiny_config(), tmp_path / "run", callbacks=[callback])
-    assert error.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert error.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[sent]
     assert list_checkpoints(tmp_path / "run")[-1].name == "00000001"
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(sent) == before
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_samples(tiny_config, tmp_path):
@@ -69,8 +69,8 @@ def test_a_resumed_run_does_not_need_its_start(tiny_config, tmp_path):
     assert f"Loaded {run}" in (run / "train.log").read_text()
 
 
-def scripted_scores(monkeypatch, mious):
-    """Lets the evaluations give these mIoU, one after the other."""
+def script_mious(monkeypatch, mious):
+    """Makes the evaluations return these mIoUs, one after the other."""
     remaining = iter(mious)
 
     def evaluate(predictor, config, split, **options):
@@ -83,7 +83,7 @@ def scripted_scores(monkeypatch, mious):
 def test_early_stopping_is_at_the_same_place_after_a_resume(
     tiny_config, tmp_path, monkeypatch
 ):
-    scripted_scores(monkeypatch, [0.5, 0.4, 0.6, 0.6, 0.1, 0.7])
+    script_mious(monkeypatch, [0.5, 0.4, 0.6, 0.6, 0.1, 0.7])
     config = tiny_config(
         "train.early_stopping=2", "train.evaluate_every=1", "train.iterations=6"
     )
@@ -92,7 +92,7 @@ def test_early_stopping_is_at_the_same_place_after_a_resume(
     def last_state():
         return checkpoint_state(list_checkpoints(run)[-1])
 
-    # One evaluation at 4 has not improved on that at 3; equal is not better.
+    # The evaluation at 4 is not better than that at 3; equal does not count.
     train(config, run, callbacks=[Do(4, stop)])
     assert "Stopped early" not in (run / "train.log").read_text()
     assert last_state()["evaluations_since_best"] == 1
@@ -103,23 +103,23 @@ def test_early_stopping_is_at_the_same_place_after_a_resume(
     assert last_state()["iteration"] == 5
     assert json.loads((run / "best.json").read_text())["iteration"] == 3
 
-    train(config, run, resume=True)  # it has stopped, and stays so
+    train(config, run, resume=True)  # a run that has stopped stays stopped
     assert last_state()["iteration"] == 5
     more = tiny_config("train.evaluate_every=1", "train.iterations=6")
-    train(more, run, resume=True)  # as the message says
+    train(more, run, resume=True)  # as the message advises
     state = last_state()
     assert (state["iteration"], state["best_miou"]) == (6, 0.7)
     assert state["evaluations_since_best"] == 0
 
 
 def test_a_run_that_ends_has_not_stopped_early(tiny_config, tmp_path, monkeypatch):
-    scripted_scores(monkeypatch, [0.5, 0.4])
+    script_mious(monkeypatch, [0.5, 0.4])
     train(tiny_config("train.early_stopping=1"), tmp_path / "run")
     assert "Stopped early" not in (tmp_path / "run" / "train.log").read_text()
 
 
 def test_state_of_an_older_version_can_be_resumed(tiny_config, tmp_path, monkeypatch):
-    scripted_scores(monkeypatch, [0.5])
+    script_mious(monkeypatch, [0.5])
     config = tiny_config("train.early_stopping=1", "train.iterations=1")
     run = tmp_path / "run"
     train(config, run)

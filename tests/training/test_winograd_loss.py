@@ -1,4 +1,4 @@
-"""Training with Winograd's convolutions learns what training with direct ones does."""
+"""Training with Winograd's convolutions has the losses of direct convolutions."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ ITERATIONS = 48
 
 
 def test_losses_are_those_of_direct_convolutions(tiny_config, tmp_path, monkeypatch):
-    """With all images in each batch a course is smooth, and so is easily compared.
+    """With all images in each batch the losses are smooth and easy to compare.
 
-    Up to rounding, 2e-7 here, they are one for a while: until a ReLU somewhere falls on
-    the other side. A kernel's or an input's gradient that is a tenth, or a hundredth,
-    too small shows by 0.002 to 0.06 within ten iterations. In the end courses of two
-    seeds are 0.08 to 0.10 apart.
+    Up to rounding, 2e-7 here, the losses are equal at first, until a ReLU somewhere
+    changes its side. A gradient of a kernel or an input that is a tenth, or a
+    hundredth, too small makes a difference of 0.002 to 0.06 within ten iterations. In
+    the end, the losses of two seeds differ by 0.08 to 0.10.
     """
     config = tiny_config(
         "train.batch_size=6",

@@ -1,8 +1,8 @@
-"""What test_multi_worker.py runs as each of two workers; see there.
+"""The program that test_multi_worker.py runs as each of two workers; see there.
 
 python tests/training/worker_checks.py FOLDER
 
-Trains by FOLDER/<name>.json into FOLDER/<name> and writes what each worker saw
+It trains FOLDER/<name>.json in FOLDER/<name>, and writes each worker's losses and error
 to FOLDER/<name>_<index>.json.
 """
 
@@ -23,7 +23,7 @@ DIES_AT = 7
 
 
 class Die(keras.callbacks.Callback):
-    """The second worker dies in the middle of a run."""
+    """Kills the second worker in the middle of a run."""
 
     def on_train_batch_end(self, batch, logs=None):
         if INDEX == 1 and batch + 1 == DIES_AT:
@@ -45,14 +45,14 @@ def main() -> None:
         config = load_config(str(folder / f"{name}.json"))
         losses, error = Losses(), None
         callbacks = [losses, *([Die()] if name == "float64" else [])]
-        # One folder each, to see who writes.
+        # Each worker has its own folder, to show which one writes.
         run = folder / f"{name}{'' if INDEX == 0 else '_other'}"
         try:
             train(config, run, callbacks=callbacks)
         except WorkerLost as loss:
             error = str(loss)
-        content = {"losses": losses.values, "lost": error}
-        (folder / f"{name}_{INDEX}.json").write_text(json.dumps(content))
+        outcome = {"losses": losses.values, "lost": error}
+        (folder / f"{name}_{INDEX}.json").write_text(json.dumps(outcome))
 
 
 if __name__ == "__main__":

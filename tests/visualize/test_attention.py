@@ -1,4 +1,4 @@
-"""Attention maps: their values, their picture, and the script on wrong input."""
+"""Attention maps: their values, their picture, and the script with wrong input."""
 
 import numpy as np
 import pytest
@@ -44,15 +44,19 @@ def test_one_map_of_gc_and_a_map_of_nl_for_each_point(tiny_config):
     pixels = random_image(1, *SIZE)
     points = [(0, 0), (31, 23), (9, 17)]
     config = tiny_config()
-    (found,) = attention_maps("run", build_model(config), config, pixels, points)
-    assert found.title == "run: gc, every position" and found.point is None
-    assert found.values.shape == (3, 4)
-    assert found.values.sum() == pytest.approx(1, abs=1e-5)
+    (attention_map,) = attention_maps(
+        "run", build_model(config), config, pixels, points
+    )
+    assert (
+        attention_map.title == "run: gc, every position" and attention_map.point is None
+    )
+    assert attention_map.values.shape == (3, 4)
+    assert attention_map.values.sum() == pytest.approx(1, abs=1e-5)
 
     config = tiny_config("model.head.context.block=nl")
     model = build_model(config)
     maps = attention_maps("run", model, config, pixels, points)
-    assert [each.point for each in maps] == points
+    assert [attention.point for attention in maps] == points
     # The whole affinity, from the block's own convolutions.
     head = model.decode_head
     stage = model.backbone(model._normalise(pixels[None], None))["stage4"]
@@ -62,9 +66,9 @@ def test_one_map_of_gc_and_a_map_of_nl_for_each_point(tiny_config):
         for conv in (head.context.theta, head.context.phi)
     )
     affinity = tf.nn.softmax(theta @ tf.transpose(phi) / 2).numpy()
-    for each, position in zip(maps, (0, 11, 9)):
+    for attention, position in zip(maps, (0, 11, 9)):
         expected = affinity[position].reshape(3, 4)
-        np.testing.assert_allclose(each.values, expected, rtol=1e-4)
+        np.testing.assert_allclose(attention.values, expected, rtol=1e-4)
     assert np.ptp(maps[0].values) > 0
 
 
@@ -85,13 +89,13 @@ def test_points_are_read():
         ([" "], "received none"),
     ],
 )
-def test_points_that_are_none(texts, message):
+def test_words_that_are_no_points_in_the_image_are_refused(texts, message):
     with pytest.raises(UserError, match=message):
         parse_points(texts, (24, 32))
 
 
 def test_the_picture_shows_the_map(tmp_path):
-    """Red where the map is high: the right half."""
+    """The right half, where the map is high, is red."""
     grey = np.full((*SIZE, 3), 128, np.uint8)
     values = np.repeat([[0.0, 0.0, 1.0, 1.0]], 3, axis=0).astype(np.float32)
     maps = [AttentionMap("title", None, values)]

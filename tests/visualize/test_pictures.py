@@ -23,7 +23,7 @@ def test_colour_of_classes_and_of_ignored_pixels():
     assert rgb[0, 0].tolist() == [0, 0, 0]
 
 
-def test_overlay_mixes_and_leaves_ignored_pixels_bare():
+def test_overlay_mixes_and_leaves_ignored_pixels_unpainted():
     mixed = overlay(IMAGE, LABELS, PALETTE, opacity=0.5)
     assert mixed[5, 5].tolist() == [55, 60, 65]
     assert mixed[5, 40].tolist() == [150, 100, 50]
@@ -53,8 +53,8 @@ def test_legend_lies_below_and_shows_the_colours_that_occur():
 
 
 def test_panel_is_three_pictures_wide():
-    truth, found = np.zeros_like(LABELS), np.ones_like(LABELS)
-    picture = panel(IMAGE, truth, found, PALETTE)
+    truth, prediction = np.zeros_like(LABELS), np.ones_like(LABELS)
+    picture = panel(IMAGE, truth, prediction, PALETTE)
     assert picture.shape == (40, 180, 3)
     assert picture[3, 70].tolist() == list(PALETTE[0])
     assert picture[3, 130].tolist() == list(PALETTE[1])
@@ -82,7 +82,9 @@ def test_sheet_is_a_grid_above_a_legend_of_all_classes():
         np.testing.assert_array_equal(
             sheet[y + 3 : y + 163, x + 3 : x + 243], np.asarray(tile)
         )
-    assert (sheet[height + 3 : 2 * height, width:] == 255).all()  # five of eight places
+    assert (
+        sheet[height + 3 : 2 * height, width:] == 255
+    ).all()  # five tiles, eight cells
     # Names that are too long are cut, not drawn over the neighbour.
     assert (sheet[164:height, 243 : width + 3] == 255).all()
     legend = sheet[2 * height :].reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""Videos in and out."""
+"""Painted videos, from files and cameras."""
 
 import subprocess
 import sys
@@ -16,10 +16,10 @@ NUM_FRAMES = 6
 
 
 def labels(frame):
-    """Class 0 on the left, 1 on the right."""
-    found = np.zeros(frame.shape[:2], np.uint8)
-    found[:, frame.shape[1] // 2 :] = 1
-    return found
+    """Returns class 0 on the left and 1 on the right."""
+    ids = np.zeros(frame.shape[:2], np.uint8)
+    ids[:, frame.shape[1] // 2 :] = 1
+    return ids
 
 
 def write_video(path, frames):
@@ -40,10 +40,10 @@ def source(tmp_path):
 
 def frames_of(path):
     capture = cv2.VideoCapture(str(path))
-    found = []
+    frames = []
     while (read := capture.read())[0]:
-        found.append(read[1][..., ::-1])
-    return found, capture.get(cv2.CAP_PROP_FPS)
+        frames.append(read[1][..., ::-1])
+    return frames, capture.get(cv2.CAP_PROP_FPS)
 
 
 def test_every_frame_is_painted(source, tmp_path, capsys):
@@ -51,22 +51,22 @@ def test_every_frame_is_painted(source, tmp_path, capsys):
     path = overlay_path(source, tmp_path / "out")
     assert path.name == "drive_overlay.mp4"
     assert capsys.readouterr().out == f"Wrote {NUM_FRAMES} frame(s) to {path}\n"
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
     frames, rate = frames_of(path)
     assert len(frames) == NUM_FRAMES and rate == 10
     for index, frame in enumerate(frames):
         for column, colour in ((16, PALETTE[0]), (48, PALETTE[1])):
             expected = (20 * index + np.array(colour)) / 2
-            # Compression, and colours at half the resolution.
+            # The tolerance covers compression, and colours at half the resolution.
             np.testing.assert_allclose(frame[24, column], expected, atol=12)
 
 
 def test_ctrl_c_keeps_a_playable_file(source, tmp_path):
-    seen = []
+    painted = []
 
     def interrupted(frame):
-        seen.append(frame)
-        if len(seen) == 4:
+        painted.append(frame)
+        if len(painted) == 4:
             raise KeyboardInterrupt
         return labels(frame)
 
@@ -97,48 +97,48 @@ def test_videos_that_cannot_be_opened(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_opencv_says_nothing_of_its_own(tmp_path):
-    """In a process of its own: the level is set before FFmpeg's first use."""
+def test_opencv_prints_nothing_itself(tmp_path):
+    """The test needs another process: the level is read at FFmpeg's first use."""
     (tmp_path / "damaged.mp4").write_bytes(bytes(range(256)) * 40)
     code = (
         "import sys; from pathlib import Path; from gcnet_tf.commands import cli; "
         "from gcnet_tf.visualize.video import segment_video; "
         "cli.run(lambda: segment_video(sys.argv[1], Path('out'), None, None))"
     )
-    for source, what in (("damaged.mp4", "video"), ("987", "camera")):
+    for source, kind in (("damaged.mp4", "video"), ("987", "camera")):
         command = [sys.executable, "-c", code, source]
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert result.returncode == 2
-        assert result.stderr.startswith(f"Error: Cannot open the {what} {source}. ")
+        assert result.stderr.startswith(f"Error: Cannot open the {kind} {source}. ")
         assert result.stderr.count("\n") == 1
 
 
 def test_a_video_that_is_cut_short(tmp_path, capsys):
-    """Its index, at the end, is gone, and what is left is read."""
+    """The index at its end is missing; the remaining frames are read."""
     frames = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), np.uint8)
     cut = tmp_path / "cut.avi"
     write_video(cut, frames)
-    content = cut.read_bytes()
-    cut.write_bytes(content[: len(content) * 2 // 3])
+    data = cut.read_bytes()
+    cut.write_bytes(data[: len(data) * 2 // 3])
     segment_video(str(cut), tmp_path / "out", labels, PALETTE)
-    found, _ = frames_of(overlay_path(str(cut), tmp_path / "out"))
-    assert 10 < len(found) < 35
+    painted, _ = frames_of(overlay_path(str(cut), tmp_path / "out"))
+    assert 10 < len(painted) < 35
     text = capsys.readouterr().out
-    assert f"states 40 frames and {len(found)} could be read" in text
+    assert f"states 40 frames and {len(painted)} could be read" in text
 
 
 def test_a_video_is_not_replaced_by_its_own_overlay(tmp_path):
-    """Where --out is its folder and its name ends so, through a link."""
-    own = overlay_path("drive.mp4", tmp_path)
-    own.write_bytes(b"mine")
-    (tmp_path / "drive.mp4").symlink_to(own)
+    """The overlay would replace the target of a link, the video itself."""
+    target = overlay_path("drive.mp4", tmp_path)
+    target.write_bytes(b"mine")
+    (tmp_path / "drive.mp4").symlink_to(target)
     with pytest.raises(UserError, match="replaced by its own overlay"):
         segment_video(str(tmp_path / "drive.mp4"), tmp_path, labels, PALETTE)
-    assert own.read_bytes() == b"mine"
+    assert target.read_bytes() == b"mine"
 
 
 class Camera:
-    """Three frames, then it is unplugged."""
+    """A camera that is unplugged after three frames."""
 
     def __init__(self):
         self.left = 3
@@ -146,8 +146,8 @@ class Camera:
     def isOpened(self):
         return True
 
-    def get(self, what):
-        return 30.0 if what == cv2.CAP_PROP_FPS else -1.0
+    def get(self, setting):
+        return 30.0 if setting == cv2.CAP_PROP_FPS else -1.0
 
     def read(self):
         self.left -= 1
@@ -158,7 +158,7 @@ class Camera:
 
 
 def test_a_camera_without_a_window_is_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(video.cv2, "VideoCapture", lambda number: Camera())
+    monkeypatch.setattr(video.cv2, "VideoCapture", lambda index: Camera())
     monkeypatch.setattr(video, "_has_windows", lambda: False)
     clock = iter([0.0, 0.01, 0.1, 0.2])
     monkeypatch.setattr(video.time, "monotonic", lambda: next(clock))
@@ -166,13 +166,13 @@ def test_a_camera_without_a_window_is_written(tmp_path, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "opencv-python-headless has none" in text and "camera_0_overlay" in text
     monkeypatch.undo()
-    # As many as 0.2 s have at 30 a second, whatever the network takes.
+    # 0.2 s at 30 frames per second, however slow the network is.
     assert len(frames_of(tmp_path / "camera_0_overlay.mp4")[0]) == 6
 
 
 def test_a_camera_with_a_window_is_shown_until_q(tmp_path, monkeypatch):
     shown, keys = [], iter([255, ord("q")])
-    monkeypatch.setattr(video.cv2, "VideoCapture", lambda number: Camera())
+    monkeypatch.setattr(video.cv2, "VideoCapture", lambda index: Camera())
     for name, function in {
         "namedWindow": lambda title: None,
         "imshow": lambda title, picture: shown.append(picture[24, 16]),

@@ -1,4 +1,4 @@
-"""State dicts as mmsegmentation has them, for models of ours."""
+"""State dicts in mmsegmentation's form, for our models."""
 
 import numpy as np
 from drawn import draw_tensor
@@ -7,11 +7,11 @@ from gcnet_tf.weights.mmseg_names import reference_key, to_reference
 
 
 def drawn_state(shapes, seed: int = 3) -> dict[str, np.ndarray]:
-    """Float32 tensors by the reference's names, with the counters of batches.
+    """Draws float32 tensors by the reference's names, with the counters of batches.
 
     Args:
-        shapes: our path: shape.
-        seed: another one gives other values.
+        shapes: shapes by our paths.
+        seed: seed of the values.
     """
     state = {}
     for path, shape in shapes.items():
@@ -25,7 +25,7 @@ def drawn_state(shapes, seed: int = 3) -> dict[str, np.ndarray]:
 
 
 def backbone_state(state) -> dict[str, np.ndarray]:
-    """The backbone's tensors without their prefix, and ImageNet's classifier."""
+    """Returns the backbone's tensors without prefix, and ImageNet's classifier."""
     backbone = {
         key.removeprefix("backbone."): value
         for key, value in state.items()

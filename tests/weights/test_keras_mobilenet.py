@@ -1,4 +1,4 @@
-"""Keras' weights in our MobileNets, against the features of Keras' own networks."""
+"""Keras' weights in our MobileNets, against the features of Keras' networks."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from gcnet_tf.weights.files import assign_weights, weights_by_path
 from gcnet_tf.weights.keras_mobilenet import keras_name, keras_weights
 
 WIDTH = 0.35
-# Ours ends before the convolution that is there for classification alone.
+# Our backbone ends before the convolution that only classification needs.
 ENDS = {"mobilenet_v2": "block_16_project_BN"}
 NETWORKS = {
     "mobilenet_v2": keras.applications.MobileNetV2,
@@ -23,7 +23,7 @@ SMALL = "mobilenet_v3_small"
 
 
 def drawn(architecture, size=(32, 32), **arguments):
-    """Keras' network with weights and statistics that leave nothing out."""
+    """Makes Keras' network with drawn weights and statistics, none of them neutral."""
     rng = np.random.default_rng(0)
     options = {"include_top": False, "input_shape": (*size, 3), "alpha": WIDTH}
     network = NETWORKS[architecture](weights=None, **options | arguments)
@@ -45,7 +45,7 @@ def segmentor(architecture, width=WIDTH):
     return model
 
 
-# Even at every stride, odd at every stride, and both.
+# Sizes that are even at every stride, odd at every stride, and both.
 @pytest.mark.parametrize(
     "architecture, size",
     [
@@ -63,13 +63,13 @@ def test_features_are_those_of_keras(architecture, size, tmp_path):
     assign_weights(model.backbone, values)
     images = np.random.default_rng(1).integers(0, 256, (2, *size, 3))
     images = images.astype(np.float32)
-    # V3 has the step from 0-255 to -1..1 inside.
+    # V3 contains the step from 0-255 to -1..1.
     inputs = images / 127.5 - 1 if architecture == "mobilenet_v2" else images
     end = ENDS.get(architecture, network.layers[-1].name)
     expected = keras.Model(network.input, network.get_layer(end).output)(inputs)
-    found = model.backbone(model._normalise(images, None))["stage4"]
+    actual = model.backbone(model._normalise(images, None))["stage4"]
     assert np.abs(expected).max() > 0.5
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_names(architecture, path, name):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """With the classifier, in the older format."""
+    """A file with the classifier, in the older format."""
     path = tmp_path_factory.mktemp("keras") / "small.h5"
     drawn(SMALL, include_top=True).save(path)
     return path
@@ -117,16 +117,16 @@ def test_a_training_starts_from_a_file_with_a_classifier(file):
     model = build_model(config)
     before = {path: w.numpy() for path, w in weights_by_path(model).items()}
     assert "mobilenet_v3_small" in initialise(model, config)
-    found = weights_by_path(model)
+    weights = weights_by_path(model)
     layers = drawn(SMALL, include_top=True).layers
-    # By order: Keras 2.15 names them otherwise.
+    # By order, because Keras 2.15 has other names.
     norms = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
     for ours, theirs in (("stem1", norms[0]), ("stage4_block4", norms[-1])):
-        value = found[f"backbone/{ours}/norm/moving_mean"]
+        value = weights[f"backbone/{ours}/norm/moving_mean"]
         np.testing.assert_array_equal(value, theirs.moving_mean)
     for path, value in before.items():
         if not path.startswith("backbone/"):
-            np.testing.assert_array_equal(found[path], value)
+            np.testing.assert_array_equal(weights[path], value)
 
 
 @pytest.mark.parametrize(
@@ -151,17 +151,17 @@ def test_wrong_files_are_refused(tmp_path):
         keras_weights(backbone, str(broken))
 
 
-def test_imagenet_is_keras_own_download(monkeypatch):
-    asked = {}
+def test_imagenet_weights_are_downloaded_by_keras(monkeypatch):
+    received = {}
 
     def network(weights, alpha, **arguments):
-        asked.update(weights=weights, alpha=alpha)
+        received.update(weights=weights, alpha=alpha)
         return drawn(SMALL, alpha=alpha)
 
     monkeypatch.setattr(keras.applications, "MobileNetV3Small", network)
     backbone = segmentor(SMALL, 0.75).backbone
     values = keras_weights(backbone, "imagenet")
-    assert asked == {"weights": "imagenet", "alpha": 0.75}
+    assert received == {"weights": "imagenet", "alpha": 0.75}
     assert len(values) == len(backbone.weights)
 
 

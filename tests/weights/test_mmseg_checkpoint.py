@@ -88,11 +88,11 @@ def test_another_number_of_classes(shapes):
 
 
 def test_another_head(state, shapes):
-    other = {
+    renamed = {
         key.replace("gc_block", "psp_modules.0"): value for key, value in state.items()
     }
     with pytest.raises(UserError, match="no gc_block, only psp_modules"):
-        match_segmentor(other, shapes, "FILE")
+        match_segmentor(renamed, shapes, "FILE")
     plain = {key: value for key, value in state.items() if "gc_block" not in key}
     with pytest.raises(UserError, match="no gc_block. Choose .* gcnet_.*block=none"):
         match_segmentor(plain, shapes, "FILE")
@@ -140,17 +140,17 @@ def test_blocks_in_a_backbone_by_other_names():
         for key, value in usual.items()
     }
     assert state.keys() != usual.keys()
-    found = match_segmentor(state, shapes, "FILE").weights
+    actual = match_segmentor(state, shapes, "FILE").weights
     expected = match_segmentor(usual, shapes, "FILE").weights
-    assert found.keys() == expected.keys()
-    # Two at one place would be one by our names: neither is taken for it.
+    assert actual.keys() == expected.keys()
+    # Two blocks at one place would have one name of ours, so neither is renamed.
     key = next(key for key in state if "nonlocal_block_a.theta.conv.weight" in key)
     state[key.replace("block_a", "block_b")] = state[key]
     with pytest.raises(UserError, match="1 missing: .*nonlocal_block.theta.*2 unexp"):
         match_segmentor(state, shapes, "FILE")
 
 
-def test_blocks_of_a_backbone_start_anew_where_the_file_has_none():
+def test_blocks_of_a_backbone_stay_random_where_the_file_has_none():
     plain = shapes_of(50)
     state = backbone_state(drawn_state(plain))
     for block in ("gc", "se"):
@@ -171,7 +171,7 @@ def test_another_kind_of_context_block(shapes):
         match_segmentor(state, shapes, "FILE")
 
 
-def test_something_else(shapes):
+def test_a_file_without_a_model_is_refused(shapes):
     with pytest.raises(UserError, match="not a segmentation model"):
         match_segmentor({"weight": np.zeros(3)}, shapes, "FILE")
 
@@ -184,14 +184,14 @@ def test_a_backbone(state, shapes):
     assert {"fc.weight", "fc.bias"} < set(matched.dropped)
 
 
-def test_what_is_not_the_backbone(state, shapes):
+def test_other_files_than_the_backbone_are_refused(state, shapes):
     with pytest.raises(UserError, match="whole segmentation model.*init_from"):
         match_backbone(state, shapes, "FILE")
     with pytest.raises(UserError, match="not a ResNet-V1c"):
         match_backbone({"conv1.weight": np.zeros((64, 3, 7, 7))}, shapes, "FILE")
-    other = backbone_state(drawn_state(shapes_of(depth=50)))
+    deeper = backbone_state(drawn_state(shapes_of(depth=50)))
     with pytest.raises(UserError, match="of 50 layers, this configuration of 18"):
-        match_backbone(other, shapes, "FILE")
+        match_backbone(deeper, shapes, "FILE")
     short = backbone_state(state)
     del short["layer4.1.bn2.running_var"]
     with pytest.raises(UserError, match="1 missing: backbone.layer4.1.bn2.running_var"):
@@ -209,5 +209,5 @@ def test_what_is_not_the_backbone(state, shapes):
     ],
 )
 def test_class_names(meta, expected):
-    found = difference_of_classes(meta, ("road", "car"))
-    assert found is None if expected is None else expected in found
+    difference = difference_of_classes(meta, ("road", "car"))
+    assert difference is None if expected is None else expected in difference

@@ -1,4 +1,4 @@
-"""The table of names against the key lists of two published models."""
+"""The table of names, against the key lists of two published models."""
 
 import numpy as np
 import pytest
@@ -10,20 +10,20 @@ from gcnet_tf.weights.files import weight_shapes
 
 
 def num_convs(depth):
-    """Convolutions of a backbone: three of the stem, then blocks and projections."""
+    """Counts a backbone's convolutions: three in the stem, blocks and projections."""
     blocks = {18: 8, 34: 16, 50: 16, 101: 33}[depth]
     projections = {18: 3, 34: 3, 50: 4, 101: 4}[depth]
     return 3 + blocks * (3 if depth > 34 else 2) + projections
 
 
 @pytest.mark.parametrize("depth, entries", [(50, 366), (101, 672)])
-def test_every_weight_has_a_name_of_its_own(depth, entries):
+def test_every_weight_has_its_own_name(depth, entries):
     model = build_model(
         load_config("voc_r50_20k", [f"model.backbone.depth={depth}", *NARROW])
     )
     keys = [mmseg_names.reference_key(path) for path in weight_shapes(model)]
     assert len(set(keys)) == len(keys)
-    # Spec 2.2: the number of entries of a checkpoint, counters included.
+    # docs/reference.md, section 2.2: the entries of a checkpoint, with the counters.
     num_norms = num_convs(depth) + 3 + 1
     assert len(keys) + num_norms == entries
 
@@ -34,7 +34,7 @@ NARROW = [
     "model.auxiliary.channels=8",
 ]
 
-# Spec 2.2, by hand.
+# Names of docs/reference.md, section 2.2, written by hand.
 KNOWN = {
     "backbone/stem1/conv/kernel": "backbone.stem.0.weight",
     "backbone/stem3/norm/moving_variance": "backbone.stem.7.running_var",
@@ -121,7 +121,7 @@ def test_other_paths_are_errors(path):
         ("backbone.layer1.0.downsample.0.weight",) * 2,
     ],
 )
-def test_other_names_of_the_same(key, usual):
+def test_other_names_of_a_tensor_are_converted(key, usual):
     assert mmseg_names.usual_key(key) == usual
 
 
@@ -153,7 +153,7 @@ def test_axes():
     assert mmseg_names.to_reference(path, np.arange(4)).shape == (4,)
 
 
-def test_what_is_dropped():
+def test_dropped_entries():
     assert mmseg_names.reason_to_drop("backbone.stem.1.num_batches_tracked")
     assert mmseg_names.reason_to_drop("fc.weight")
     assert mmseg_names.reason_to_drop("backbone.stem.1.weight") is None

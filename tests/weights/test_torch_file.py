@@ -1,4 +1,4 @@
-"""Reading PyTorch checkpoints: both containers, bad files and hostile ones."""
+"""The reader of PyTorch checkpoints: both containers, bad files, hostile files."""
 
 import io
 import re
@@ -94,7 +94,7 @@ def test_types(tmp_path, container, dtype):
 
 def test_ten_storages_in_a_legacy_file(tmp_path):
     """Their keys are sorted as strings: 0, 1, 10, 2."""
-    values = {str(number): np.full(number, number) for number in range(12)}
+    values = {str(size): np.full(size, size) for size in range(12)}
     assert_equal(read(tmp_path, values, "legacy").state_dict, values)
 
 
@@ -102,20 +102,20 @@ def test_a_stride_without_meaning(tmp_path):
     """PyTorch allows any stride where a dimension has length 1."""
     pickle = Pickle()
     tensor = pickle.encode(np.arange(3.0).reshape(1, 3))
-    strides, others = pickle.encode((3, 1)), pickle.encode((2**62, 1))
+    strides, other_strides = pickle.encode((3, 1)), pickle.encode((2**62, 1))
     assert strides in tensor
-    content = {"x": Raw(tensor.replace(strides, others))}
-    path = write_torch_file(tmp_path / "x.pth", content)
+    tensors = {"x": Raw(tensor.replace(strides, other_strides))}
+    path = write_torch_file(tmp_path / "x.pth", tensors)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", np.arange(3.0).tobytes())
     assert read_torch_file(path).state_dict["x"].tolist() == [[0, 1, 2]]
 
 
 def test_the_prefix_of_data_parallel_is_removed(tmp_path):
-    both = {"module.a": np.ones(1), "module.module.b": np.ones(2)}
-    assert list(read(tmp_path, both).state_dict) == ["a", "module.b"]
-    one = {"module.a": np.ones(1), "b": np.ones(2)}
-    assert list(read(tmp_path, one).state_dict) == ["module.a", "b"]
+    prefixed = {"module.a": np.ones(1), "module.module.b": np.ones(2)}
+    assert list(read(tmp_path, prefixed).state_dict) == ["a", "module.b"]
+    mixed = {"module.a": np.ones(1), "b": np.ones(2)}
+    assert list(read(tmp_path, mixed).state_dict) == ["module.a", "b"]
 
 
 @both_containers
@@ -138,17 +138,17 @@ def test_metadata_and_parameters(tmp_path, container):
 
 @both_containers
 @pytest.mark.parametrize("numpy_core", ["numpy.core", "numpy._core"])
-def test_what_mmengine_adds_is_passed_over(tmp_path, container, numpy_core):
+def test_additions_of_mmengine_are_ignored(tmp_path, container, numpy_core):
     """The instructions are those of a file by mmengine 0.10, numpy 1 and 2."""
     dtype = with_state(call("numpy dtype", "f8", False, True), (3, "<", None, -1))
-    content = call("_codecs encode", "\x00" * 8, "latin1")
+    data = call("_codecs encode", "\x00" * 8, "latin1")
     empty = call("_codecs encode", "b", "latin1")
     ndarray = global_name("numpy ndarray")
     array = call(f"{numpy_core}.multiarray _reconstruct", ndarray, (0,), empty)
     buffer_class = global_name("mmengine.logging.history_buffer HistoryBuffer")
     state = {
         "max_length": 1000000,
-        "_log_history": with_state(array, (1, (1,), dtype, False, content)),
+        "_log_history": with_state(array, (1, (1,), dtype, False, data)),
         "_statistics_methods": OrderedDict(
             min=call("__builtin__ getattr", buffer_class, "min")
         ),
@@ -166,10 +166,10 @@ def test_what_mmengine_adds_is_passed_over(tmp_path, container, numpy_core):
 
 
 def test_the_rest_is_not_loaded(tmp_path):
-    """The archive lacks the optimizer's data, and nobody asks for it."""
-    other = np.zeros(1000)
+    """The archive lacks the optimizer's data, which is never read."""
+    momentum = np.zeros(1000)
     path = tmp_path / "x.pth"
-    write_torch_file(path, {"state_dict": WEIGHTS, "optimizer": [other]})
+    write_torch_file(path, {"state_dict": WEIGHTS, "optimizer": [momentum]})
     whole = zipfile.ZipFile(path)
     names = [name for name in whole.namelist() if not name.endswith("data/2")]
     assert len(names) == len(whole.namelist()) - 1
@@ -237,29 +237,29 @@ def test_other_files(tmp_path, content, message):
 
 def test_a_legacy_file_cut_off_anywhere(tmp_path):
     path = write_torch_file(tmp_path / "x.pth", WEIGHTS, "legacy")
-    content = path.read_bytes()
-    for length in range(1, len(content)):
-        path.write_bytes(content[:length])
+    data = path.read_bytes()
+    for length in range(1, len(data)):
+        path.write_bytes(data[:length])
         assert_refused(path, "is cut off")
 
 
 def test_a_zip_file_cut_off_anywhere(tmp_path):
     path = write_torch_file(tmp_path / "x.pth", WEIGHTS)
-    content = path.read_bytes()
-    for length in range(1, len(content), 7):
-        path.write_bytes(content[:length])
+    data = path.read_bytes()
+    for length in range(1, len(data), 7):
+        path.write_bytes(data[:length])
         assert_refused(path, "is cut off")
 
 
 @both_containers
-def test_every_damaged_byte_gives_an_answer(tmp_path, container):
-    """Changed data passes in a legacy file, which has no checksum; else an error."""
+def test_every_damaged_byte_is_read_or_refused(tmp_path, container):
+    """Changed data in a legacy file is read, as there is no checksum; else an error."""
     path = write_torch_file(tmp_path / "x.pth", {"w": np.ones(2)}, container)
-    content = path.read_bytes()
+    data = path.read_bytes()
     outcomes = set()
-    for place in range(len(content)):
-        changed = content[place] ^ 0x81
-        path.write_bytes(content[:place] + bytes([changed]) + content[place + 1 :])
+    for position in range(len(data)):
+        changed = data[position] ^ 0x81
+        path.write_bytes(data[:position] + bytes([changed]) + data[position + 1 :])
         try:
             read_torch_file(path)
             outcomes.add("read")
@@ -297,14 +297,14 @@ def test_storages_of_a_zip_file_must_be_there(tmp_path):
 def test_members_of_false_sizes(tmp_path):
     """Many directory entries for one place would multiply a small file."""
     path = write_zip(tmp_path / "x.pth", {"a/data.pkl": b"N.", "a/1": bytes(500)})
-    content = bytearray(path.read_bytes())
+    data = bytearray(path.read_bytes())
     # Two size fields of an entry in the directory, 20 and 24 bytes into it.
-    entry = content.rindex(b"PK\x01\x02")
-    content[entry + 20 : entry + 28] = struct.pack("<II", 500, 2000)
-    path.write_bytes(content)
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 20 : entry + 28] = struct.pack("<II", 500, 2000)
+    path.write_bytes(data)
     assert_refused(path, "is a compressed zip archive")
-    content[entry + 20 : entry + 28] = struct.pack("<II", 2000, 2000)
-    path.write_bytes(content)
+    data[entry + 20 : entry + 28] = struct.pack("<II", 2000, 2000)
+    path.write_bytes(data)
     assert_refused(path, "members of its archive overlap")
 
 
@@ -319,7 +319,7 @@ def test_big_endian_files(tmp_path):
 def test_another_version_of_the_legacy_format(tmp_path):
     path = tmp_path / "x.pth"
     path.write_bytes(legacy_bytes(Pickle().dump({}), {}, protocol=1002))
-    # The second pickle has its own number, and is the one that counts.
+    # The second pickle holds the version, which is the one that counts.
     assert_refused(path, "has an unknown format version. The known one is 1001")
 
 
@@ -395,8 +395,8 @@ def test_nothing_is_run(tmp_path, monkeypatch, container, name):
     assert not (tmp_path / "proof").exists()
 
 
-def test_the_proof_would_be_seen(tmp_path, monkeypatch):
-    """The same bytes do run with the pickle module."""
+def test_the_proof_would_be_noticed(tmp_path, monkeypatch):
+    """The pickle module does run the same bytes."""
     import pickle
 
     monkeypatch.chdir(tmp_path)
@@ -410,11 +410,11 @@ def test_hostile_calls_in_the_first_pickles_of_a_legacy_file(
 ):
     monkeypatch.chdir(tmp_path)
     path = write_torch_file(tmp_path / "x.pth", WEIGHTS, "legacy")
-    content = path.read_bytes()
-    number = Pickle().dump(1001)
-    assert number in content
+    data = path.read_bytes()
+    version = Pickle().dump(1001)
+    assert version in data
     hostile = Pickle().dump(call(f"{module} system", "touch proof"))
-    path.write_bytes(content.replace(number, hostile))
+    path.write_bytes(data.replace(version, hostile))
     assert_refused(path, "nothing in it was run")
     assert not (tmp_path / "proof").exists()
 
@@ -439,8 +439,8 @@ SAFE_NAMES = [
         (None, {"__defaults__": (1,), "__code__": 1}),
     ],
 )
-def test_what_has_a_meaning_cannot_be_changed(tmp_path, name, state):
-    """A BUILD instruction on it sets attributes, which would outlast the file."""
+def test_known_names_cannot_be_changed(tmp_path, name, state):
+    """A BUILD instruction would set attributes, which would outlive the file."""
     entry = with_state(global_name(name), state)
     path = write_torch_file(tmp_path / "x.pth", {"state_dict": WEIGHTS, "x": entry})
     assert_refused(path, "is damaged")
@@ -450,8 +450,8 @@ def test_what_has_a_meaning_cannot_be_changed(tmp_path, name, state):
         torch_pickle._Dict,
         *torch_pickle._FUNCTIONS.values(),
     ]
-    for thing in [*objects, torch_pickle._rebuild_tensor, torch_pickle.Tensor]:
-        assert not hasattr(thing, "changed") and thing.__doc__ != "changed"
+    for item in [*objects, torch_pickle._rebuild_tensor, torch_pickle.Tensor]:
+        assert not hasattr(item, "changed") and item.__doc__ != "changed"
 
 
 @pytest.mark.parametrize(
@@ -475,7 +475,7 @@ def test_calls_with_odd_arguments(tmp_path, name, arguments):
 
 
 def rebuild(size, offset, shape, stride, kind="FloatStorage"):
-    """A tensor in a storage "0" of `size` elements."""
+    """Encodes a tensor in a storage "0" of `size` elements."""
     pid = ("storage", global_name(f"torch {kind}"), "0", "cpu", size)
     storage = Raw(Pickle().encode(pid) + b"Q")
     name = "torch._utils _rebuild_tensor_v2"
@@ -511,18 +511,18 @@ def zip_with(tmp_path, content, data):
     ],
 )
 def test_tensors_outside_their_storage(tmp_path, offset, shape, stride):
-    content = {"w": rebuild(4, offset, shape, stride)}
-    # The data has more than the storage claims, so numpy alone would not object.
-    path = zip_with(tmp_path, content, bytes(100))
+    tensors = {"w": rebuild(4, offset, shape, stride)}
+    # The data is longer than the storage claims, so numpy alone would not refuse it.
+    path = zip_with(tmp_path, tensors, bytes(100))
     assert_refused(path, "is damaged .a tensor that does not lie in its storage")
     whole = {"w": rebuild(4, 0, (4,), (1,))}
     assert len(read_torch_file(zip_with(tmp_path, whole, bytes(16))).state_dict) == 1
 
 
 def test_a_storage_that_claims_too_much(tmp_path):
-    """Small enough to pass for the file's size, and beyond the data."""
-    content = {"w": rebuild(8, 0, (8,), (1,))}
-    assert_refused(zip_with(tmp_path, content, bytes(16)), "is damaged")
+    """The claim is within the limit for the file's size, but beyond the data."""
+    tensors = {"w": rebuild(8, 0, (8,), (1,))}
+    assert_refused(zip_with(tmp_path, tensors, bytes(16)), "is damaged")
 
 
 def test_tensors_that_would_fill_the_memory(tmp_path):
@@ -557,11 +557,11 @@ def test_storages_of_a_wrong_form(tmp_path, pid):
 
 
 def test_two_storages_with_one_key(tmp_path):
-    content = {
+    tensors = {
         "a": rebuild(4, 0, (4,), (1,)),
         "b": rebuild(2, 0, (2,), (1,), "LongStorage"),
     }
-    path = zip_with(tmp_path, content, bytes(16))
+    path = zip_with(tmp_path, tensors, bytes(16))
     assert_refused(path, "two storages with one key")
 
 
@@ -608,10 +608,10 @@ def test_new_objects_are_inert_or_refused(tmp_path):
 @pytest.mark.parametrize(
     "program",
     [
-        # Nested so deep that hashing it overflows the stack and kills the process.
+        # A tuple so deep that hashing it overflows the stack and kills the process.
         b"})" + b"\x85" * 300_000 + b"Ns.",
         b"})" + b"\x85q\x00" * 300_000 + b"Ns.",
-        # A memo of 32 GiB.
+        # This makes a memo of 32 GiB.
         b"}r\xff\xff\xff\xff.",
     ],
 )
@@ -640,13 +640,13 @@ def test_instructions_that_would_kill_the_process(tmp_path, program):
         b"]" * 200_000 + b"a" * 199_999 + b".",
     ],
 )
-def test_pickles_that_are_none(tmp_path, program):
+def test_invalid_pickles_are_refused(tmp_path, program):
     path = write_zip(tmp_path / "x.pth", {"a/data.pkl": program})
     message = "is damaged|is cut off|instruction POP|holds no dictionary"
     assert_refused(path, message)
 
 
 def test_copies_of_copies_of_a_dictionary(tmp_path):
-    """Each call would copy all items: a square of memory from a small file."""
-    content = {"w": np.ones(1), "x": call("collections OrderedDict", {"a": 1})}
-    assert_refused(write_torch_file(tmp_path / "x.pth", content), "is damaged")
+    """Each call would copy all items: quadratic memory from a small file."""
+    values = {"w": np.ones(1), "x": call("collections OrderedDict", {"a": 1})}
+    assert_refused(write_torch_file(tmp_path / "x.pth", values), "is damaged")

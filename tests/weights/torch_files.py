@@ -1,4 +1,4 @@
-"""Writes PyTorch checkpoints without PyTorch."""
+"""Writer of PyTorch checkpoints that does not need PyTorch."""
 
 import struct
 import zipfile
@@ -23,11 +23,11 @@ STORAGES = {
 
 
 class Raw(bytes):
-    """Pickle instructions to put where a value should be; they must push one value."""
+    """Pickle instructions in place of a value; they must push one value."""
 
 
 def write_torch_file(path: Path, content: Any, container: str = "zip") -> Path:
-    """Writes what torch.save writes for `content`.
+    """Writes `content` as torch.save does.
 
     Args:
         path: the file.
@@ -64,7 +64,7 @@ def legacy_bytes(
     protocol: int = 1001,
     little_endian: bool = True,
 ) -> bytes:
-    """The legacy container around a pickle; `storages` as in `Pickle`."""
+    """Makes the legacy container of a pickle; `storages` are those of `Pickle`."""
     sizes = {"short": 2, "int": 4, "long": 4}
     system = {
         "protocol_version": protocol,
@@ -81,12 +81,12 @@ def legacy_bytes(
 
 
 def storage_bytes(array: np.ndarray) -> bytes:
-    """The array's memory: its elements in the order in which they lie there."""
+    """Returns the bytes of an array's memory, in the order of its elements there."""
     return array.ravel(order="K").tobytes()
 
 
 def call(name: str, *arguments: Any) -> Raw:
-    """The call of a global, "module name" with a space."""
+    """Encodes the call of a global, which is named "module name" with a space."""
     return Raw(global_name(name) + Pickle().encode(arguments) + b"R")
 
 
@@ -95,12 +95,12 @@ def global_name(name: str) -> Raw:
 
 
 def with_state(value: Any, state: Any) -> Raw:
-    """The value, after a BUILD instruction."""
+    """Encodes a value and a BUILD instruction that sets its state."""
     return Raw(Pickle().encode(value) + Pickle().encode(state) + b"b")
 
 
 class Pickle:
-    """One pickle, of protocol 2, and the storages that it refers to, by key."""
+    """A pickle of protocol 2, and the storages that it refers to, by key."""
 
     def __init__(self, legacy: bool = False) -> None:
         self.legacy = legacy

@@ -1,4 +1,4 @@
-"""Writes a model's weights under mmsegmentation's names, for comparison there.
+"""Writes a model's weights under mmsegmentation's names, to compare the two.
 
 python scripts/export_mmseg.py --model runs/voc_r50_20k --out voc.npz
 
@@ -27,6 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gcnet_tf.weights.export_mmseg import export_mmseg
 
     model, _ = load_model(args.cfg, args.weights, args.model, args.set)
-    number = export_mmseg(model, Path(args.out))
-    print(f"Wrote {number} tensors to {args.out}")
+    num_tensors = export_mmseg(model, Path(args.out))
+    print(f"Wrote {num_tensors} tensors to {args.out}")
     return 0

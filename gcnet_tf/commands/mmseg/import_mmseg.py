@@ -1,9 +1,9 @@
-"""Turns a checkpoint of mmsegmentation into weights of this package.
+"""Converts a checkpoint of mmsegmentation to weights of this package.
 
 python scripts/import_mmseg.py --cfg voc_r50_20k --download --out voc.weights.h5
 python scripts/import_mmseg.py --cfg voc_r50_20k --checkpoint F.pth --out voc.weights.h5
 
-Nothing inside the checkpoint is run, and every tensor in it is accounted for. Then:
+No code inside the checkpoint is run, and every tensor is accounted for. Then:
 
 python scripts/evaluate.py --cfg voc_r50_20k --weights voc.weights.h5
 """

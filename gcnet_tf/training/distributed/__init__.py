@@ -1,1 +1,1 @@
-"""Which devices and machines train together."""
+"""Distributed training: the devices and machines that train together."""

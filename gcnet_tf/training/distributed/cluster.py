@@ -1,4 +1,4 @@
-"""Which processes train together, from what the scheduler puts into the environment."""
+"""The cluster of workers, read from the environment variables of a scheduler."""
 
 import json
 import os
@@ -9,13 +9,13 @@ import tensorflow as tf
 from gcnet_tf.errors import UserError
 
 JOBS = ("chief", "worker")
-# A job's ports follow from its number, so that two jobs can share a node.
+# The ports of a job depend on its number, so that two jobs can share a node.
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The addresses ("host:port") of each job's tasks, and which task this is."""
+    """The addresses ("host:port") of each job's tasks, and the task of this process."""
 
     jobs: dict[str, list[str]]
     job: str
@@ -23,20 +23,20 @@ class Cluster:
 
     @property
     def number(self) -> int:
-        """Of workers, the chief included."""
+        """Number of workers, the chief included."""
         return sum(map(len, self.jobs.values()))
 
     @property
     def index(self) -> int:
-        """This one's place; 0 is the chief."""
+        """Number of this worker, from 0 on; 0 is the chief."""
         return self.task + (len(self.jobs.get("chief", ())) * (self.job == "worker"))
 
 
 def find_cluster() -> Cluster:
-    """The cluster in TF_CONFIG or, without it, the one of the Slurm job step.
+    """Reads the cluster from TF_CONFIG or, without it, from the Slurm job step.
 
     Raises:
-        UserError: when there is neither, or TF_CONFIG is not as TensorFlow wants it.
+        UserError: when there is neither, or a variable cannot be read.
     """
     if "TF_CONFIG" in os.environ:
         return _cluster_of_tf_config(os.environ["TF_CONFIG"])
@@ -44,16 +44,16 @@ def find_cluster() -> Cluster:
         return _cluster_of_slurm()
     raise UserError(
         "train.strategy is multi_worker, but neither TF_CONFIG nor a Slurm step "
-        "(srun) says who the workers are. Start every worker with its TF_CONFIG, or "
+        "(srun) names the workers. Start every worker with its TF_CONFIG, or "
         "try it on this machine: scripts/launch_local.py --workers 2 -- --cfg CONFIG."
     )
 
 
 def _cluster_of_tf_config(text: str) -> Cluster:
     try:
-        content = json.loads(text)
-        jobs = {job: list(tasks) for job, tasks in content["cluster"].items() if tasks}
-        job, task = content["task"]["type"], int(content["task"]["index"])
+        settings = json.loads(text)
+        jobs = {job: list(tasks) for job, tasks in settings["cluster"].items() if tasks}
+        job, task = settings["task"]["type"], int(settings["task"]["index"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"TF_CONFIG: received {text}; allowed: JSON such as "
@@ -82,20 +82,22 @@ def _cluster_of_tf_config(text: str) -> Cluster:
 
 
 class _SlurmResolver(tf.distribute.cluster_resolver.SlurmClusterResolver):
-    """TensorFlow's reading of Slurm's variables, without what it adds.
+    """TensorFlow's reader of Slurm's variables, without two of its steps.
 
-    It hands out GPUs, which Slurm itself does and which fails where there are none. And
-    it sorts the nodes as text: node10 comes before node9, but not in Slurm's numbering.
+    TensorFlow assigns GPUs, which Slurm does itself and which fails where there are
+    none. And it sorts the nodes as text: node10 would come before node9, unlike in
+    Slurm's numbering.
     """
 
     def __init__(self):
         super().__init__(gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False)
 
     def nodes(self) -> dict[str, int]:
-        """Tasks per node, in the order in which Slurm numbers the tasks."""
+        """Returns the tasks per node, in the order in which Slurm numbers the tasks."""
         return self._resolve_task_configuration()
 
     def rank(self) -> int:
+        """Returns the number of this process among all tasks."""
         return self._resolve_own_rank()
 
 
@@ -103,14 +105,14 @@ def _cluster_of_slurm() -> Cluster:
     try:
         resolver = _SlurmResolver()
         nodes, rank = resolver.nodes(), resolver.rank()
-        first = _FIRST_PORT + int(os.environ["SLURM_JOB_ID"]) % _NUM_PORTS
+        first_port = _FIRST_PORT + int(os.environ["SLURM_JOB_ID"]) % _NUM_PORTS
     except (RuntimeError, ValueError, KeyError) as error:
         raise UserError(
             f"Cannot read Slurm's variables: {error}. Start training with srun, or set "
             "TF_CONFIG."
         ) from error
     addresses = [
-        f"{node}:{first + task}"
+        f"{node}:{first_port + task}"
         for node, tasks in nodes.items()
         for task in range(tasks)
     ]

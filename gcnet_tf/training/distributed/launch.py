@@ -1,4 +1,4 @@
-"""Several workers on this machine, for trying what many machines would do."""
+"""A launcher of several workers on this machine, to try a training on many."""
 
 import json
 import os
@@ -12,19 +12,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO
 
-# How long a worker may take to save and end before it is killed.
+# Time that a worker has to save and end before it is killed.
 _GRACE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.1
 
 
-def tf_configs(number: int) -> list[str]:
-    """TF_CONFIG of each of `number` workers on free ports of the loopback device."""
+def tf_configs(num_workers: int) -> list[str]:
+    """Makes the TF_CONFIG of each worker, on free ports of the loopback device."""
     with ExitStack() as stack:
-        # All are open at once, so that no port comes twice.
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+        # All sockets are open at once, so that no port is chosen twice.
+        sockets = [stack.enter_context(socket.socket()) for _ in range(num_workers)]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in sockets]
     return [
         json.dumps(
             {
@@ -32,20 +32,21 @@ def tf_configs(number: int) -> list[str]:
                 "task": {"type": "worker", "index": index},
             }
         )
-        for index in range(number)
+        for index in range(num_workers)
     ]
 
 
-def launch(command: Sequence[str], number: int) -> int:
-    """Runs a command as `number` workers until all have ended.
+def launch(command: Sequence[str], num_workers: int) -> int:
+    """Runs a command as `num_workers` workers until all have ended.
 
-    Their lines of output come with the worker's number in front. When one fails, or a
-    signal asks this process to stop, all are asked to stop.
+    Each line of output begins with the number of its worker. When a worker fails, or a
+    signal tells this process to stop, all workers are told to stop.
 
     Returns:
-        0, or the exit code of the first that failed (128 + the signal that killed it).
+        0, or the exit code of the first worker that failed (128 + the signal that
+        killed it).
     """
-    workers = [_start(command, config) for config in tf_configs(number)]
+    workers = [_start(command, config) for config in tf_configs(num_workers)]
     readers = [
         threading.Thread(target=_copy, args=(stream, out, f"[{index}] "))
         for index, worker in enumerate(workers)
@@ -63,7 +64,8 @@ def launch(command: Sequence[str], number: int) -> int:
 def _start(command: Sequence[str], config: str) -> subprocess.Popen:
     return subprocess.Popen(
         command,
-        # On the CPU: workers cannot share a GPU, and "mirrored" is the way to several.
+        # On the CPU, because workers cannot share a GPU, and the strategy "mirrored"
+        # uses several.
         env={
             **os.environ,
             "TF_CONFIG": config,
@@ -74,12 +76,13 @@ def _start(command: Sequence[str], config: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        # Ctrl-C reaches this process alone, which passes it on once.
+        # So that Ctrl-C reaches only this process, which passes it on once.
         start_new_session=True,
     )
 
 
 def _copy(stream: IO[str], out: IO[str], prefix: str) -> None:
+    """Copies the lines of a stream, each with a prefix, until the stream ends."""
     with stream:
         for line in stream:
             out.write(prefix + line)
@@ -87,7 +90,7 @@ def _copy(stream: IO[str], out: IO[str], prefix: str) -> None:
 
 
 def _wait(workers: Sequence[subprocess.Popen], received: list[int]) -> int:
-    """Waits for all; the first failure, or signal, ends the others."""
+    """Waits for all workers; the first failure, or a signal, ends the others."""
     first_failure = 0
     deadline = None
     while running := [worker for worker in workers if worker.poll() is None]:
@@ -110,12 +113,14 @@ def _wait(workers: Sequence[subprocess.Popen], received: list[int]) -> int:
 def _stop_signals() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM instead of dying."""
     received: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, frame: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+    old_handlers = {
+        signal_number: signal.signal(
+            signal_number, lambda signal_number, frame: received.append(signal_number)
+        )
+        for signal_number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signal_number, handler in old_handlers.items():
+            signal.signal(signal_number, handler)

@@ -1,4 +1,4 @@
-"""Which devices train, on this machine or on many."""
+"""Strategies: the devices that train, on this machine or on many."""
 
 from functools import cache
 
@@ -9,17 +9,18 @@ from gcnet_tf.training.distributed.cluster import find_cluster
 
 
 def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
-    """The `tf.distribute` strategy for this process.
+    """Returns the `tf.distribute` strategy for this process.
 
     Args:
-        kind: "mirrored" for one replica on every GPU, or, without a GPU, on each of
-            `logical_cpus` parts of the CPU; "one_device" for the first GPU or the CPU;
-            "multi_worker" for one on every GPU, or the CPU, of every worker.
-        logical_cpus: number of parts.
+        kind: "mirrored" for a replica on every GPU, or, without a GPU, on each of
+            `logical_cpus` parts of the CPU; "one_device" for one replica on the first
+            GPU or the CPU; "multi_worker" for a replica on every GPU, or else on the
+            CPU, of every worker.
+        logical_cpus: number of parts of the CPU.
 
     Raises:
-        UserError: when TensorFlow already runs in another way, or nothing says who the
-            workers are.
+        UserError: when TensorFlow already runs with other devices, or the environment
+            does not name the workers.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "mirrored" and not gpus:
@@ -29,12 +30,14 @@ def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
 
 @cache
 def _make_once(kind: str, num_cpus: int) -> tf.distribute.Strategy:
-    """One object per process: TensorFlow numbers the exchanges between replicas anew
-    for each strategy, and a second model fails on what it remembers of the first one's.
+    """Makes a strategy once per process.
+
+    TensorFlow restarts the numbers of collective operations with each strategy, and a
+    second model would then fail on those that it remembers of the first one.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        # Otherwise the first process takes all of the memory of every GPU.
+        # Otherwise the first process would take all the memory of every GPU.
         tf.config.experimental.set_memory_growth(gpu, True)
     if kind == "multi_worker":
         return _join_workers(len(gpus))
@@ -68,16 +71,16 @@ def _join_workers(num_gpus: int) -> tf.distribute.Strategy:
         ) from error
 
 
-def _divide_cpu(number: int) -> None:
+def _divide_cpu(num_parts: int) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
-    parts = [tf.config.LogicalDeviceConfiguration()] * number
+    parts = [tf.config.LogicalDeviceConfiguration()] * num_parts
     try:
         tf.config.set_logical_device_configuration(cpu, parts)
     except RuntimeError:
-        pass  # TensorFlow has started already: use what is there, if it is enough
+        pass  # TensorFlow has started already: its devices may be enough
     available = len(tf.config.list_logical_devices("CPU"))
-    if available < number:
+    if available < num_parts:
         raise UserError(
-            f"train.logical_cpus is {number}, but TensorFlow already runs in this "
+            f"train.logical_cpus is {num_parts}, but TensorFlow already runs in this "
             f"process with {available}; start a fresh process (or notebook kernel)."
         )

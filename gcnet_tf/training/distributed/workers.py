@@ -1,4 +1,4 @@
-"""The processes that train together: who writes, and what they tell each other."""
+"""Workers, the processes that train together, and the messages between them."""
 
 import json
 import re
@@ -12,8 +12,8 @@ import tensorflow as tf
 from gcnet_tf.data.stream.lanes import Share
 from gcnet_tf.errors import UserError
 
-# What an exchange ends with when the other side is gone: its connection closed, or no
-# sign of life for some ten seconds (TensorFlow's coordination service).
+# Errors of an exchange with a worker that is gone: its connection was closed, or it
+# gave no sign of life for some ten seconds (TensorFlow's coordination service).
 _GONE = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -24,18 +24,19 @@ _GONE = (
 
 
 class WorkerLost(Exception):
-    """Another worker of the job has disappeared; this one cannot go on alone."""
+    """The loss of another worker of the job; this one cannot continue alone."""
 
 
 class Workers:
-    """All workers of a strategy. Under most strategies that is this process alone.
+    """All workers of a strategy; under most strategies, this process alone.
 
-    The methods that exchange something must be called by all workers, in one order.
+    All workers must call the methods that exchange something, in the same order.
 
     Attributes:
-        number: how many there are.
-        index: which one this is.
-        chief: whether this is the one that writes.
+        number: number of workers.
+        index: index of this worker.
+        chief: whether this worker is the chief, which writes the files.
+        share: share of an evaluation for this worker.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -45,35 +46,39 @@ class Workers:
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             jobs = resolver.cluster_spec().as_dict()
             self.number = sum(map(len, jobs.values()))
-            before = len(jobs.get("chief", ())) if resolver.task_type == "worker" else 0
-            self.index = before + resolver.task_id
+            num_chiefs = (
+                len(jobs.get("chief", ())) if resolver.task_type == "worker" else 0
+            )
+            self.index = num_chiefs + resolver.task_id
         self.chief = self.index == 0
         self.share = Share(self.index, self.number)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
-        """The sum of the workers' arrays, of one shape and type; all get the same."""
+        """Returns, on all workers, the sum of their arrays of one shape and type."""
         if self.number == 1:
             return values
         first_replica = self.index * self.strategy.num_replicas_in_sync // self.number
 
-        def given(context):
-            mine = context.replica_id_in_sync_group == first_replica
-            return tf.constant(values if mine else np.zeros_like(values))
+        def value_of_replica(context):
+            is_first = context.replica_id_in_sync_group == first_replica
+            return tf.constant(values if is_first else np.zeros_like(values))
 
-        each = self.strategy.experimental_distribute_values_from_function(given)
-        return self.strategy.reduce("SUM", each, axis=None).numpy()
+        replica_values = self.strategy.experimental_distribute_values_from_function(
+            value_of_replica
+        )
+        return self.strategy.reduce("SUM", replica_values, axis=None).numpy()
 
     def largest(self, value: int) -> int:
-        """The largest of the workers' values."""
+        """Returns, on all workers, the largest of their values."""
         values = np.zeros(self.number, np.int64)
         values[self.index] = value
         return int(self.sum(values).max())
 
     def chief_does(self, action: Callable[[], Any]) -> Any:
-        """Lets the chief do something; all get its result, or its `UserError`.
+        """Runs an action on the chief; all workers get its result or its `UserError`.
 
         Args:
-            action: returns something that JSON can hold.
+            action: a function that returns a value for JSON.
         """
         if self.number == 1:
             return action()
@@ -92,7 +97,7 @@ class Workers:
         return outcome["result"]
 
     def take_from_chief(self, variables: Sequence[Any]) -> None:
-        """Gives every worker the chief's values of these variables."""
+        """Copies the chief's values of variables to every worker."""
         if self.number == 1:
             return
         for variable in variables:
@@ -101,7 +106,7 @@ class Workers:
 
     @contextmanager
     def noticing_losses(self) -> Iterator[None]:
-        """Turns TensorFlow's errors about a worker that is gone into `WorkerLost`."""
+        """Turns TensorFlow's errors about a lost worker into `WorkerLost`."""
         try:
             yield
         except _GONE as error:
@@ -116,6 +121,6 @@ class Workers:
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """The line that says what happened, of the many around it."""
-    found = re.search(r"aborted by: (.*(?:\n/job:.*)?)", error.message)
-    return " ".join((found[1] if found else error.message).split())[:200]
+    """Extracts the line that gives the reason from a long error message."""
+    match = re.search(r"aborted by: (.*(?:\n/job:.*)?)", error.message)
+    return " ".join((match[1] if match else error.message).split())[:200]

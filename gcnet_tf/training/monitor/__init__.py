@@ -1,1 +1,1 @@
-"""What a person sees of a training, and the folder that keeps it."""
+"""Reports on a training, and the run folder that keeps them."""

@@ -1,4 +1,4 @@
-"""What a person sees of a training: progress bar, log, metrics.jsonl, TensorBoard."""
+"""Reports on a training: progress bar, log, metrics.jsonl and TensorBoard."""
 
 import json
 import time
@@ -14,18 +14,18 @@ from gcnet_tf.data.records.damage import Damage, damage_text
 from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.training.monitor.pace import Pace
-from gcnet_tf.visualize.pictures import panel
+from gcnet_tf.visualize.pictures import Palette, panel
 
 METRICS_FILE = "metrics.jsonl"
 
 
 class Monitor:
-    """Collects the losses of each iteration and reports them now and then.
+    """Collector of the losses of each iteration, which reports them at intervals.
 
-    Writes into the run folder: `train.log` (as printed), `metrics.jsonl` (a JSON object
-    a line, "kind" is "train" or "val") and `logs/` (TensorBoard). On a terminal a
-    progress bar shows loss, rate, images/s, the share of time spent waiting for data,
-    and the time left.
+    It writes into the run folder: `train.log` (the printed lines), `metrics.jsonl` (a
+    JSON object in each line; "kind" is "train" or "val") and `logs/` (TensorBoard). On
+    a terminal a progress bar shows loss, rate, images/s, the share of time spent
+    waiting for data, and the time left.
     """
 
     def __init__(
@@ -37,13 +37,14 @@ class Monitor:
         evaluate_every: int,
         unreported: dict | None = None,
     ):
-        """`unreported` is what the method of that name gave before the run stopped."""
+        """Opens the logs; `unreported` is the result of that method before a stop."""
         self.run = run
         self.batch_size = batch_size
         self.writer = tf.summary.create_file_writer(str(run / "logs"))
         self._drop_metrics_after(start)
-        # disable=None: no bar where there is no terminal; the log lines remain.
-        # tqdm's own estimate would count compiling, and each evaluation, as a step.
+        # disable=None: without a terminal there is no bar, but the lines are printed.
+        # The bar has our own estimate, because tqdm's would count compiling and each
+        # evaluation as steps.
         self.bar = tqdm(
             total=iterations,
             initial=start,
@@ -57,15 +58,15 @@ class Monitor:
         self._reset()
         if unreported:
             self._losses += unreported["losses"]
-            # Runs of before counted all of their steps.
+            # Older versions counted all of their steps.
             self._timed = unreported.get("timed", len(self._losses))
             self._waited, self._worked = unreported["waited"], unreported["worked"]
             self._learning_rate = unreported["learning_rate"]
 
     def unreported(self) -> dict:
-        """What the next `report` is to tell of, for a run that goes on later.
+        """Returns the values for the next `report`, for a run that is resumed later.
 
-        What was reported is on the disk when this returns.
+        When it returns, all that was reported is on the disk.
         """
         if (self.run / METRICS_FILE).is_file():
             to_disk(self.run / METRICS_FILE)
@@ -84,12 +85,12 @@ class Monitor:
         self._worked = 0.0
 
     def _drop_metrics_after(self, start: int) -> None:
-        """A killed run may have logged iterations that the resumed one does again."""
+        """Drops metrics of a killed run for iterations that the resumed run repeats."""
         path = self.run / METRICS_FILE
         if path.is_file():
             lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if _iteration_of(line) <= start]
-            write_text(path, "".join(kept))
+            kept_lines = [line for line in lines if _iteration_of(line) <= start]
+            write_text(path, "".join(kept_lines))
 
     def step(
         self,
@@ -98,7 +99,7 @@ class Monitor:
         waited: float,
         worked: float,
     ) -> None:
-        """Adds one iteration; `waited` for data and `worked` are seconds."""
+        """Adds an iteration with the seconds that it `waited` for data and `worked`."""
         self._losses.append(losses)
         if self._pace.step(waited + worked):
             self._timed += 1
@@ -192,7 +193,7 @@ class Monitor:
     def report_named_metrics(
         self, iteration: int, results: Mapping[str, float]
     ) -> None:
-        """Writes what train.metrics adds to them."""
+        """Writes the results of train.metrics."""
         if not results:
             return
         with self.writer.as_default(step=iteration):
@@ -209,12 +210,20 @@ class Monitor:
         """Writes how many and which samples of a split are damaged."""
         with self.writer.as_default(step=iteration):
             tf.summary.scalar(f"data/damaged_{split}", len(damaged))
-        samples = [asdict(each) for each in damaged]
-        content = {"split": split, "count": len(damaged), "samples": samples}
-        self._append({"kind": "damaged", "iteration": iteration, **content})
+        samples = [asdict(damage) for damage in damaged]
+        details = {"split": split, "count": len(damaged), "samples": samples}
+        self._append({"kind": "damaged", "iteration": iteration, **details})
         self.say(f"iteration {iteration}: {split}: {damage_text(damaged)}")
 
-    def show_panel(self, iteration: int, index: int, image, truth, prediction, palette):
+    def show_panel(
+        self,
+        iteration: int,
+        index: int,
+        image: np.ndarray,
+        truth: np.ndarray,
+        prediction: np.ndarray,
+        palette: Palette,
+    ) -> None:
         """Puts image | truth | prediction of a validation image into TensorBoard."""
         picture = panel(image, truth, prediction, palette)
         with self.writer.as_default(step=iteration):
@@ -227,12 +236,12 @@ class Monitor:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def close(self) -> None:
-        """Ends the progress bar and flushes TensorBoard."""
+        """Closes the progress bar and TensorBoard's writer."""
         self.bar.close()
         try:
             self.writer.close()
         except tf.errors.OpError as error:
-            # An earlier error, of something that matters more, tells of it.
+            # Another write has failed before for the same reason, and reports it.
             if not is_disk_full(error):
                 raise
 
@@ -242,14 +251,14 @@ class Monitor:
 
 
 class NoMonitor:
-    """What a worker has that is not the chief: it writes nothing."""
+    """A null object for workers that are not the chief: it reports nothing."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments: None
 
 
 def _iteration_of(line: str) -> float:
-    """The iteration of a line of metrics; infinity for one that was cut off."""
+    """Reads the iteration of a line of metrics; infinity where a line was cut off."""
     try:
         return json.loads(line)["iteration"]
     except (ValueError, KeyError):

@@ -1,21 +1,22 @@
-"""How fast a training goes, and how long the rest of it takes."""
+"""The pace of a training, and the estimate of the time left."""
 
 import statistics
 from collections import deque
 
-# Steps whose median is the pace: it follows a machine that becomes slower.
+# Number of recent steps whose median is the pace, so that it follows a machine that
+# becomes slower.
 _RECENT = 50
 
 
 class Pace:
-    """Seconds of steps and of evaluations, and what is left by them.
+    """The times of steps and evaluations, and an estimate of the time left.
 
     The first step does not count: it traces and compiles the network, which takes as
-    long as many steps. Neither do evaluations before the first one is over.
+    long as many steps. Evaluations count only when the first one is over.
     """
 
     def __init__(self, iterations: int, start: int, evaluate_every: int):
-        """Begins at iteration `start` of `iterations`; no step has run yet."""
+        """Begins at iteration `start` of `iterations`, before the first step."""
         self._iterations = iterations
         last_is_extra = iterations % evaluate_every != 0
         self._evaluations = (
@@ -26,7 +27,7 @@ class Pace:
         self._evaluation = 0.0
 
     def step(self, seconds: float) -> bool:
-        """Adds a step; returns whether it counts, which the first one does not."""
+        """Adds a step, and tells whether it counts; the first one does not."""
         counts = self._started
         if counts:
             self._steps.append(seconds)
@@ -39,7 +40,7 @@ class Pace:
         self._evaluations -= 1
 
     def seconds_left(self, iteration: int) -> float | None:
-        """Estimates the rest after `iteration`; None before two steps have run."""
+        """Estimates the seconds after `iteration`; None before two steps have run."""
         if not self._steps:
             return None
         steps = (self._iterations - iteration) * statistics.median(self._steps)

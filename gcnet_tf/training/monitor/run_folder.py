@@ -1,4 +1,4 @@
-"""The run folder: made once, recognised on resume, never overwritten."""
+"""The run folder, which is made once, recognised on resume and never overwritten."""
 
 import platform
 from pathlib import Path
@@ -12,8 +12,8 @@ from gcnet_tf.files.versions import package_versions
 CONFIG_FILE = "config.json"
 PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless")
 
-# Settings that a resumed run may change: they alter what is written and where things
-# lie, or what a new run starts from, never the weights of one that goes on.
+# Settings that a resumed run may change. They alter outputs, paths or the initial
+# weights of a new run, but never the weights of a resumed run.
 FREE_SETTINGS = {
     "model.backbone.pretrained",
     "train.init_from",
@@ -33,7 +33,7 @@ FREE_SETTINGS = {
 
 
 def check_run(run: Path, config: Config, resume: bool) -> None:
-    """Checks that a run can start, or resume, in this folder; writes nothing.
+    """Checks that a run can start or resume in a folder; writes nothing.
 
     Raises:
         UserError: when the folder is in use and `resume` is False, when there is
@@ -54,14 +54,14 @@ def check_run(run: Path, config: Config, resume: bool) -> None:
 
 
 def open_run(run: Path, config: Config) -> None:
-    """Writes the configuration and the versions into the folder, made if missing.
+    """Writes the configuration and the versions into the folder; makes it if missing.
 
     Raises:
         UserError: when the folder cannot be written.
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
-        # Its checksum tells whether it still is what the run was started with.
+        # The checksum reveals a change since the start of the run.
         _write_json(run / CONFIG_FILE, sealed(config_to_dict(config)))
         machine = {"python": platform.python_version(), "platform": platform.platform()}
         versions = {**machine, **package_versions(PACKAGES)}
@@ -71,17 +71,17 @@ def open_run(run: Path, config: Config) -> None:
 
 
 def _is_unused(run: Path) -> bool:
-    """Whether a folder is empty, but for what a run killed at its start has left."""
+    """Tells whether a folder is empty, except for leftovers of a run killed early."""
     return run.is_dir() and all(p.name.startswith(PARTIAL) for p in run.iterdir())
 
 
 def _check_same_settings(run: Path, config: Config) -> None:
-    before = _flat(config_to_dict(load_config(str(run / CONFIG_FILE))))
-    now = _flat(config_to_dict(config))
+    old_settings = _flat(config_to_dict(load_config(str(run / CONFIG_FILE))))
+    new_settings = _flat(config_to_dict(config))
     changed = [
-        f"{key} was {before.get(key)!r} and is {value!r}"
-        for key, value in now.items()
-        if before.get(key) != value
+        f"{key} was {old_settings.get(key)!r} and is {value!r}"
+        for key, value in new_settings.items()
+        if old_settings.get(key) != value
         and key not in FREE_SETTINGS
         and not key.startswith("published.")
     ]
@@ -103,5 +103,5 @@ def _flat(tree: dict, prefix: str = "") -> dict:
     return flat
 
 
-def _write_json(path: Path, content: dict) -> None:
-    write_text(path, format_json(content) + "\n")
+def _write_json(path: Path, values: dict) -> None:
+    write_text(path, format_json(values) + "\n")

@@ -13,8 +13,8 @@ def clean(monkeypatch):
 
 
 def set_tf_config(monkeypatch, cluster, job="worker", index=0):
-    content = {"cluster": cluster, "task": {"type": job, "index": index}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(content))
+    settings = {"cluster": cluster, "task": {"type": job, "index": index}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(settings))
 
 
 def set_slurm(monkeypatch, **variables):
@@ -31,10 +31,10 @@ def test_workers_of_tf_config(monkeypatch):
 
 def test_a_chief_comes_first(monkeypatch):
     jobs = {"worker": ["b:2", "c:3"], "chief": ["a:1"]}
-    for job, index, place in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
+    for job, index, expected in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
         set_tf_config(monkeypatch, jobs, job, index)
         cluster = find_cluster()
-        assert (cluster.number, cluster.index) == (3, place)
+        assert (cluster.number, cluster.index) == (3, expected)
 
 
 def test_slurm(monkeypatch):
@@ -58,7 +58,7 @@ def test_tf_config_comes_before_slurm(monkeypatch):
     assert find_cluster().jobs == {"worker": ["a:1"]}
 
 
-def test_nothing_says_who_the_workers_are():
+def test_an_environment_without_workers_is_refused():
     with pytest.raises(UserError, match="neither TF_CONFIG nor a Slurm.*launch_local"):
         find_cluster()
 
@@ -72,7 +72,7 @@ def test_half_of_slurms_variables(monkeypatch):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"cluster": {"worker": ["a:1"]}}', '{"cluster": 3}']
 )
-def test_tf_config_that_is_none(text, monkeypatch):
+def test_invalid_tf_config_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match="TF_CONFIG: received .*allowed: JSON such as"):
         find_cluster()

@@ -1,4 +1,4 @@
-"""Several processes as one: output, failures and signals. No TensorFlow."""
+"""The launcher of workers: output, failures and signals. No TensorFlow."""
 
 import json
 import os
@@ -12,15 +12,15 @@ import pytest
 from gcnet_tf.training.distributed.launch import launch, tf_configs
 
 
-def start(body, number=2, **options):
-    """Launches Python code that knows its INDEX, in a process of its own."""
+def start(body, num_workers=2, **options):
+    """Launches workers that run Python code, which knows its INDEX."""
     worker = (
         "import json, os, signal, sys, time\n"
         "INDEX = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
     ) + textwrap.dedent(body)
     code = (
         "import sys; from gcnet_tf.training.distributed.launch import launch; "
-        f"sys.exit(launch([sys.executable, '-c', {worker!r}], {number}))"
+        f"sys.exit(launch([sys.executable, '-c', {worker!r}], {num_workers}))"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -31,14 +31,14 @@ def start(body, number=2, **options):
     )
 
 
-def test_every_worker_has_its_place_and_a_port_of_its_own():
-    contents = [json.loads(text) for text in tf_configs(3)]
-    assert [content["task"]["index"] for content in contents] == [0, 1, 2]
-    (addresses,) = {tuple(content["cluster"]["worker"]) for content in contents}
+def test_every_worker_has_its_own_index_and_port():
+    configs = [json.loads(text) for text in tf_configs(3)]
+    assert [config["task"]["index"] for config in configs] == [0, 1, 2]
+    (addresses,) = {tuple(config["cluster"]["worker"]) for config in configs}
     assert len(set(addresses)) == 3
 
 
-def test_lines_say_which_worker_wrote_them():
+def test_lines_begin_with_the_number_of_their_worker():
     process = start("print('out', INDEX); print('err', INDEX, file=sys.stderr)")
     out, err = process.communicate()
     assert process.returncode == 0
@@ -46,31 +46,31 @@ def test_lines_say_which_worker_wrote_them():
     assert sorted(err.splitlines()) == ["[0] err 0", "[1] err 1"]
 
 
-# A pipe that never gives anything: waiting without a clock.
+# Reads from a pipe that stays empty: it waits without a clock.
 WAIT = "os.read(os.pipe()[0], 1)"
 
 
 @pytest.mark.parametrize(
     "end, code", [("sys.exit(5)", 5), ("os.kill(os.getpid(), 9)", 137)]
 )
-def test_one_that_dies_ends_the_others(end, code):
+def test_a_worker_that_dies_ends_the_others(end, code):
     process = start(f"{end} if INDEX == 1 else {WAIT}")
     process.communicate()
     assert process.returncode == code
 
 
-def test_a_worker_that_ends_well_ends_nobody():
+def test_a_worker_that_succeeds_does_not_end_the_others():
     process = start("INDEX and print(sum(range(10**6)))")
     out, _ = process.communicate()
     assert (process.returncode, out) == (0, "[1] 499999500000\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_reaches_every_worker_once(number):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_every_worker_once(sent):
     body = """
     received = []
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda number, frame: received.append(int(number)))
+    for known in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(known, lambda number, frame: received.append(int(number)))
     print("ready", flush=True)
     while not received:
         signal.pause()
@@ -80,10 +80,10 @@ def test_a_signal_reaches_every_worker_once(number):
     process = start(body, start_new_session=True)
     lines = [process.stdout.readline() for _ in range(2)]
     assert sorted(lines) == ["[0] ready\n", "[1] ready\n"]
-    # As a terminal does: the whole group gets it.
-    os.killpg(process.pid, number)
+    # Like a terminal, which sends it to the whole group.
+    os.killpg(process.pid, sent)
     out, _ = process.communicate()
-    assert sorted(out.splitlines()) == [f"[{i}] got [{int(number)}]" for i in (0, 1)]
+    assert sorted(out.splitlines()) == [f"[{i}] got [{int(sent)}]" for i in (0, 1)]
     assert process.returncode == 3
 
 

@@ -20,5 +20,5 @@ def test_more_logical_cpus_than_this_process_has():
 
 
 def test_a_process_has_one_strategy_object():
-    """Two would share TensorFlow's exchanges between replicas, and mix them up."""
+    """Two objects would share TensorFlow's collective operations, and mix them up."""
     assert make_strategy("mirrored", 2) is make_strategy("mirrored", 2)

@@ -1,4 +1,4 @@
-"""Time that is left: steps and evaluations to come, without what compiles."""
+"""The time left: future steps and evaluations, without the step that compiles."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_the_first_step_does_not_count():
     assert pace.seconds_left(2) == pytest.approx(98 * 2.0)
 
 
-def test_evaluations_to_come_count_as_long_as_the_last_one():
+def test_future_evaluations_take_as_long_as_the_last_one():
     pace = Pace(100, 0, 30)  # at 30, 60, 90 and at the end
     pace.step(9.0)
     for _ in range(29):

@@ -10,7 +10,7 @@ from gcnet_tf.weights.files import newest_checkpoint
 CONFIG = load_config("shapes_r18")
 
 
-def test_a_new_run_says_what_it_is(tmp_path):
+def test_a_new_run_records_configuration_and_versions(tmp_path):
     run = tmp_path / "deep" / "run"
     check_run(run, CONFIG, resume=False)
     open_run(run, CONFIG)
@@ -39,9 +39,9 @@ def test_resumes_with_the_same_settings_only(tmp_path):
     open_run(tmp_path, CONFIG)
     check_run(tmp_path, CONFIG, resume=True)
     open_run(tmp_path, CONFIG)
-    other = load_config("shapes_r18", ["train.learning_rate=0.02"])
+    changed = load_config("shapes_r18", ["train.learning_rate=0.02"])
     with pytest.raises(UserError, match="train.learning_rate was 0.1 and is 0.02"):
-        check_run(tmp_path, other, resume=True)
-    # What only changes the output, or where things lie, may change.
+        check_run(tmp_path, changed, resume=True)
+    # Settings that only change outputs or paths may change.
     free = load_config("shapes_r18", ["train.log_every=7", "data.root=elsewhere"])
     check_run(tmp_path, free, resume=True)
