@@ -309,7 +309,7 @@ def _end(order: dict, added: dict[str, str]) -> NoReturn:
         if not isinstance(code, int):
             print(code, file=sys.stderr)
             code = 1
-    except BaseException as error:
+    except BaseException as error:  # noqa: B036 the child ends, as a script would
         sys.excepthook(type(error), error, error.__traceback__)
         code = 1
         interrupted = isinstance(error, KeyboardInterrupt)

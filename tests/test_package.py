@@ -220,6 +220,15 @@ from gcnet_tf.runtime import Predictor
 predictor = Predictor({str(model)!r})
 print(predictor(np.zeros((48, 64, 3), np.uint8)).shape)
 print(*predictor.classes)
+
+from PIL import Image
+from gcnet_tf.runtime.__main__ import main
+
+Image.new("RGB", (64, 48)).save("photo.png")
+print(main([{str(model)!r}, "photo.png", "labels.png"]))
 """
-    out = run_elsewhere(installed, "-c", code).stdout
-    assert out.splitlines()[0] == "(48, 64)" and "background" in out
+    shape, classes, wrote, code = run_elsewhere(installed, "-c", code).stdout.split(
+        "\n"
+    )[:4]
+    assert shape == "(48, 64)" and classes.startswith("background") and code == "0"
+    assert wrote.startswith("Wrote labels.png: ")

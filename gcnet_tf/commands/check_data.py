@@ -17,8 +17,9 @@ from gcnet_tf.config import load_config
 from gcnet_tf.data.check import report as check_report
 from gcnet_tf.data.check.inspect import check_data
 from gcnet_tf.data.prepare import SPLITS, ensure_source
-from gcnet_tf.data.records.samples import read_image, read_label
+from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.errors import UserError
+from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.visualize.pictures import contact_sheet, small_overlay
 
 

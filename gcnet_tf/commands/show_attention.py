@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf.commands import cli
-from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.errors import UserError
+from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.visualize import attention
 
 

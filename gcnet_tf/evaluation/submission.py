@@ -13,11 +13,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf.data.catalog import CITYSCAPES_IDS
-from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.data.sources.folders import IMAGE_SUFFIXES, list_images
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import new_file
 from gcnet_tf.runtime import Predictor
+from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.visualize.pictures import overlay, with_legend
 
 # The id that the server of a data set expects for each class, in the order of our ids.

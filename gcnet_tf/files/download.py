@@ -139,7 +139,7 @@ def _check_present(path: Path, digest: str | None, allow_mismatch: bool) -> None
             f"{path} has {wrong}. Remove the file, so that it is downloaded again."
         )
     if wrong:
-        warnings.warn(f"{path} has {wrong}.")
+        warnings.warn(f"{path} has {wrong}.", stacklevel=2)
 
 
 def _check_new(url: str, path: Path, digest: str | None, allow_mismatch: bool) -> None:
@@ -152,7 +152,7 @@ def _check_new(url: str, path: Path, digest: str | None, allow_mismatch: bool) -
             "by other means."
         )
     if wrong:
-        warnings.warn(f"{url} has {wrong}.")
+        warnings.warn(f"{url} has {wrong}.", stacklevel=2)
 
 
 def _mismatch(path: Path, digest: str | None) -> str | None:

@@ -34,5 +34,5 @@ def import_weights(file: TorchFile, config: Config, out: Path, source: str) -> s
     save_weights(model, out)
     classes = facts_of(config.data).classes
     if difference := difference_of_classes(file.meta, classes):
-        warnings.warn(difference)
+        warnings.warn(difference, stacklevel=2)
     return f"{matched.account()}\nclasses: {len(classes)}"

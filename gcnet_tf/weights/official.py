@@ -41,7 +41,8 @@ def warn_of_hash(path: Path) -> None:
     if actual != expected:
         warnings.warn(
             f"{path.name} is not the file it is named after: its SHA-256 starts with "
-            f"{actual}, its name says {expected}."
+            f"{actual}, its name says {expected}.",
+            stacklevel=2,
         )
 
 

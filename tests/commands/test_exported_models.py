@@ -12,10 +12,10 @@ from exported_files import SIZE, logits, write_onnx, write_tflite
 from helpers import call_script, random_image, save_image
 from PIL import Image
 
-from gcnet_tf.data.records.samples import read_image
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.runtime import Predictor
+from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.runtime.manifest import LABELS
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
