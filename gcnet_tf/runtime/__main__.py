@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check_out(args.out, args.image)
         predictor = Predictor(args.model)
-        labels = predictor(read_image(args.image))
+        labels = predictor.labels(read_image(args.image))
         _write(args.out, _palette_png(labels, predictor.palette))
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
