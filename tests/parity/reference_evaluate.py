@@ -2,7 +2,7 @@
 
     python tests/parity/reference_evaluate.py FOLDER THREADS
 
-FOLDER is what scripts/benchmarks/evaluate_data.py wrote. It answers as
+FOLDER is what scripts/benchmarks/evaluate/data.py wrote. It answers as
 scripts/benchmarks/workers.py says; its streams are the modes "whole", "slide" and
 "ms_flip": all images, one by one as the reference does, from their files to the mIoU,
 in PyTorch with channels last, which is faster than its default.
@@ -30,13 +30,13 @@ from reference_protocol import (
 
 # Ours, but nothing of TensorFlow: the clock is the same on both sides.
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
-from benchmarks.evaluate_files import (  # noqa: E402
+from benchmarks.evaluate.files import (  # noqa: E402
     DATA,
     PEER,
     PEER_SETTINGS,
     PEER_WEIGHTS,
     SPLIT,
-    write_scores,
+    write_miou,
 )
 from benchmarks.workers import serve  # noqa: E402
 
@@ -73,7 +73,7 @@ class Evaluation:
                 metric.process(batch, [result.to_dict()])
         if number is None:
             miou = np.nanmean(scores_of(metric)["IoU"])
-            write_scores(self.folder, PEER, mode, float(miou))
+            write_miou(self.folder, PEER, mode, float(miou))
         return len(pairs)
 
 
