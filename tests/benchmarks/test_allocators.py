@@ -44,7 +44,7 @@ def test_missing_allocators_are_left_out_with_a_sentence(monkeypatch):
 
 
 def test_the_package_does_not_choose_the_allocator():
-    """The package's own defaults would make all rows the same."""
+    """Guards against the package's own defaults, which would make all rows the same."""
     workload = Workload("x", ["python", "-c", "pass"])
     neither = ["TF_ENABLE_ONEDNN_OPTS=0", "TF_CPU_ALLOCATOR_USE_BFC=false"]
     candidates = [costs._candidate(workload, allocator) for allocator in ALLOCATORS]

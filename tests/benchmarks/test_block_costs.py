@@ -1,7 +1,6 @@
 """Costs of blocks: counts beside those of the graph, memory beside known sizes."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -14,7 +13,7 @@ from benchmarks.blocks import multiply_adds
 from benchmarks.blocks.costs import FORWARD, INFERENCE, PASSES, TRAINING, BlockCost
 from benchmarks.blocks.peak_memory import ENVIRONMENT
 from benchmarks.blocks.report import blocks_report
-from benchmarks.workers import Measurement
+from benchmarks.workers import Measurement, environment
 from gcnet_tf.errors import UserError
 from gcnet_tf.layers import make_context
 
@@ -75,10 +74,10 @@ print(peak_bytes(lambda: result(images)))
 
 @pytest.mark.slow
 def test_known_peak_memory():
-    """An intermediate product takes 360,000 bytes; results do not count."""
+    """Measures an intermediate product of 360,000 bytes; results do not count."""
     result = subprocess.run(
         [sys.executable, "-c", KNOWN],
-        env={**os.environ, **ENVIRONMENT, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env={**environment(), **ENVIRONMENT, "TF_CPP_MIN_LOG_LEVEL": "2"},
         capture_output=True,
         text=True,
     )
@@ -140,9 +139,9 @@ def cost(block, peak, seconds, ratio, bound=None):
 
 def test_promises_are_kept_or_broken():
     gc = cost("gc", 300_000, 0.01, 1.0)
-    kept = blocks.promises([gc, cost("nl", 30_000_000, 1.0, 100.0, 40_000_000)])
-    assert [line.rsplit(" ")[-1] for line in kept] == ["kept"] * 3
-    assert "nl : gc: 100.0" in kept[0] and "97x97" in kept[0]
+    verdicts = blocks.promises([gc, cost("nl", 30_000_000, 1.0, 100.0, 40_000_000)])
+    assert [line.rsplit(" ")[-1] for line in verdicts] == ["kept"] * 3
+    assert "nl : gc: 100.0" in verdicts[0] and "97x97" in verdicts[0]
     broken = blocks.promises([gc, cost("nl", 3_000_000, 0.1, 10.0, 2_000_000)])
     assert [line.rsplit(" ")[-1] for line in broken] == ["BROKEN"] * 3
 

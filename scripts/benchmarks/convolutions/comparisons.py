@@ -109,7 +109,7 @@ def compare_leads(rounds: int) -> list[Comparison]:
 
 
 def _compare(
-    what: str, usual: Run, others: dict[str, Run], rounds: int
+    name: str, usual: Run, others: dict[str, Run], rounds: int
 ) -> list[Comparison]:
     runs = [usual, *others.values()]
     results = [np.concatenate([np.ravel(x) for x in _list(run())]) for run in runs]
@@ -121,7 +121,7 @@ def _compare(
             run_times.append(time.perf_counter() - start)
     return [
         Comparison(
-            what,
+            name,
             way,
             1000 * statistics.median(times[0]),
             statistics.median(own / base for own, base in zip(way_times, times[0])),
