@@ -1,4 +1,4 @@
-"""The package as a whole: what imports what, and that a wheel of it works."""
+"""The package as a whole: the direction of imports, and a wheel that works."""
 
 import ast
 import subprocess
@@ -51,7 +51,7 @@ ORDER = [
 
 
 def imported_parts(path):
-    """Names of our parts that a file imports: "data" for gcnet_tf.data.x."""
+    """Yields the parts of the package that a file imports, such as "data"."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             modules = [node.module]
@@ -67,15 +67,15 @@ def imported_parts(path):
 
 
 def test_imports_point_one_way():
-    seen = set()
+    parts = set()
     for path in PACKAGE.rglob("*.py"):
         part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if part == "__init__":
             continue
-        seen.add(part)
+        parts.add(part)
         for other in imported_parts(path):
             assert ORDER.index(other) <= ORDER.index(part), f"{path} imports {other}"
-    assert seen == set(ORDER)
+    assert parts == set(ORDER)
 
 
 def test_importing_the_package_loads_no_tensorflow():
@@ -90,8 +90,8 @@ def test_importing_the_package_loads_no_tensorflow():
 
 @pytest.mark.slow
 def test_a_wheel_installed_elsewhere_works(tmp_path):
-    """Configurations and label lists are inside it."""
-    # A copy, because building leaves files in the source folder.
+    """Also tests that configurations and label lists are inside the wheel."""
+    # The wheel is built from a copy, because building leaves files in its folder.
     source = tmp_path / "source"
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -117,7 +117,7 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
         command = [sys.executable, "-m", "pip", "--quiet", *map(str, arguments)]
         subprocess.run(command, check=True)
 
-    # Without isolation and dependencies: nothing is downloaded.
+    # Without isolation and dependencies nothing is downloaded.
     pip("wheel", "--no-build-isolation", "--no-deps", "-w", tmp_path, source)
     (wheel,) = tmp_path.glob("*.whl")
     pip("install", "--no-deps", "--target", tmp_path / "elsewhere", wheel)
@@ -137,12 +137,12 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
         text=True,
         check=True,
     )
-    where, num_classes, miou, num_shapes = result.stdout.split()
-    assert where.startswith(str(tmp_path / "elsewhere"))
+    file, num_classes, miou, num_shapes = result.stdout.split()
+    assert file.startswith(str(tmp_path / "elsewhere"))
     assert (num_classes, miou, num_shapes) == ("150", "76.42", "6")
 
-    # The command, without a checkout.
-    shown = subprocess.run(
+    # The command works without a checkout.
+    command = subprocess.run(
         [sys.executable, tmp_path / "elsewhere" / "bin" / "gcnet_tf"]
         + ["show_config", "--cfg", "voc_r50_20k"],
         cwd=tmp_path,
@@ -151,4 +151,4 @@ def test_a_wheel_installed_elsewhere_works(tmp_path):
         text=True,
         check=True,
     )
-    assert '"iterations": 20000' in shown.stdout
+    assert '"iterations": 20000' in command.stdout
