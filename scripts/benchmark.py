@@ -1,4 +1,6 @@
-"""Measures speed, always of two things in turn: ratios hold, times are this machine's.
+"""Measures speed, always of two things in turn.
+
+Times hold for this machine; ratios hold more generally.
 
 python scripts/benchmark.py infer
 python scripts/benchmark.py evaluate --model runs/camvid_r18 --images 101
@@ -6,57 +8,56 @@ python scripts/benchmark.py evaluate --model runs/camvid_r18 --images 101
 
 from collections.abc import Sequence
 
-from benchmarks import (
-    allocators_command,
-    arguments,
-    blocks_command,
-    convolutions_command,
-    evaluate_command,
-    infer_command,
-    mobile_command,
-    pipeline_command,
-    train_command,
-)
+from benchmarks import arguments
+from benchmarks.allocators import command as allocators
+from benchmarks.blocks import command as blocks
+from benchmarks.convolutions import command as convolutions
+from benchmarks.evaluate import command as evaluate
+from benchmarks.infer import command as infer
+from benchmarks.infer import mobile
+from benchmarks.pipeline import command as pipeline
+from benchmarks.train import command as train
 from gcnet_tf.commands import cli
 
+# name: what runs it, what adds its arguments, its help
 COMMANDS = {
     "infer": (
-        infer_command.run,
+        infer.run,
         arguments.add_infer_arguments,
         "time, memory and size of every format, beside mmsegmentation",
     ),
     "train": (
-        train_command.run,
+        train.run,
         arguments.add_train_arguments,
         "time and memory of a training step, beside mmsegmentation's",
     ),
     "evaluate": (
-        evaluate_command.run,
+        evaluate.run,
         arguments.add_evaluate_arguments,
         "images per second of an evaluation, beside mmsegmentation's",
     ),
     "pipeline": (
-        pipeline_command.run,
+        pipeline.run,
         arguments.add_pipeline_arguments,
         "images per second of a core, beside mmsegmentation's pipeline",
     ),
     "convolutions": (
-        convolutions_command.run,
+        convolutions.run,
         arguments.add_convolutions_arguments,
-        "Winograd's convolution beside TensorFlow's, and other leads",
+        "Winograd convolution beside TensorFlow's, and other leads",
     ),
     "allocators": (
-        allocators_command.run,
+        allocators.run,
         arguments.add_allocators_arguments,
         "time, page faults and memory under each allocator",
     ),
     "blocks": (
-        blocks_command.run,
+        blocks.run,
         arguments.add_blocks_arguments,
         "parameters, multiply-adds, time and memory of context blocks",
     ),
     "mobile": (
-        mobile_command.run,
+        mobile.run,
         arguments.add_mobile_arguments,
         "int8 TFLite files of several networks beside each other",
     ),
@@ -66,11 +67,11 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (_, add, text) in COMMANDS.items():
-        add(commands.add_parser(name, help=text))
+    for name, (_, add_arguments, text) in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=text))
     args = parser.parse_args(argv)
     args.command_line = cli.command_line("benchmark", argv)
-    arguments.check_rounds(args)
+    arguments.check(args)
     COMMANDS[args.command][0](args, cli.start_tensorflow)
     return 0
 

@@ -1,7 +1,7 @@
-"""Trains and scores on CamVid, as `make camvid` runs it, beside the reference's curve.
+"""Trains and evaluates on CamVid, as `make camvid` does, beside the reference's curve.
 
-The images are those of ../shared/camvid (research use only: nothing of them is kept in
-this repository). Takes about 40 minutes on two cores. A second run goes on where the
+The images are those of ../shared/camvid (for research only: no part of them is kept in
+this repository). Takes about 40 minutes on two cores. A second run resumes where the
 first one ended. Writes runs/camvid_r18/predictions and docs/camvid_loss.png.
 """
 
@@ -18,21 +18,22 @@ from gcnet_tf.weights.files import WEIGHTS_FILE, newest_checkpoint
 
 CONFIG = "configs/camvid_r18.json"
 RUN = Path("runs/camvid_r18")
-SCORES = RUN / "evaluation.json"
+METRICS = RUN / "evaluation.json"
 REFERENCE = json.loads(Path("docs/camvid_reference.json").read_text())
 REFERENCE_LOSSES = REFERENCE["loss_per_100_iterations"]
 
 
 def losses_per_hundred() -> list[float]:
-    """Mean losses of each hundred iterations of the run."""
+    """Returns the mean loss of each hundred iterations of the run."""
     records = [json.loads(line) for line in (RUN / "metrics.jsonl").open()]
     train = [record for record in records if record["kind"] == "train"]
     hundreds = np.array([(record["iteration"] - 1) // 100 for record in train])
     losses = np.array([record["loss"] for record in train])
-    return [float(losses[hundreds == each].mean()) for each in np.unique(hundreds)]
+    return [float(losses[hundreds == index].mean()) for index in np.unique(hundreds)]
 
 
 def plot(losses: list[float]) -> None:
+    """Draws the losses beside the reference's into docs/camvid_loss.png."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -50,20 +51,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.script_parser(__doc__).parse_args(argv)
     images = Path(load_config(CONFIG).data.root) / "val" / "images"
     cli.run_training(CONFIG, RUN)
-    # The last weights, as the reference was scored, not the best ones.
+    # The reference was evaluated with its last weights, not with its best ones.
     checkpoint = newest_checkpoint(RUN)
-    assert checkpoint is not None  # a training that ends has saved one
+    assert checkpoint is not None  # A training that ends has saved one.
     model = ["--cfg", CONFIG, "--weights", checkpoint / WEIGHTS_FILE]
-    cli.run_command("evaluate", *model, "--json", SCORES)
+    cli.run_command("evaluate", *model, "--json", METRICS)
     cli.run_command("predict", *model, "--image", images, "--out", RUN / "predictions")
     losses = losses_per_hundred()
     plot(losses)
-    scores = json.loads(SCORES.read_text())
+    metrics = json.loads(METRICS.read_text())
     print("\n              loss per hundred iterations")
     print("gcnet_tf      ", *(f"{loss:.3f}" for loss in losses))
     print("mmsegmentation", *(f"{loss:.3f}" for loss in REFERENCE_LOSSES))
     for name in ("mIoU", "aAcc"):
-        print(f"{name} {scores[name]:.3f} (reference {REFERENCE[name]})")
+        print(f"{name} {metrics[name]:.3f} (reference {REFERENCE[name]})")
     return 0
 
 

@@ -1,17 +1,18 @@
-"""Trains several configurations alike and compares them: by default all blocks' heads.
+"""Trains several configurations alike and compares them.
 
 python scripts/compare_blocks.py
 python scripts/compare_blocks.py --seeds 0 1 2
 python scripts/compare_blocks.py --cfg configs/my_data.json configs/my_data_nl.json
 
-Every run has the same iterations, seeds and data. A second call goes on where the first
-one ended. Writes family.json, .md and .png: mIoU, parameters, multiply-adds, time.
+By default these are heads with each context block. Every run has the same iterations,
+seeds and data. A second call resumes where the first one ended. Writes family.json, .md
+and .png with mIoU, parameters, multiply-adds and time.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import family
+from benchmarks.family import runs as family
 from gcnet_tf.commands import cli
 from gcnet_tf.export.plan import parse_size
 
@@ -30,11 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_set_argument(parser)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="default 0")
     parser.add_argument("--iterations", type=int, default=400, help="default 400")
-    parser.add_argument("--size", default="360x480", help="timed; default 360x480")
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs/family"), help="folder for the runs"
+        "--size",
+        default="360x480",
+        help="size of the image that is timed; default 360x480",
     )
-    parser.add_argument("--out", type=Path, help="for the table; default: --runs")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/family"), help="folder of the runs"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder for the report; default: --runs"
+    )
     args = parser.parse_args(argv)
     cli.require_positive(args, "iterations")
     size = parse_size(args.size)
@@ -43,20 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.make_folder(out)
 
     cli.start_tensorflow()
-    from benchmarks import family_costs, family_report
+    from benchmarks.family import costs, report
 
-    family_costs.check_runs(runs)
+    costs.check_runs(runs)
     for run in runs:
         if not family.is_finished(run):
             cli.run_training(run.cfg, run.folder, run.settings)
-    costs = family_costs.measure(family.networks(runs), size)
+    measured = costs.measure(family.networks(runs), size)
     command = cli.command_line("compare_blocks", argv)
-    content = family_report.facts(
-        command, size, args.iterations, family.outcomes(runs), costs
+    outcomes = family.outcomes(runs)
+    print()
+    report.family_report(command, size, args.iterations, outcomes, measured).publish(
+        out
     )
-    print(f"\n{family_report.table(content)}")
-    family_report.write(out, content)
-    print(f"\nWritten: {out / family_report.NAME}.json, .md, .png")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The whole line on generated images, as `make demo` runs it; a few minutes.
+"""Runs every step on generated images, as `make demo` does, from data to an export.
 
-Each step is a command that works as well on its own. A second run goes on where the
-first one ended.
+Takes a few minutes. Each step is a command that can also be used alone. A second run
+resumes where the first one ended.
 """
 
 import json
@@ -15,18 +15,18 @@ CONFIG = "shapes_r18"
 RUN = Path("runs/demo")
 EXPORT = Path("exports/demo")
 PREDICTIONS = RUN / "predictions"
-SCORES = RUN / "evaluation.json"
+METRICS = RUN / "evaluation.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     cli.script_parser(__doc__).parse_args(argv)
-    # Draws the images as well, where they are missing.
+    # This also draws the images if they are missing.
     cli.run_command("make_tfrecords", "--cfg", CONFIG)
     cli.run_training(CONFIG, RUN)
-    cli.run_command("evaluate", "--model", RUN, "--json", SCORES)
+    cli.run_command("evaluate", "--model", RUN, "--json", METRICS)
     config = load_config(CONFIG)
     width, height = config.evaluation.scale
-    size = f"{height}x{width}"  # of the images; training crops are smaller
+    size = f"{height}x{width}"  # That of the images; training crops are smaller.
     cli.run_command("export", "--model", RUN, "--size", size, "--out", EXPORT)
     images = Path(config.data.root) / "val" / "images"
     image = sorted(images.iterdir())[0]
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.run_command("predict", "--model", phone, "--image", image, "--out", PREDICTIONS)
 
     print()
-    print(f"mIoU:           {json.loads(SCORES.read_text())['mIoU']:.4f}")
+    print(f"mIoU:           {json.loads(METRICS.read_text())['mIoU']:.4f}")
     print(f"run folder:     {RUN}")
     print(f"exported files: {EXPORT}")
     print(f"overlay:        {PREDICTIONS / image.stem}_overlay.png")

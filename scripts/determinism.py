@@ -4,9 +4,9 @@ python scripts/determinism.py
 python scripts/determinism.py --scaling
 python scripts/determinism.py --exchange
 
-The first prints losses and scores in float64 and float32, and fails where they differ
-by more than is promised; the second images per second of 1 and 2 workers; the third
-how many bytes the replicas exchange in a step.
+The first command prints losses and metrics in float64 and float32, and fails where they
+differ by more than is promised. The second one prints images per second of 1 and 2
+workers; the third one prints the number of bytes that replicas exchange in a step.
 """
 
 import sys
@@ -16,33 +16,43 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks import determinism
+from benchmarks.determinism import divisions
 from gcnet_tf.commands import cli
 
-ROWS = ["voc_r50_20k", "voc_r101_20k", "cityscapes_r50_769x769_40k", "ade20k_r101_80k"]
-# A step long enough that starting it does not count: half the width, larger images.
+CONFIGURATIONS = [
+    "voc_r50_20k",
+    "voc_r101_20k",
+    "cityscapes_r50_769x769_40k",
+    "ade20k_r101_80k",
+]
+# Half the width instead of an eighth, so that a step takes long enough for the time to
+# start it not to count.
 SCALING = {"model.backbone.base_channels": 32, "model.head.channels": 128}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.script_parser(__doc__)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--scaling", action="store_true", help="1 and 2 workers")
-    what.add_argument("--exchange", action="store_true", help="bytes per step")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--scaling", action="store_true", help="print the speed of 1 and 2 workers"
+    )
+    choice.add_argument(
+        "--exchange", action="store_true", help="print the bytes exchanged in a step"
+    )
     args = parser.parse_args(argv)
     cli.start_tensorflow()
     if args.exchange:
-        from benchmarks import exchange
+        from benchmarks.determinism import exchange
 
-        print(exchange.table(ROWS))
+        print(exchange.table(CONFIGURATIONS))
         return 0
-    precisions = ["float32"] if args.scaling else list(determinism.PRECISIONS)
+    precisions = ["float32"] if args.scaling else list(divisions.PRECISIONS)
     with tempfile.TemporaryDirectory() as folder:
-        settings = determinism.make_data(Path(folder), SCALING if args.scaling else {})
+        settings = divisions.make_data(Path(folder), SCALING if args.scaling else {})
         courses: dict = {precision: {} for precision in precisions}
-        todo = [(p, d) for p in precisions for d in determinism.DIVISIONS]
-        for precision, division in tqdm(todo, desc="runs", disable=None):
-            courses[precision][division] = determinism.run(
+        trainings = [(p, d) for p in precisions for d in divisions.DIVISIONS]
+        for precision, division in tqdm(trainings, desc="runs", disable=None):
+            courses[precision][division] = divisions.run(
                 division,
                 [*settings, f"train.precision={precision}"],
                 Path(folder) / f"{division} {precision}",
@@ -54,10 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             speed = course.images_per_second
             print(f"{division:<12} {speed:6.1f} images/s  {speed / base:.2f}")
         return 0
-    print(determinism.table(courses))
-    for failure in (failed := determinism.failures(courses)):
+    print(divisions.table(courses))
+    failures = divisions.failures(courses)
+    for failure in failures:
         print(f"Error: {failure}", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ CLASSES = ("_background_", "tree", "house")
 COLOURS = ((0, 0, 0), (61, 61, 245), (250, 50, 83))
 
 
-def make_labelme(root: Path, number: int = 5) -> Path:
-    """labelme2voc.py's output: palette PNGs with 255 for __ignore__."""
-    for index in range(number):
+def make_labelme(root: Path, num_images: int = 5) -> Path:
+    """Writes labelme2voc.py's output: palette PNGs with 255 for __ignore__."""
+    for index in range(num_images):
         name = f"image_{index}"
         save_image(root / "JPEGImages" / f"{name}.jpg", random_image(index))
         label = random_label(index)
@@ -21,9 +21,10 @@ def make_labelme(root: Path, number: int = 5) -> Path:
 
 
 def make_cvat(root: Path) -> Path:
-    """Segmentation mask 1.1: RGB masks, a list, and names with folders and spaces.
+    """Writes CVAT's "Segmentation mask 1.1": RGB masks and a list of names.
 
-    The ids are those of `random_label` modulo 3, so that none is 255.
+    Some names have folders and spaces. The ids are those of `random_label` modulo 3, so
+    that none is 255.
     """
     names = [*(f"image_{index}" for index in range(4)), "sub/b 1"]
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Makes archives, decent ones and hostile ones."""
+"""Makers of archives, harmless and hostile ones."""
 
 import io
 import stat
@@ -8,7 +8,13 @@ from pathlib import Path
 
 
 def tar_bytes(files, links=(), mode="w"):
-    """A tar file of (name, content) pairs, then (name, type, target) of links."""
+    """Returns the bytes of a tar file.
+
+    Args:
+        files: (name, content) of each file.
+        links: (name, type, target) of each link, which follow the files.
+        mode: see `tarfile.open`.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, content in files:
@@ -23,7 +29,7 @@ def tar_bytes(files, links=(), mode="w"):
 
 
 def zip_bytes(files, links=()):
-    """The same as a zip file; links are (name, target)."""
+    """Returns the bytes of a zip file; links are (name, target)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files:
@@ -36,7 +42,7 @@ def zip_bytes(files, links=()):
 
 
 def folder_files(folder: Path, top: str):
-    """(name, content) of all files below a folder, named as if it were `top`."""
+    """Lists (name, content) of all files below a folder, named as if it were `top`."""
     return [
         (f"{top}/{path.relative_to(folder).as_posix()}", path.read_bytes())
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Set-up that must happen before any TensorFlow operation runs."""
+"""Set-up before any TensorFlow operation runs, and fixtures of all tests."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from script_server import ScriptServer
 from gcnet_tf.processor import num_cores
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Folders whose tests take longest.
 _LONG = {"training", "faults", "scripts", "stacks", "export", "benchmark"}
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores, so each computes in one thread.
@@ -19,19 +20,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """One worker a core; each takes a gigabyte, so no more than eight."""
+    """Starts a worker for each core, at most eight because each takes a gigabyte."""
     return min(num_cores(), 8)
 
 
 def pytest_collection_modifyitems(items):
-    """Puts the files that take longest first, so that no process ends long after."""
+    """Puts the longest files first, so that no process ends long after the others."""
     items.sort(key=lambda item: not _LONG & set(item.path.parts))
 
 
 def pytest_configure(config):
-    """On TensorFlow 2.15, whose time is over, only warnings in our code are errors.
+    """Makes only warnings in our code errors on TensorFlow 2.15, which is outdated.
 
-    setup.cfg lists what is left to pass on the other stack, where all are.
+    On the other stack all warnings are errors, but for those that setup.cfg lists.
     """
     if version("keras").startswith("2."):
         for line in ("default", "error:::gcnet_tf"):
@@ -39,10 +40,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish(session):
-    """Divides the CPU into the two devices that stand in for two GPUs.
+    """Divides the CPU into two devices, which stand in for two GPUs.
 
-    That is only possible before TensorFlow starts, and only needed where a collected
-    test imports it: runs without TensorFlow stay fast.
+    This must happen before TensorFlow starts. It is needed only if a collected test
+    imports TensorFlow, so that other runs stay fast.
     """
     if "tensorflow" in sys.modules:
         import tensorflow as tf
@@ -51,19 +52,20 @@ def pytest_collection_finish(session):
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
-        tf.config.list_logical_devices()  # starts TensorFlow: two it stays
+        # This starts TensorFlow, after which nothing can change the number.
+        tf.config.list_logical_devices()
 
 
 @pytest.fixture(scope="session")
 def scripts(tmp_path_factory):
-    """Runs scripts; what imports TensorFlow for all of them starts at the first use."""
+    """Server that runs scripts; it imports TensorFlow once, at the first use."""
     with ScriptServer(tmp_path_factory.mktemp("scripts")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory):
-    """A function from overrides to a configuration that trains in seconds.
+    """Function from overrides to a configuration that trains in seconds.
 
     Its records, six training and three validation images of 32x32, are made once.
     """
@@ -95,10 +97,10 @@ def tiny_config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shallow():
-    """Gives ResNets few blocks: half the time to build and to trace.
+    """Gives ResNets few blocks, which halves the time to build and trace them.
 
-    That is what a tiny training spends its time on. Only inside this process, and only
-    for modules whose subject is not the depth; goldens keep the real ones.
+    A tiny training spends its time on that. The depths change only in this process, and
+    are only for modules that do not test them; golden tests keep the real depths.
     """
     from shallow import DEPTHS
 

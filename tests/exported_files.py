@@ -16,25 +16,25 @@ from gcnet_tf.runtime.manifest import (
     write_manifest,
 )
 
-# Class 0 loses everywhere; with the others a pixel's colour decides.
+# Class 0 is predicted nowhere; between the others a pixel's colour decides.
 WEIGHTS = np.random.default_rng(5).normal(size=(3, 6)).astype(np.float32) / 32
 WEIGHTS[:, 0] = -0.1
 SIZE = (24, 32)
 
 
 def logits(images: np.ndarray) -> np.ndarray:
-    """What every file computes of RGB images."""
+    """Computes the logits that every file computes from RGB images."""
     return images.astype(np.float32) @ WEIGHTS
 
 
 def describe(
     path: Path, file_format: str, size, batch, input: TensorInfo, outputs, settings=()
 ) -> Path:
-    """Writes the manifest beside a file."""
+    """Writes the manifest of a file, and returns the file's path."""
     config = load_config("shapes_r18", ["evaluation.scale=[64,48]", *settings])
     facts = facts_of(config.data)
-    content = config_to_dict(config)
-    protocol = {**content["evaluation"], "align_corners": config.model.align_corners}
+    raw_config = config_to_dict(config)
+    protocol = {**raw_config["evaluation"], "align_corners": config.model.align_corners}
     manifest = ExportManifest(
         format=file_format,
         target="portable",
@@ -46,7 +46,7 @@ def describe(
         input=input,
         outputs=outputs,
         protocol=protocol,
-        config=content,
+        config=raw_config,
         weights_sha256="",
         sha256=content_hash(path),
         versions={},
@@ -56,6 +56,7 @@ def describe(
 
 
 def outputs_info(*kinds: str, **names: str) -> dict[str, TensorInfo]:
+    """Describes outputs; a tensor has its kind as its name, or that of `names`."""
     return {
         kind: TensorInfo(
             names.get(kind, kind), "uint8" if kind == LABELS else "float32", "", ""
@@ -67,7 +68,7 @@ def outputs_info(*kinds: str, **names: str) -> dict[str, TensorInfo]:
 def write_onnx(
     folder: Path, kinds=(LABELS, PROBABILITIES), size=None, layout="nhwc", settings=()
 ) -> Path:
-    """An ONNX file, without the help of any converter."""
+    """Writes an ONNX file node by node, without a converter."""
     from onnx import TensorProto, helper, numpy_helper, save
 
     dtype = "uint8" if layout == "nhwc" else "float32"
@@ -75,17 +76,21 @@ def write_onnx(
     batch = "batch" if size is None else 1
     shape = [batch, *sides, 3] if layout == "nhwc" else [batch, 3, *sides]
     types = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
-    turned = "images" if layout == "nhwc" else "turned"
+    channels_last = "images" if layout == "nhwc" else "channels_last"
     nodes = [
-        helper.make_node("Cast", [turned], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [channels_last], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("MatMul", ["floats", "weights"], [LOGITS]),
         helper.make_node("Softmax", [LOGITS], [PROBABILITIES], axis=-1),
         helper.make_node("ArgMax", [LOGITS], ["ids"], axis=-1, keepdims=0),
         helper.make_node("Cast", ["ids"], [LABELS], to=TensorProto.UINT8),
     ]
     if layout == "nchw":
-        turn = helper.make_node("Transpose", ["images"], ["turned"], perm=[0, 2, 3, 1])
-        nodes.insert(0, turn)
+        nodes.insert(
+            0,
+            helper.make_node(
+                "Transpose", ["images"], ["channels_last"], perm=[0, 2, 3, 1]
+            ),
+        )
     outputs = [
         helper.make_tensor_value_info(
             kind,
@@ -112,24 +117,25 @@ def write_onnx(
 
 
 def write_tflite(folder: Path, kind=LOGITS, size=SIZE, settings=()) -> Path:
-    """A TFLite file of one size."""
+    """Writes a TFLite file for images of one size."""
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
     @tf.function(input_signature=[tf.TensorSpec([1, *size, 3], tf.float32, "images")])
     def infer(images):
-        found = tf.linalg.matmul(images, WEIGHTS)
+        outputs = tf.linalg.matmul(images, WEIGHTS)
         if kind == LABELS:
-            ids = tf.argmax(found, axis=-1, output_type=tf.int32)
+            ids = tf.argmax(outputs, axis=-1, output_type=tf.int32)
             return {kind: tf.cast(ids, tf.uint8)}
-        return {kind: found}
+        return {kind: outputs}
 
     graph = infer.get_concrete_function()
-    content = tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert()
+    model = tf.lite.TFLiteConverter.from_concrete_functions([graph]).convert()
     path = folder / ("model_labels.tflite" if kind == LABELS else "model.tflite")
-    path.write_bytes(content)
-    opened = Interpreter(str(path))
-    (input_,), (output,) = opened.get_input_details(), opened.get_output_details()
+    path.write_bytes(model)
+    interpreter = Interpreter(str(path))
+    (input_,) = interpreter.get_input_details()
+    (output,) = interpreter.get_output_details()
     return describe(
         path,
         "tflite",
@@ -142,16 +148,16 @@ def write_tflite(folder: Path, kind=LOGITS, size=SIZE, settings=()) -> Path:
 
 
 def write_saved_model(folder: Path, settings=()) -> Path:
-    """A SavedModel for any size."""
+    """Writes a SavedModel for images of any size."""
     import tensorflow as tf
 
     spec = tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
 
     @tf.function(input_signature=[spec])
     def serve(images):
-        found = tf.linalg.matmul(tf.cast(images, tf.float32), WEIGHTS)
-        ids = tf.argmax(found, axis=-1, output_type=tf.int32)
-        return {LABELS: tf.cast(ids, tf.uint8), PROBABILITIES: tf.nn.softmax(found)}
+        outputs = tf.linalg.matmul(tf.cast(images, tf.float32), WEIGHTS)
+        ids = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        return {LABELS: tf.cast(ids, tf.uint8), PROBABILITIES: tf.nn.softmax(outputs)}
 
     module = tf.Module()
     module.serve = serve

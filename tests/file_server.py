@@ -1,4 +1,4 @@
-"""A local HTTP server of a few files, with the faults that servers have."""
+"""Local HTTP server of a few files, with the faults that servers have."""
 
 import contextlib
 import hashlib
@@ -11,18 +11,19 @@ from typing import Any
 
 @dataclass
 class FileServer:
-    """Serves `files` while its `with` block runs; all fields may change meanwhile.
+    """Server of `files` while its `with` block runs; fields may change meanwhile.
 
     Attributes:
-        files: content by path, for example {"/a.pth": b"…"}; all else is 404.
-        status: what to answer to everything, in place of the file.
-        ranges: honour Range.
-        if_range: honour If-Range; without it a changed file is spliced to the old one.
-        etag: send an ETag, a hash of the content.
-        modified: send this as Last-Modified.
-        send_length: send Content-Length.
-        cut_after: close the connection after this many bytes of an answer.
-        cuts: how many answers to cut.
+        files: content by path, for example {"/a.pth": b"…"}; other paths answer 404.
+        status: status of every answer, instead of the file; None for the file.
+        ranges: whether to honour Range.
+        if_range: whether to honour If-Range; else the end of a changed file follows the
+            beginning of the old one.
+        etag: whether to send an ETag, a hash of the content.
+        modified: value of Last-Modified, if any.
+        send_length: whether to send Content-Length.
+        cut_after: number of bytes after which a cut answer ends.
+        cuts: number of answers to cut.
         requests: (path, Range header or None) of every request so far.
     """
 
@@ -40,7 +41,7 @@ class FileServer:
         self.requests: list[tuple[str, str | None]] = []
         handler = type("Handler", (_Handler,), {"files": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        # Leaving the block waits for one poll.
+        # A short poll, because leaving the block waits for one.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         return self
@@ -86,20 +87,20 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(content[start:])
 
     def _start(self, headers: dict[str, str]) -> int:
-        """The first byte to send."""
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+        """Returns the index of the first byte to send."""
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         condition = self.headers["If-Range"]
-        if not wanted or not self.files.ranges:
+        if not match or not self.files.ranges:
             return 0
         if self.files.if_range and condition and condition not in headers.values():
             return 0
-        return int(wanted[1])
+        return int(match[1])
 
     def _send(self, content: bytes) -> None:
         if self.files.cuts:
             self.files.cuts -= 1
             content = content[: self.files.cut_after]
-        # A client that has seen enough may be gone.
+        # The client may have closed the connection when it knew enough.
         with contextlib.suppress(ConnectionError):
             self.wfile.write(content)
 

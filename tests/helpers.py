@@ -1,4 +1,4 @@
-"""Small makers of data sets on disk, and scripts in this process, for all tests."""
+"""Makers of small data sets on disk, and scripts in this process, for all tests."""
 
 import json
 import warnings
@@ -15,13 +15,14 @@ CLASSES = ("ground", "tree", "house")
 
 
 def save_image(path: Path, pixels: np.ndarray, **options) -> Path:
+    """Writes an image, also its folder; takes the options of Pillow's `save`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
     return path
 
 
 def save_palette_png(path: Path, ids: np.ndarray, **options) -> Path:
-    """A palette PNG as Pascal VOC's: the colours are far from the ids."""
+    """Writes a palette PNG as Pascal VOC's; its colours differ from the ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.frombytes("P", ids.shape[::-1], ids.astype(np.uint8).tobytes())
     image.putpalette(
@@ -32,6 +33,7 @@ def save_palette_png(path: Path, ids: np.ndarray, **options) -> Path:
 
 
 def random_image(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
+    """Draws a uint8 RGB image (height, width, 3)."""
     rng = np.random.default_rng([seed, 0])
     return rng.integers(0, 256, (height, width, 3), np.uint8)
 
@@ -39,7 +41,7 @@ def random_image(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
 def random_label(
     seed: int, num_classes: int = 3, height: int = 24, width: int = 32
 ) -> np.ndarray:
-    """Ids 0..num_classes-1 and 255, each somewhere."""
+    """Draws a uint8 label with the ids 0..num_classes-1 and 255, each somewhere."""
     rng = np.random.default_rng([seed, 1])
     ids = np.array([*range(num_classes), 255])
     return (
@@ -52,9 +54,9 @@ def random_label(
 def make_folder_tree(
     root: Path, num_train: int = 3, num_val: int = 2, num_classes: int = 3
 ) -> Path:
-    """The `folder` layout: JPEG images of 24x32, grey label PNGs."""
-    for split, number in (("train", num_train), ("val", num_val)):
-        for index in range(number):
+    """Writes the `folder` layout: JPEG images of 24x32, grey label PNGs."""
+    for split, num_images in (("train", num_train), ("val", num_val)):
+        for index in range(num_images):
             seed = index + 1000 * (split == "val")
             name = f"{split}_{index:03d}"
             folder = root / split
@@ -67,12 +69,15 @@ def make_folder_tree(
 def make_voc_tree(
     root: Path, num_train: int = 2, num_aug: int = 3, num_val: int = 2
 ) -> Path:
-    """The VOC 2012 layout with SBD; palette PNGs from VOC, grey ones without 255."""
-    numbers = {"train": num_train, "aug": num_aug, "val": num_val}
+    """Writes the VOC 2012 layout with SBD's masks.
+
+    VOC's own masks are palette PNGs, those of SBD grey ones without 255.
+    """
+    sizes = {"train": num_train, "aug": num_aug, "val": num_val}
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
-    for kind, (split, number) in enumerate(numbers.items()):
-        names = [f"2007_{kind}{index:05d}" for index in range(number)]
+    for kind, (split, num_images) in enumerate(sizes.items()):
+        names = [f"2007_{kind}{index:05d}" for index in range(num_images)]
         (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
         for index, name in enumerate(names):
             seed = 100 * kind + index
@@ -88,27 +93,28 @@ def make_voc_tree(
 
 
 def make_sbd(folder: Path, voc: Path) -> Path:
-    """SBD's `dataset` folder for a VOC tree, with the masks of SegmentationClassAug.
+    """Writes SBD's `dataset` folder for a VOC tree.
 
-    Its lists hold all images of VOC's train, val and aug, divided in another way.
+    The masks are those of SegmentationClassAug. The lists hold all images of VOC's
+    train, val and aug, divided in another way.
     """
     (folder / "cls").mkdir(parents=True)
     names = sorted(path.stem for path in (voc / "SegmentationClassAug").iterdir())
     for name in names:
         mask = np.asarray(Image.open(voc / "SegmentationClassAug" / f"{name}.png"))
-        content = {"Boundaries": np.zeros((20, 1), object), "Segmentation": mask}
-        content["CategoriesPresent"] = np.unique(mask)
-        savemat(folder / "cls" / f"{name}.mat", {"GTcls": content}, do_compression=True)
+        truth = {"Boundaries": np.zeros((20, 1), object), "Segmentation": mask}
+        truth["CategoriesPresent"] = np.unique(mask)
+        savemat(folder / "cls" / f"{name}.mat", {"GTcls": truth}, do_compression=True)
     for index, split in enumerate(("train", "val")):
         (folder / f"{split}.txt").write_text("\n".join(names[index::2]) + "\n")
     return folder
 
 
 def make_cityscapes_tree(root: Path, label_ids: bool = True) -> Path:
-    """Two cities with a name each in both splits.
+    """Writes two cities with one image each, in both splits.
 
-    Labels hold the ids 0..33, as downloaded, and without `label_ids` training ids, by
-    the table of the parity specification.
+    Labels hold the ids 0..33, as downloaded. Without `label_ids` they hold training ids
+    by the table in docs/reference.md.
     """
     train_ids = np.full(256, 255, np.uint8)
     for id_, train_id in zip(
@@ -134,7 +140,7 @@ def make_cityscapes_tree(root: Path, label_ids: bool = True) -> Path:
 
 
 def make_folder_config(path: Path, num_train: int = 3) -> Path:
-    """A folder data set beside `path` and, there, the configuration for it."""
+    """Writes a folder data set beside `path`, and its configuration to `path`."""
     data = {
         "dataset": "folder",
         "root": str(make_folder_tree(path.parent / "source", num_train)),
@@ -146,22 +152,23 @@ def make_folder_config(path: Path, num_train: int = 3) -> Path:
 
 
 def call_script(name: str, *arguments: object) -> None:
-    """Runs a script in this process, which saves starting TensorFlow.
+    """Runs a script in this process, where TensorFlow has started already.
 
-    Its errors are raised here; any exit code but 0 is one as well.
+    The script's errors are raised here; an exit code other than 0 is an error as well.
     """
     main = cli.load_main(name)
-    assert main([str(each) for each in arguments]) in (0, None)
+    assert main([str(argument) for argument in arguments]) in (0, None)
 
 
 def exit_code(name: str, *arguments: object) -> int:
-    """Runs a script in this process to its exit, with errors as its user sees them.
+    """Runs a script in this process to its exit, and returns the exit code.
 
-    For what ends before TensorFlow does anything; `script_server` is for all else.
+    Errors are printed as for a user. This is for scripts that end before TensorFlow
+    does anything; `script_server` is for all others.
     """
     main = cli.load_main(name)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
         patch.setattr(warnings, "formatwarning", warnings.formatwarning)
-        cli.run(lambda: main([str(each) for each in arguments]))
+        cli.run(lambda: main([str(argument) for argument in arguments]))
     assert isinstance(end.value.code, int)
     return end.value.code

@@ -1,10 +1,10 @@
-"""Independent formulas in numpy float64, for layers to be compared with."""
+"""Independent formulas in numpy float64, with which layers are compared."""
 
 import numpy as np
 
 
 def conv2d(x, kernel, bias=None, strides=1, dilation=1):
-    """Convolution with symmetric zero padding; x (n, h, w, c), kernel (k, k, c, o)."""
+    """Convolves with symmetric zero padding; x (n, h, w, c), kernel (k, k, c, o)."""
     size = kernel.shape[0]
     pad = dilation * (size - 1) // 2
     padded = np.pad(x.astype(np.float64), [(0, 0), (pad, pad), (pad, pad), (0, 0)])
@@ -24,7 +24,10 @@ def conv2d(x, kernel, bias=None, strides=1, dilation=1):
 
 
 def resize_bilinear(x, size, align_corners):
-    """Bilinear resizing (spec 1.6) of x (n, h, w, c) to size (height, width)."""
+    """Resizes x (n, h, w, c) bilinearly to size (height, width).
+
+    See docs/reference.md, section 1.6.
+    """
     for axis, out_side in zip((1, 2), size):
         side = x.shape[axis]
         position = np.arange(out_side, dtype=np.float64)
@@ -43,6 +46,6 @@ def resize_bilinear(x, size, align_corners):
 
 
 def softmax(x):
-    """Softmax over the last axis."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    """Computes the softmax over the last axis."""
+    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)

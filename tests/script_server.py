@@ -1,12 +1,12 @@
-"""Scripts in processes of their own that take no time to start.
+"""Server of scripts, which run in processes that take no time to start.
 
-Importing TensorFlow takes seconds, longer than most scripts work in a test. So there is
-one process that has imported it, and has not started it; each script runs in a fork of
-that process. Run as a program, this file is it.
+Importing TensorFlow takes seconds, longer than most scripts run in a test. Therefore
+one process imports TensorFlow without starting it, and each script runs in a fork of
+that process. Run as a program, this file is that process.
 
-A fork is like `python scripts/NAME.py` but for three things. Variables that Python and
+A fork differs from `python scripts/NAME.py` in three ways. Variables that Python and
 TensorFlow read while they are loaded come too late. The order of a set is the same in
-all forks. Memory is not freed object by object at the end, which takes a while.
+all forks. Memory is not freed object by object at the end, because that takes a while.
 """
 
 import atexit
@@ -29,20 +29,21 @@ from pathlib import Path
 from typing import NoReturn
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Not onnxruntime: it starts a thread, which a fork does not have but waits for.
+# onnxruntime is missing here, because it starts a thread. A fork does not have the
+# thread, but waits for it.
 PRELOADED = ("tensorflow", "gcnet_tf.training", "gcnet_tf.export.run")
-# Of a message, in bytes; the longest part is the environment.
+# Largest size of a message in bytes; the longest part is the environment.
 _LONGEST = 2**20
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a script ended.
+    """End of a script, and its output.
 
     Attributes:
-        code: its exit code; of one that a signal ended, the negative number of that.
-        stdout: what it printed.
-        stderr: likewise; with `combined`, that is in `stdout` as well, and this is "".
+        code: exit code; after a signal the negative number of the signal.
+        stdout: standard output.
+        stderr: standard error; "" with `combined`, which sends it to `stdout`.
     """
 
     code: int
@@ -51,7 +52,7 @@ class Outcome:
 
 
 class Script:
-    """A script that runs, much like a `subprocess.Popen`; as a context, not longer."""
+    """A script that runs, much like `subprocess.Popen`; a context, which kills it."""
 
     def __init__(self, server: "ScriptServer", name: str, files: Sequence[Path]):
         self._server = server
@@ -62,20 +63,23 @@ class Script:
 
     @property
     def stdout(self) -> str:
-        """Reads what it has printed until now."""
+        """Output of the script until now."""
         return self._files[0].read_text(errors="replace")
 
     def poll(self) -> int | None:
-        """Returns its exit code, or None while it runs."""
+        """Returns the exit code, or None while the script runs."""
         while self.code is None and self._server.listen(timeout=0):
             pass
         return self.code
 
     def wait(self, timeout: float | None = None) -> Outcome:
-        """Waits for its end, at most for so many seconds.
+        """Waits for the end of the script.
+
+        Args:
+            timeout: seconds to wait at most; None for no limit.
 
         Raises:
-            subprocess.TimeoutExpired: when it still runs.
+            subprocess.TimeoutExpired: when the script still runs.
         """
         deadline = time.monotonic() + (timeout or 0)
         while self.code is None:
@@ -85,9 +89,9 @@ class Script:
         stderr = "".join(p.read_text(errors="replace") for p in self._files[1:])
         return Outcome(self.code, self.stdout, stderr)
 
-    def send_signal(self, number: int) -> None:
-        """Sends a signal; nothing happens when it has ended."""
-        self._server.send({"pid": self.pid, "signal": number})
+    def send_signal(self, signal_number: int) -> None:
+        """Sends a signal; does nothing when the script has ended."""
+        self._server.send({"pid": self.pid, "signal": signal_number})
 
     def kill(self) -> None:
         """Sends SIGKILL."""
@@ -103,29 +107,29 @@ class Script:
 
 
 class ScriptServer:
-    """Runs scripts; use as a context, at whose end all of them end, too."""
+    """Server of scripts; a context at whose end all scripts end as well."""
 
     def __init__(self, folder: Path, preloaded: Sequence[str] = PRELOADED):
         """Starts the process whose forks become the scripts.
 
         Args:
-            folder: gets a file or two for each script, with what it says.
-            preloaded: the modules that it imports once and for all.
+            folder: folder for the files with the scripts' output.
+            preloaded: modules that the process imports, once for all scripts.
         """
         self._folder = folder
         self._scripts: list[Script] = []
-        self._control, other = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        end = str(other.fileno())
-        with other, open(folder / "server.txt", "wb") as said:
+        self._control, far_end = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        descriptor = far_end.fileno()
+        with far_end, open(folder / "server.txt", "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, end, *preloaded],
-                pass_fds=[other.fileno()],
+                [sys.executable, __file__, str(descriptor), *preloaded],
+                pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=log,
                 cwd=REPOSITORY,
                 env={**_environment(), "TF_CPP_MIN_LOG_LEVEL": "2"},
-                # Ctrl-C is for the tests: they end it.
+                # Ctrl-C reaches only the tests, which end this process.
                 start_new_session=True,
             )
 
@@ -140,23 +144,23 @@ class ScriptServer:
         """Starts a script.
 
         Args:
-            script: the name of one, without .py, or the file of another program.
-            arguments: of its command line.
-            cwd: where it runs.
-            environment: what differs from the variables here; None is for one less.
-            combined: stderr goes to stdout.
+            script: name of a script without .py, or the file of another program.
+            arguments: arguments of its command line.
+            cwd: working directory of the script.
+            environment: variables that differ from those here; None removes one.
+            combined: whether stderr goes to stdout.
         """
         path = script if isinstance(script, Path) else f"scripts/{script}.py"
         changed = {**_environment(), **(environment or {})}
-        number = len(self._scripts)
-        names = (f"{number}.out",) if combined else (f"{number}.out", f"{number}.err")
+        index = len(self._scripts)
+        names = (f"{index}.out",) if combined else (f"{index}.out", f"{index}.err")
         files = [self._folder / name for name in names]
         for file in files:
             file.touch()
         order = {
-            "number": number,
+            "index": index,
             "script": str(REPOSITORY / path),
-            "arguments": [str(each) for each in arguments],
+            "arguments": [str(argument) for argument in arguments],
             "cwd": str(cwd),
             "environment": {k: v for k, v in changed.items() if v is not None},
             "outputs": [str(files[0]), str(files[-1])],
@@ -169,16 +173,19 @@ class ScriptServer:
         return started
 
     def run(self, script: str | Path, *arguments, code: int | None = 0, **options):
-        """Runs a script to its end, which is to have this exit code; None for any.
+        """Runs a script to its end, checks its exit code, and returns the `Outcome`.
 
-        Takes what `start` takes, and returns the `Outcome`.
+        Args:
+            script, arguments, options: see `start`.
+            code: exit code that the script must have; None for any code.
         """
         with self.start(script, *arguments, **options) as started:
             outcome = started.wait()
         if code is not None:
-            said = outcome.stdout + outcome.stderr
-            assert outcome.code == code, f"{script}: {outcome.code}\n{said[-3000:]}"
-            assert "Traceback" not in said, said
+            output = outcome.stdout + outcome.stderr
+            message = f"{script}: {outcome.code}\n{output[-3000:]}"
+            assert outcome.code == code, message
+            assert "Traceback" not in output, output
         return outcome
 
     def send(self, message: dict) -> None:
@@ -186,10 +193,11 @@ class ScriptServer:
         try:
             self._control.send(json.dumps(message).encode())
         except ConnectionError:
-            pass  # `listen` says what became of it
+            # `listen` reports that the process has ended.
+            pass
 
     def listen(self, timeout: float | None) -> bool:
-        """Takes what the process says next; False when that takes too long."""
+        """Waits for the process's next message; returns False after the timeout."""
         if not select.select([self._control], [], [], timeout)[0]:
             return False
         try:
@@ -197,15 +205,15 @@ class ScriptServer:
         except ConnectionError:
             message = b""
         if not message:
-            said = (self._folder / "server.txt").read_text(errors="replace")
-            raise RuntimeError(f"The process that forks scripts has ended:\n{said}")
-        news = json.loads(message)
-        script = self._scripts[news["number"]]
-        script.pid, script.code = news["pid"], news["code"]
+            log = (self._folder / "server.txt").read_text(errors="replace")
+            raise RuntimeError(f"The process that forks scripts has ended:\n{log}")
+        report = json.loads(message)
+        script = self._scripts[report["index"]]
+        script.pid, script.code = report["pid"], report["code"]
         return True
 
     def close(self) -> None:
-        """Ends the process, and with it all scripts that still run."""
+        """Ends the process and all scripts that still run."""
         self._control.close()
         self._process.wait()
 
@@ -217,19 +225,22 @@ class ScriptServer:
 
 
 def _environment() -> dict[str, str]:
-    """Copies the variables here, for the package that is beside the tests."""
+    """Returns the variables here, with a path to the package beside the tests."""
     return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 def _serve(control: socket.socket) -> dict | None:
-    """Forks until the other side is gone; in a fork, returns what it is to run.
+    """Forks for each order until the other side is gone.
 
     No thread waits for the forks, because a process with threads must not fork.
+
+    Returns:
+        the order in a fork, which has to run it; None in the server at the end.
     """
     awake, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGCHLD, lambda signal_number, frame: None)
     running: dict[int, int] = {}
     while True:
         ready, _, _ = select.select([control, awake], [], [])
@@ -239,7 +250,7 @@ def _serve(control: socket.socket) -> dict | None:
                 ended, status = os.waitpid(pid, os.WNOHANG)
                 if ended:
                     code = os.waitstatus_to_exitcode(status)
-                    _tell(control, running.pop(pid), pid, code)
+                    _report(control, running.pop(pid), pid, code)
         if control not in ready:
             continue
         message = control.recv(_LONGEST)
@@ -258,47 +269,49 @@ def _serve(control: socket.socket) -> dict | None:
             os.close(awake)
             os.close(wake)
             return order
-        running[pid] = order["number"]
-        # Here as well, for it may be killed before it comes to that itself.
+        running[pid] = order["index"]
+        # The fork does this, too, but may be killed before it comes to that.
         with suppress(OSError):
             os.setpgid(pid, pid)
-        _tell(control, order["number"], pid, None)
+        _report(control, order["index"], pid, None)
     for pid in running:
         os.killpg(pid, signal.SIGKILL)
     return None
 
 
-def _tell(control: socket.socket, number: int, pid: int, code: int | None) -> None:
-    # A client that is gone is noticed where orders come from.
+def _report(control: socket.socket, index: int, pid: int, code: int | None) -> None:
+    """Tells the other side that a script has started, or ended with a code."""
+    # `_serve` notices a client that is gone when it waits for orders.
     with suppress(OSError):
-        control.send(json.dumps({"number": number, "pid": pid, "code": code}).encode())
+        control.send(json.dumps({"index": index, "pid": pid, "code": code}).encode())
 
 
 def _become(order: dict, added: dict[str, str]) -> None:
     """Runs a script as if this process had been started with it."""
     os.setpgid(0, 0)
-    for number, name in enumerate(order["outputs"], start=1):
+    for descriptor, name in enumerate(order["outputs"], start=1):
         file = os.open(name, os.O_WRONLY | os.O_APPEND)
-        os.dup2(file, number)
+        os.dup2(file, descriptor)
         os.close(file)
-    # A shell that runs the tests in the background has it ignored.
+    # A shell that runs the tests in the background makes them ignore this signal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update({**added, **order["environment"]})
     os.chdir(order["cwd"])
     if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()  # else all forks draw the same numbers
+        # Without a new seed all forks would draw the same numbers.
+        sys.modules["numpy"].random.seed()
     sys.argv = [order["script"], *order["arguments"]]
     sys.path[0] = str(Path(order["script"]).parent)
     runpy.run_path(order["script"], run_name="__main__")
 
 
 def _end(order: dict, added: dict[str, str]) -> NoReturn:
-    """Runs a script, and ends as Python does but for freeing all memory.
+    """Runs a script, and ends as Python does, but without freeing all memory.
 
     Args:
         order: see `ScriptServer.start`.
-        added: the variables that imported modules have set, for each script as well.
+        added: variables that the imported modules have set, which each script gets.
     """
     code: object = 0
     interrupted = False
@@ -327,7 +340,7 @@ def main() -> None:
     before = dict(os.environ)
     for name in sys.argv[2:]:
         importlib.import_module(name)
-    # Their memory stays shared: forks do not look through it for garbage.
+    # Forks do not search the memory of modules for garbage, so that it stays shared.
     gc.collect()
     gc.freeze()
     added = {k: v for k, v in os.environ.items() if k not in before}

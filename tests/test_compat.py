@@ -1,4 +1,4 @@
-"""Both stacks: where they are told apart, and that it is told rightly."""
+"""Both stacks: one module tells them apart, and does so correctly."""
 
 import re
 from pathlib import Path
@@ -20,19 +20,19 @@ ASKS_FOR_A_VERSION = re.compile(
 )
 
 
-def model():
-    made = Segmentor(
+def tiny_model():
+    model = Segmentor(
         3,
         backbone={"depth": 18, "base_channels": 4},
         head={"channels": 8},
         auxiliary={"channels": 8},
         name="gcnet",
     )
-    made.build((None, None, None, 3))
-    return made
+    model.build((None, None, None, 3))
+    return model
 
 
-def test_one_module_asks_which_version_this_is():
+def test_one_module_asks_for_versions():
     files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "scripts").glob("*.py")]
     asking = {
         file.name for file in files if ASKS_FOR_A_VERSION.search(file.read_text())
@@ -40,15 +40,15 @@ def test_one_module_asks_which_version_this_is():
     assert asking == {"compat.py"}
 
 
-def test_the_flag_is_that_of_this_keras():
+def test_the_flag_tells_the_version_of_keras():
     assert compat.KERAS_3 == (not keras.__version__.startswith("2."))
 
 
-def test_paths_are_those_of_the_layers():
-    made = model()
-    weights = weights_by_path(made)
-    assert set(map(id, weights.values())) == set(map(id, made.weights))
-    assert len(weights) == len(made.weights)
+def test_paths_name_the_layers():
+    model = tiny_model()
+    weights = weights_by_path(model)
+    assert set(map(id, weights.values())) == set(map(id, model.weights))
+    assert len(weights) == len(model.weights)
     for path, shape in {
         "backbone/stem1/conv/kernel": (3, 3, 3, 2),
         "backbone/stage2_block1/shortcut/norm/moving_mean": (8,),
@@ -59,15 +59,15 @@ def test_paths_are_those_of_the_layers():
         assert tuple(weights[path].shape) == shape, path
 
 
-def test_weights_files_have_one_form(tmp_path):
-    made = model()
+def test_both_stacks_write_the_same_weights_files(tmp_path):
+    model = tiny_model()
     values = {}
-    for number, (path, weight) in enumerate(sorted(weights_by_path(made).items())):
-        weight.assign(tf.fill(weight.shape, float(number)))
-        values[path] = number
-    save_weights(made, tmp_path / "model.weights.h5")
+    for value, (path, weight) in enumerate(sorted(weights_by_path(model).items())):
+        weight.assign(tf.fill(weight.shape, float(value)))
+        values[path] = value
+    save_weights(model, tmp_path / "model.weights.h5")
     with h5py.File(tmp_path / "model.weights.h5") as file:
-        for place, path in {
+        for dataset, path in {
             "backbone/stem/conv_norm/conv/vars/0": "backbone/stem1/conv/kernel",
             "backbone/stem/conv_norm_2/norm/vars/1": "backbone/stem3/norm/beta",
             "backbone/stage4_block2/conv2/norm/vars/3": (
@@ -76,25 +76,25 @@ def test_weights_files_have_one_form(tmp_path):
             "decode_head/context/mask/vars/1": "decode_head/context/mask/bias",
             "decode_head/classifier/vars/0": "decode_head/classifier/kernel",
         }.items():
-            assert np.unique(file[place]).tolist() == [values[path]], place
+            assert np.unique(file[dataset]).tolist() == [values[path]], dataset
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_an_optimiser_moves_weights_and_remembers(precision):
-    made = model()
+def test_an_optimiser_moves_weights_and_keeps_velocities(precision):
+    model = tiny_model()
     optimizer = keras.optimizers.SGD(0.5, momentum=0.9)
     if precision == "mixed_float16":
         optimizer = compat.with_loss_scale(optimizer)
-    compat.build_optimizer(optimizer, made)
-    weights, weight = made.trainable_weights, made.decode_head.classifier.kernel
+    compat.build_optimizer(optimizer, model)
+    weights, weight = model.trainable_weights, model.decode_head.classifier.kernel
     before = weight.numpy()
     with tf.GradientTape() as tape:
-        sums = [tf.reduce_sum(each * 2.0) for each in weights]
+        sums = [tf.reduce_sum(values * 2.0) for values in weights]
         loss = compat.scale_loss(optimizer, tf.add_n(sums))
     gradients = tape.gradient(loss, weights)
     compat.apply_gradients(optimizer, gradients, weights)
     np.testing.assert_allclose(weight.numpy(), before - 1.0, rtol=1e-6)
-    remembered = [v.numpy() for v in compat.optimizer_variables(optimizer)]
-    assert any(np.shape(v) == before.shape and np.all(v != 0) for v in remembered)
+    state = [v.numpy() for v in compat.optimizer_variables(optimizer)]
+    assert any(np.shape(v) == before.shape and np.all(v != 0) for v in state)
     scaled = precision == "mixed_float16"
-    assert (2.0**15 in [v.item() for v in remembered if v.ndim == 0]) == scaled
+    assert (2.0**15 in [v.item() for v in state if v.ndim == 0]) == scaled

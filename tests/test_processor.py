@@ -14,6 +14,7 @@ LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
 @pytest.fixture
 def no_gpu(monkeypatch):
+    """Hides the GPUs of this machine."""
     monkeypatch.setattr(processor, "_GPUS", ())
 
 
@@ -21,9 +22,9 @@ def test_tensorflow_gets_an_allocator_that_keeps_its_pages(no_gpu):
     environment = {}
     set_defaults(environment)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    # Not TensorFlow's 64 GB: as much as the machine has.
+    # The limit is the memory of the machine, not TensorFlow's 64 GB.
     assert int(environment.pop(LIMIT)) == pytest.approx(total, rel=0.01)
-    # oneDNN is TensorFlow's own choice: with AVX2 alone its kernels corrupt memory.
+    # TensorFlow itself chooses oneDNN, whose kernels corrupt memory with AVX2 alone.
     assert environment == {ALLOCATOR: "true"}
     assert settings_text(environment) == f"{ALLOCATOR}=true"
 
@@ -31,7 +32,7 @@ def test_tensorflow_gets_an_allocator_that_keeps_its_pages(no_gpu):
 @pytest.mark.parametrize(
     "name, value", [(ALLOCATOR, "false"), (ALLOCATOR, "0"), (ONEDNN, "0"), (LIMIT, "9")]
 )
-def test_what_the_user_has_set_stays(name, value, no_gpu):
+def test_settings_of_the_user_stay(name, value, no_gpu):
     environment = {name: value}
     set_defaults(environment)
     assert environment[name] == value
@@ -46,7 +47,7 @@ def test_nothing_is_set_where_a_gpu_may_compute(no_gpu, tmp_path, monkeypatch):
     set_defaults(environment)
     assert environment == {}
     assert settings_text(environment) == "TensorFlow's own kernels and allocator"
-    # A worker of scripts/launch_local.py, for instance: the GPU is hidden from it.
+    # The GPU is hidden, for instance from a worker of scripts/launch_local.py.
     environment = {"CUDA_VISIBLE_DEVICES": "-1"}
     set_defaults(environment)
     assert environment[ALLOCATOR] == "true"
@@ -68,12 +69,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.slow
 def test_importing_the_package_is_enough():
-    """Large tensors are taken again without page faults; with glibc's each is new."""
+    """Tests that large tensors reuse pages; with glibc each of them takes new ones."""
     faults = {}
     for value in (None, "false"):
         environment = {k: v for k, v in os.environ.items() if k != ALLOCATOR}
         environment |= {ALLOCATOR: value} if value else {}
-        # Where oneDNN is on, TensorFlow has such an allocator by itself.
+        # With oneDNN TensorFlow has such an allocator by itself.
         environment |= {"TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
         result = subprocess.run(
             [sys.executable, "-c", FAULTS],
@@ -83,6 +84,6 @@ def test_importing_the_package_is_enough():
             check=True,
         )
         faults[value] = int(result.stdout)
-    # 96 MB a call are 24,576 pages.
+    # Each call takes 96 MB, which are 24,576 pages.
     assert faults["false"] > 5 * 10_000
     assert faults[None] < 0.1 * faults["false"]

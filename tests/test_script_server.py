@@ -1,4 +1,4 @@
-"""The server of scripts: what it runs is like a process that was started for it."""
+"""The server of scripts: scripts run as in processes that were started for them."""
 
 import signal
 import subprocess
@@ -9,30 +9,31 @@ from pathlib import Path
 import pytest
 from script_server import REPOSITORY, ScriptServer
 
-# Waits until a signal comes; that it waits can be seen in what it has printed.
+# Waits for a signal, and prints that it waits.
 WAITING = "import threading; print('waits', flush=True); threading.Event().wait()"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """One that imports nothing, and hence is there at once."""
+    """Server that imports nothing, and therefore starts at once."""
     with ScriptServer(tmp_path_factory.mktemp("server"), preloaded=()) as server:
         yield server
 
 
 @pytest.fixture
 def program(tmp_path):
-    """A function that writes a program."""
+    """Function that writes a program and returns its file."""
 
-    def written(text):
+    def write(text):
         path = tmp_path / "program.py"
         path.write_text(text)
         return path
 
-    return written
+    return write
 
 
 def wait_for(condition):
+    """Waits until a condition is true, at most for a minute."""
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "nothing happened"
@@ -42,7 +43,7 @@ def wait_for(condition):
 def test_arguments_and_surroundings(server, program, tmp_path, monkeypatch):
     text = """
     import json, os, signal, sys
-    here = {
+    facts = {
         "main": [__name__, sys.modules["__main__"].__file__],
         "arguments": sys.argv,
         "imports from": sys.path[0],
@@ -54,7 +55,7 @@ def test_arguments_and_surroundings(server, program, tmp_path, monkeypatch):
         "others": [str(signal.getsignal(signal.SIGCHLD)), signal.set_wakeup_fd(-1)],
         "files": [int(fd) for fd in os.listdir("/proc/self/fd")],
     }
-    print(json.dumps(here))
+    print(json.dumps(facts))
     """
     path = program("if True:\n" + text)
     monkeypatch.setenv("TAKEN", "1")
@@ -72,9 +73,9 @@ def test_arguments_and_surroundings(server, program, tmp_path, monkeypatch):
         process_group=0,
         check=True,
     )
-    found = server.run(*arguments, cwd=tmp_path, environment=changed)
-    assert found.stdout == expected.stdout and found.stderr == ""
-    assert '"leads a group": true, "Ctrl-C": true' in found.stdout
+    outcome = server.run(*arguments, cwd=tmp_path, environment=changed)
+    assert outcome.stdout == expected.stdout and outcome.stderr == ""
+    assert '"leads a group": true, "Ctrl-C": true' in outcome.stdout
 
 
 @pytest.mark.parametrize(
@@ -89,29 +90,29 @@ def test_arguments_and_surroundings(server, program, tmp_path, monkeypatch):
         "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
     ],
 )
-def test_it_ends_as_a_process_does(server, program, text):
+def test_a_script_ends_as_a_process_does(server, program, text):
     path = program(text)
     expected = subprocess.run([sys.executable, path], capture_output=True, text=True)
-    found = server.run(path, code=None)
-    assert found.code == expected.returncode
-    assert (found.stdout, found.stderr) == (expected.stdout, expected.stderr)
+    outcome = server.run(path, code=None)
+    assert outcome.code == expected.returncode
+    assert (outcome.stdout, outcome.stderr) == (expected.stdout, expected.stderr)
 
 
 def test_an_error_has_its_traceback(server, program):
-    found = server.run(program("print('before')\n1 / 0"), code=None)
-    assert (found.code, found.stdout) == (1, "before\n")
-    assert found.stderr.startswith("Traceback (most recent call last):\n")
-    assert found.stderr.endswith("ZeroDivisionError: division by zero\n")
+    outcome = server.run(program("print('before')\n1 / 0"), code=None)
+    assert (outcome.code, outcome.stdout) == (1, "before\n")
+    assert outcome.stderr.startswith("Traceback (most recent call last):\n")
+    assert outcome.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
-def test_both_outputs_in_one(server, program):
+def test_stderr_can_go_to_stdout(server, program):
     text = "import os\nfor n in range(4): os.write(1 + n % 2, b'%d' % n)"
     assert server.run(program(text)).stdout == "02"
-    found = server.run(program(text), combined=True)
-    assert (found.stdout, found.stderr) == ("0123", "")
+    outcome = server.run(program(text), combined=True)
+    assert (outcome.stdout, outcome.stderr) == ("0123", "")
 
 
-def test_another_exit_code_is_an_error(server, program):
+def test_an_unexpected_exit_code_is_an_error(server, program):
     with pytest.raises(AssertionError, match="(?s)program.py: 5.*why"):
         server.run(program("print('why'); raise SystemExit(5)"))
     assert server.run(program("raise SystemExit(5)"), code=5).code == 5
@@ -120,9 +121,9 @@ def test_another_exit_code_is_an_error(server, program):
 def test_several_at_once_and_signals(server, program):
     path = program(WAITING)
     with server.start(path) as first, server.start(path) as second:
-        for each in (first, second):
-            wait_for(lambda: each.stdout == "waits\n")
-            assert each.poll() is None
+        for script in (first, second):
+            wait_for(lambda script=script: script.stdout == "waits\n")
+            assert script.poll() is None
         with pytest.raises(subprocess.TimeoutExpired):
             first.wait(timeout=0.01)
         first.send_signal(signal.SIGINT)
@@ -130,13 +131,15 @@ def test_several_at_once_and_signals(server, program):
         assert outcome.code == -signal.SIGINT
         assert outcome.stderr.endswith("KeyboardInterrupt\n")
         assert second.poll() is None
-    assert second.code == -signal.SIGKILL  # at the end of its context
-    first.kill()  # too late, which is no error
+    # The end of the context has killed it.
+    assert second.code == -signal.SIGKILL
+    # A signal that comes too late is no error.
+    first.kill()
     assert server.run(program("print(1)")).stdout == "1\n"
 
 
 def test_all_end_with_their_client(program, tmp_path):
-    """Even where it is killed."""
+    """Tests a client that is killed."""
     client = (
         "import sys; from pathlib import Path\n"
         "from script_server import ScriptServer\n"
@@ -152,14 +155,16 @@ def test_all_end_with_their_client(program, tmp_path):
         text=True,
     ) as process:
         pids = process.stdout.readline().split()
-        assert len(pids) == 2 and all(map(runs, pids))
+        assert len(pids) == 2 and all(map(is_running, pids))
         process.kill()
-    wait_for(lambda: not any(map(runs, pids)))
+    wait_for(lambda: not any(map(is_running, pids)))
 
 
-def runs(pid):
+def is_running(pid):
+    """Tells whether a process exists and has not ended."""
     try:
-        # What follows the name, which is in parentheses; Z is one that has ended.
+        # The state follows the name, which is in parentheses; Z is a process that has
+        # ended.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except FileNotFoundError:
         return False
@@ -171,8 +176,8 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
             server.run("show_config")
 
 
-def test_tensorflow_is_there_and_has_not_started(scripts, program):
-    """A number of devices can be chosen only before it starts."""
+def test_tensorflow_is_imported_but_not_started(scripts, program):
+    """Chooses a number of devices, which must happen before TensorFlow starts."""
     text = """
 import sys
 assert "tensorflow" in sys.modules and "onnxruntime" not in sys.modules

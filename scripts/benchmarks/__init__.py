@@ -1,1 +1,1 @@
-"""Measurements, always of two things side by side in one run: ratios and medians."""
+"""Measurements of speed and memory, always of two things side by side in one run."""

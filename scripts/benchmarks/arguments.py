@@ -1,63 +1,75 @@
-"""Arguments of `scripts/benchmark.py`."""
+"""Command-line arguments of `scripts/benchmark.py`, and their checks."""
 
 import argparse
 from pathlib import Path
 
-from gcnet_tf.commands.cli import add_set_argument
+from gcnet_tf.commands.cli import add_set_argument, make_folder
 from gcnet_tf.errors import UserError
 
+# Configurations of networks that are small enough for phones.
 MOBILE = ("voc_r18_20k", "voc_mobilenetv2_20k", "voc_mobilenetv3_20k")
-# Those that mmsegmentation has, too.
+# The modes that mmsegmentation has as well.
 EVALUATION_MODES = ("whole", "slide", "ms_flip")
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--leads", action="store_true", help="other ways to build it")
-    what.add_argument("--memory", action="store_true", help="over 10,000 samples")
-    _add_shared(parser, seconds=4.0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write it there too")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--leads", action="store_true", help="compare other ways to build it"
+    )
+    choice.add_argument(
+        "--memory", action="store_true", help="measure memory over 10,000 samples"
+    )
+    _add_rounds(parser)
+    _add_seconds(parser, 4.0)
+    _add_peer(parser)
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the result there as well"
+    )
 
 
 def add_infer_arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--cfg",
-        default="voc_r50_20k",
-        help="this network, its weights drawn; default voc_r50_20k",
-    )
-    what.add_argument("--model", metavar="RUN", help="a run folder")
-    what.add_argument(
+    choice = parser.add_mutually_exclusive_group()
+    _add_cfg(choice)
+    choice.add_argument("--model", metavar="RUN", help="a run folder")
+    choice.add_argument(
         "--exports",
         type=Path,
         metavar="DIR",
-        help="what scripts/export.py wrote; else everything is exported first",
+        help="files that scripts/export.py wrote; without it all are exported first",
     )
     _add_size(parser)
     _add_threads(parser)
-    _add_shared(parser, seconds=3.0)
-    _add_out(parser, "benchmark_infer")
+    _add_rounds(parser)
+    _add_seconds(parser, 3.0)
+    _add_peer(parser)
+    _add_out(parser, "benchmark_infer.json, .md and .png")
 
 
 def add_allocators_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="workloads with this in their names"
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="measure only workloads with this in their names",
     )
     parser.add_argument(
         "--exports",
         type=Path,
         metavar="DIR",
-        help="measure these files, too: what scripts/export.py --size 512x512 wrote",
+        help="measure these files as well, from scripts/export.py --size 512x512",
     )
     _add_threads(parser)
-    _add_rounds(parser, seconds=3.0)
-    _add_out(parser, "benchmark_allocators")
+    _add_rounds(parser)
+    _add_seconds(parser, 3.0)
+    _add_out(parser, "benchmark_allocators.json and .md")
 
 
 def add_blocks_arguments(parser: argparse.ArgumentParser) -> None:
     _add_threads(parser)
-    _add_rounds(parser, seconds=1.0)
-    _add_out(parser, "benchmark_blocks")
+    _add_rounds(parser)
+    _add_seconds(parser, 1.0)
+    _add_out(parser, "benchmark_blocks.json, .md and .png")
 
 
 def add_mobile_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,127 +77,128 @@ def add_mobile_arguments(parser: argparse.ArgumentParser) -> None:
         "--cfg",
         nargs="+",
         default=["voc_r50_20k", *MOBILE],
-        help="networks, their weights drawn; ratios are to the first; default "
+        help="networks with drawn weights; ratios are to the first one; default "
         f"voc_r50_20k {' '.join(MOBILE)}",
     )
     _add_size(parser)
     _add_threads(parser)
-    _add_rounds(parser, seconds=3.0)
-    _add_out(parser, "benchmark_mobile")
+    _add_rounds(parser)
+    _add_seconds(parser, 3.0)
+    _add_out(parser, "benchmark_mobile.json, .md and .png")
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_cfg(parser)
+    _add_size(parser, "256x256")
     parser.add_argument(
-        "--cfg",
-        default="voc_r50_20k",
-        help="this network, its weights drawn; default voc_r50_20k",
-    )
-    parser.add_argument(
-        "--size",
-        default="256x256",
-        metavar="HxW",
-        help="of the images; default 256x256",
-    )
-    parser.add_argument(
-        "--batch", type=int, default=4, metavar="N", help="images; default 4"
+        "--batch", type=int, default=4, metavar="N", help="images in a step; default 4"
     )
     _add_threads(parser)
-    _add_shared(parser, seconds=10.0)
-    _add_out(parser, "benchmark_train")
+    _add_rounds(parser)
+    _add_seconds(parser, 10.0)
+    _add_peer(parser)
+    _add_out(parser, "benchmark_train.json, .md and .png")
 
 
 def add_convolutions_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--rounds", type=int, default=15, metavar="N", help="default 15"
-    )
+    _add_rounds(parser, 15)
     _add_threads(parser)
-    _add_out(parser, "benchmark_convolutions")
+    _add_out(parser, "benchmark_convolutions.json, .md and .png")
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
         "--cfg",
         default="shapes_r18",
-        help="this network on its data, its weights drawn; default shapes_r18, which "
-        "draws its data as well",
+        help="network with drawn weights, on its data; default shapes_r18, whose data "
+        "is drawn as well",
     )
-    what.add_argument("--model", metavar="RUN", help="a run folder, on its data")
+    choice.add_argument("--model", metavar="RUN", help="a run folder, on its data")
     add_set_argument(parser)
     parser.add_argument(
         "--mode",
         action="append",
         choices=EVALUATION_MODES,
-        help="only this one; may be repeated; default: all",
+        help="evaluate in this mode only; may be repeated; default: all modes",
     )
     parser.add_argument(
         "--images",
         type=int,
         default=12,
         metavar="N",
-        help="of the split val, evenly spread; default 12",
+        help="number of images of the split val, evenly spread; default 12",
     )
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
+    _add_rounds(parser)
     _add_threads(parser)
     _add_peer(parser)
-    _add_out(parser, "benchmark_evaluate")
+    _add_out(parser, "benchmark_evaluate.json, .md and .png")
 
 
-def check_rounds(args: argparse.Namespace) -> None:
-    """Refuses measurements that measure nothing.
+def check(args: argparse.Namespace) -> None:
+    """Refuses numbers with which nothing is measured, and makes the folder `--out`.
 
     Raises:
-        UserError: for less than 1 round, or no time or images.
+        UserError: for a number that is too small, or a folder that cannot be made.
     """
-    if args.rounds < 1:
-        raise UserError(f"--rounds: received {args.rounds}; it is at least 1.")
+    for name in ("rounds", "images", "threads", "batch"):
+        number = getattr(args, name, 1)
+        if number < 1:
+            raise UserError(f"--{name}: received {number}; it is at least 1.")
     if not getattr(args, "seconds", 1) > 0:
         raise UserError(f"--seconds: received {args.seconds}; it is above 0.")
-    if getattr(args, "images", 1) < 1:
-        raise UserError(f"--images: received {args.images}; it is at least 1.")
+    if getattr(args, "out", None):
+        make_folder(args.out)
 
 
-def check_threads(args: argparse.Namespace) -> None:
-    """Refuses less than one thread.
-
-    Raises:
-        UserError: saying so.
-    """
-    if args.threads < 1:
-        raise UserError(f"--threads: received {args.threads}; it is at least 1.")
-
-
-def _add_size(parser: argparse.ArgumentParser) -> None:
+def _add_cfg(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument(
-        "--size", default="512x512", metavar="HxW", help="of the image; default 512x512"
+        "--cfg",
+        default="voc_r50_20k",
+        help="network with drawn weights; default voc_r50_20k",
+    )
+
+
+def _add_size(parser: argparse.ArgumentParser, default: str = "512x512") -> None:
+    parser.add_argument(
+        "--size",
+        default=default,
+        metavar="HxW",
+        help=f"height and width of an image; default {default}",
     )
 
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--threads", type=int, default=2, metavar="N", help="of each; default 2"
+        "--threads",
+        type=int,
+        default=2,
+        metavar="N",
+        help="threads of each process; default 2",
     )
 
 
-def _add_out(parser: argparse.ArgumentParser, name: str) -> None:
+def _add_out(parser: argparse.ArgumentParser, files: str) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"write {files} there")
+
+
+def _add_rounds(parser: argparse.ArgumentParser, default: int = 5) -> None:
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help=f"write {name}.json, .md and .png there"
+        "--rounds",
+        type=int,
+        default=default,
+        metavar="N",
+        help=f"rounds in which each has its turn; default {default}",
     )
 
 
-def _add_rounds(parser: argparse.ArgumentParser, seconds: float) -> None:
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default 5")
+def _add_seconds(parser: argparse.ArgumentParser, default: float) -> None:
     parser.add_argument(
         "--seconds",
         type=float,
-        default=seconds,
-        help=f"of each measurement; default {seconds:.0f}",
+        default=default,
+        help=f"length of a measurement; default {default:.0f}",
     )
-
-
-def _add_shared(parser: argparse.ArgumentParser, seconds: float) -> None:
-    _add_rounds(parser, seconds)
-    _add_peer(parser)
 
 
 def _add_peer(parser: argparse.ArgumentParser) -> None:
@@ -194,5 +207,6 @@ def _add_peer(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path(".venv-parity/bin/python"),
         metavar="FILE",
-        help="of the environment with mmsegmentation; default .venv-parity/bin/python",
+        help="python of the environment with mmsegmentation; default "
+        ".venv-parity/bin/python",
     )

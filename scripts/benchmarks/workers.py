@@ -1,4 +1,4 @@
-"""Processes that work on images for so long when asked, and else stand still."""
+"""Worker processes, which work on images when they are asked and are stopped else."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from gcnet_tf.errors import UserError
 SCRIPTS = Path(__file__).resolve().parents[1]
 REPOSITORY = SCRIPTS.parent
 
-# Caches are cold after another process had the core.
+# The warm-up fills the caches, which are cold after another process had the core.
 _WARM_UP_SHARE = 0.1
 
 
@@ -26,31 +26,36 @@ class Measurement(NamedTuple):
 
     images: int
     wall: float
-    """Seconds on the clock."""
+    """Seconds on the clock, without the warm-up."""
     cpu: float
-    """Seconds that the process, all its threads together, had a core."""
+    """Seconds of a core that all threads of the process used together."""
     memory: float
     """Resident memory of the process at the end, MB."""
     peak: float
-    """The most that it ever was, MB."""
+    """Most resident memory that the process ever had, MB."""
     times: list[float]
-    """Seconds on the clock of each batch."""
+    """Seconds on the clock, one per batch."""
     faults: int = 0
-    """Pages that the system had to give to the process."""
+    """Pages of memory that the system had to give to the process."""
 
     @property
     def rate(self) -> float:
-        """Images per second of a core."""
+        """Images per second of a core's time."""
         return self.images / self.cpu
 
 
 def own_command(module: str, *words: object) -> list[object]:
-    """Builds the command that runs a module of `benchmarks`, with `environment()`."""
+    """Builds the command that runs a module of `benchmarks` in `environment()`.
+
+    Args:
+        module: dotted name below `benchmarks`, such as "infer.worker".
+        words: arguments of the command.
+    """
     return [sys.executable, "-m", f"benchmarks.{module}", *words]
 
 
 def environment() -> dict[str, str]:
-    """Copies the variables here, with a path on which Python finds `benchmarks`."""
+    """Returns this process's variables, and a path on which Python finds us."""
     paths = [str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
@@ -58,9 +63,9 @@ def environment() -> dict[str, str]:
 class Worker:
     """A process that answers every line `NAME SECONDS` with a `Measurement` in JSON.
 
-    Between measurements it is stopped, so that it neither disturbs others nor works
-    ahead. That holds for the process only: give each stream of one that reads ahead a
-    process of its own.
+    It is stopped between measurements, so that it neither disturbs others nor works
+    ahead. Only a whole process is stopped: give each stream that reads ahead a process
+    of its own.
     """
 
     def __init__(self, command: Sequence[object]):
@@ -72,20 +77,24 @@ class Worker:
             stderr=self._errors,
             text=True,
             env=environment(),
-            # A group of its own, for what it starts itself: OpenVINO leaves a process
-            # behind that keeps the pipe open, and whoever reads it waiting.
+            # The processes that it starts belong to its group and end with it: OpenVINO
+            # leaves one behind that keeps the pipe open, so that its reader waits.
             start_new_session=True,
         )
 
     def measure(self, name: str, seconds: float) -> Measurement:
-        """Lets the worker run the stream `name`, alone, for so long."""
+        """Lets the worker run the stream `name` for some seconds, then stops it.
+
+        Raises:
+            UserError: with what the process wrote, when it has ended.
+        """
         assert self._process.stdin and self._process.stdout
         self._signal(signal.SIGCONT)
         try:
             self._process.stdin.write(f"{name} {seconds}\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended; the answer below is empty then
+            pass  # The process has ended; the answer below is empty then.
         answer = self._process.stdout.readline()
         if not answer:
             self._errors.seek(0)
@@ -96,12 +105,12 @@ class Worker:
         self._signal(signal.SIGSTOP)
         return Measurement(**json.loads(answer))
 
-    def _signal(self, number: int) -> None:
-        """Reaches the process and all that it has started."""
+    def _signal(self, signal_number: int) -> None:
+        """Sends a signal to the process and to all processes that it has started."""
         try:
-            os.killpg(self._process.pid, number)
+            os.killpg(self._process.pid, signal_number)
         except ProcessLookupError:
-            pass  # all have ended
+            pass  # All of them have ended.
 
     def __enter__(self) -> "Worker":
         return self
@@ -116,11 +125,11 @@ def serve(
     streams: Mapping[str, Callable[[], int]],
     warm_up: Mapping[str, Callable[[], int]] | None = None,
 ) -> None:
-    """A worker's side: answers until the input ends.
+    """Answers a `Worker` from inside its process until the input ends.
 
     Args:
-        streams: by name, functions that produce one batch and return its length.
-        warm_up: what comes before each measurement; by default the streams themselves.
+        streams: functions that produce one batch and return its length, by name.
+        warm_up: functions to call before each measurement instead of the streams.
     """
     for line in sys.stdin:
         name, seconds = line.rsplit(maxsplit=1)
@@ -134,6 +143,11 @@ def serve(
 
 
 def _work(produce: Callable[[], int], seconds: float) -> tuple[int, float, list[float]]:
+    """Produces batches for some seconds, at least one.
+
+    Returns:
+        the number of images, seconds of a core, and seconds on the clock of each batch.
+    """
     times: list[float] = []
     cpu, images = time.process_time(), 0
     start = before = time.perf_counter()
@@ -150,7 +164,7 @@ def _page_faults() -> int:
 
 
 def _memory(field: str) -> float:
-    """A line of the kernel's account of this process, in MB."""
+    """Reads a field of the kernel's account of this process, in MB."""
     with open("/proc/self/status") as file:
         lines = dict(line.split(":", 1) for line in file)
     return int(lines[field].split()[0]) * 1024 / 1e6

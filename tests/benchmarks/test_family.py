@@ -1,4 +1,4 @@
-"""The family's runs, what is skipped, and what is written; training is not tested."""
+"""Runs of a comparison, which of them are skipped, and the report; no training."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from helpers import call_script
 
-from benchmarks import family, family_costs, family_report
-from benchmarks.infer import Row
+from benchmarks.family import costs as family_costs
+from benchmarks.family import runs as family
+from benchmarks.family.report import family_report
+from benchmarks.turns import Timing
 from benchmarks.workers import Measurement
 from gcnet_tf.commands import cli
 from gcnet_tf.config import config_to_dict, load_config
@@ -20,17 +22,17 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def files(tiny_config, tmp_path):
-    """Configurations of the gc and the nl head."""
-    found = []
+    """Configuration files of the gc and the nl head."""
+    paths = []
     for block in ("gc", "nl"):
         config = config_to_dict(tiny_config(f"model.head.context.block={block}"))
-        found.append(tmp_path / f"{block}.json")
-        found[-1].write_text(json.dumps(config))
-    return [str(path) for path in found]
+        paths.append(tmp_path / f"{block}.json")
+        paths[-1].write_text(json.dumps(config))
+    return [str(path) for path in paths]
 
 
 def record(folder, iterations, miou=0.25):
-    """What a run of so many iterations leaves behind."""
+    """Writes the files that a run of so many iterations leaves behind."""
     lines = [
         {"kind": "train", "iteration": 1, "loss": 2.0},
         {"kind": "train", "iteration": iterations, "loss": 1.0},
@@ -42,7 +44,7 @@ def record(folder, iterations, miou=0.25):
     (folder / "checkpoints" / f"{iterations:08d}").mkdir(parents=True)
 
 
-def test_the_plan(files, tmp_path):
+def test_runs_are_planned_by_seed_and_configuration(files, tmp_path):
     settings = ["train.batch_size=3"]
     runs = family.plan_runs(files, [5, 0], 80, settings, tmp_path / "runs")
     assert [(run.name, run.seed) for run in runs] == [
@@ -67,27 +69,27 @@ def test_the_plan(files, tmp_path):
         ({"settings": ["train.itertions=3"]}, "train.iterations"),
     ],
 )
-def test_plans_that_make_no_sense(change, message, tmp_path):
+def test_wrong_plans_are_refused(change, message, tmp_path):
     plan = {"configurations": ["shapes_r18"], "seeds": [0], "settings": []} | change
     with pytest.raises(UserError, match=message):
         family.plan_runs(**plan, iterations=4, folder=tmp_path)
 
 
-def test_what_is_finished(files, tmp_path):
+def test_a_run_is_finished_with_its_last_miou(files, tmp_path):
     (run,) = family.plan_runs(files[:1], [0], 4, [], tmp_path)
     assert not family.is_finished(run)
     record(run.folder, 2)
     assert not family.is_finished(run)
     record(run.folder, 4)
     assert family.is_finished(run)
-    # A signal has stopped it in the last evaluation.
+    # A signal stopped this run in its last evaluation.
     (run.folder / "metrics.jsonl").write_text(
         json.dumps({"kind": "train", "iteration": 4, "loss": 1.0}) + "\n"
     )
     assert not family.is_finished(run)
 
 
-def test_another_run_in_the_folder(files, tmp_path):
+def test_a_run_with_other_settings_is_refused(files, tmp_path):
     (run,) = family.plan_runs(files[:1], [0], 4, [], tmp_path)
     family_costs.check_runs([run])
     open_run(run.folder, run.config())
@@ -104,8 +106,8 @@ def test_networks_are_counted_and_timed(files):
         assert config.model.head.context.block == block
     costs = family_costs.measure(networks, (64, 96), rounds=1, seconds=0.01)
     assert list(costs) == ["gc", "nl"]
-    assert costs["gc"].time.ratios == [1]
-    # What 8 channels cost at 8x12 positions, see test_block_costs; gc by sums.
+    assert costs["gc"].timing.ratios == [1]
+    # The block has 8 channels at 8x12 positions; formulas as in test_block_costs.
     without = config_to_dict(networks["gc"])
     without["model"]["head"]["context"] = {"block": "none"}
     (Path(files[0]).parent / "none.json").write_text(json.dumps(without))
@@ -118,6 +120,7 @@ def test_networks_are_counted_and_timed(files):
 
 
 def outcome(name, miou, seeds=(0, 1)):
+    """Makes the results of a configuration; each seed has 0.1 more mIoU."""
     curves = {
         seed: family.Curve([(1, 2.0), (4, 1.0)], [(4, miou + 0.1 * seed)])
         for seed in seeds
@@ -125,30 +128,29 @@ def outcome(name, miou, seeds=(0, 1)):
     return family.Outcome(name, curves)
 
 
-def made_cost(name, ratio):
+def made_cost(name, ratios):
     rounds = [Measurement(2, 0.5, 1.0, 90, 100, [0.25, 0.25])]
-    return family_report.Cost(
-        123456, 7_500_000_000, Row(name, "", None, 4, rounds, ratio)
-    )
+    timing = Timing(name, "", None, 4, rounds, ratios)
+    return family_costs.NetworkCost(123456, 7_500_000_000, timing)
 
 
-def test_the_table_and_what_is_written(tmp_path):
+def test_the_report_is_printed_and_written(tmp_path):
     outcomes = [outcome("gc", 0.25), outcome("nl", 0.5)]
-    # A seed that reported at other iterations.
+    # This seed reported at other iterations.
     outcomes[0].curves[1] = family.Curve([(2, 2.0), (4, 1.0)], [(4, 0.35)])
     costs = {"gc": made_cost("gc", [1.0]), "nl": made_cost("nl", [1.5, 1.25, 2.0])}
-    content = family_report.facts("the command", (360, 480), 4, outcomes, costs)
-    line = next(x for x in family_report.table(content).splitlines() if x[:2] == "nl")
+    report = family_report("the command", (360, 480), 4, outcomes, costs)
+    (line,) = [x for x in report.text().splitlines() if x[:2] == "nl"]
     numbers = "nl 0.5000 0.6000 0.5500 123,456 7.500 250.0 1.500 1.250 2.000"
     assert line.split() == numbers.split()
-    family_report.write(tmp_path, content)
-    found = json.loads((tmp_path / "family.json").read_text())
-    assert found["rows"][1]["miou"] == pytest.approx(0.55)
+    report.write(tmp_path)
+    facts = json.loads((tmp_path / "family.json").read_text())
+    assert facts["rows"][1]["miou"] == pytest.approx(0.55)
     assert "the command" in (tmp_path / "family.md").read_text()
     assert (tmp_path / "family.png").read_bytes()[1:4] == b"PNG"
 
 
-def test_the_script_trains_what_is_missing(files, tmp_path, monkeypatch, capsys):
+def test_the_script_trains_only_missing_runs(files, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "runs"
     finished, _ = family.plan_runs(files, [0], 4, [], folder)
     open_run(finished.folder, finished.config())

@@ -1,13 +1,13 @@
-"""Workers, the table, and that every way to build the pipeline does the same work."""
+"""Workers, the table, and equal crops from every way to build the pipeline."""
 
 import sys
 
 import numpy as np
 import pytest
 
-from benchmarks import leads
-from benchmarks.pipeline import LEADS, Bench, Row, benchmark_config, table
-from benchmarks.voc_like import write_voc_like
+from benchmarks.pipeline import leads
+from benchmarks.pipeline.bench import LEADS, Bench, StreamSpeed, benchmark_config, table
+from benchmarks.pipeline.voc_like import write_voc_like
 from benchmarks.workers import Worker
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.stream.pipeline import training_dataset
@@ -21,20 +21,21 @@ serve({"some images": lambda: 4, "many": lambda: 400})
 
 def test_a_worker_counts_its_images():
     with Worker([sys.executable, "-c", SERVER]) as worker:
-        for name, number in (("some images", 4), ("many", 400), ("some images", 4)):
-            found = worker.measure(name, 0.01)
-            assert found.images > 0 and found.images % number == 0
-            assert found.wall >= 0.01 and found.cpu > 0 and found.memory > 1
+        for name, batch in (("some images", 4), ("many", 400), ("some images", 4)):
+            measurement = worker.measure(name, 0.01)
+            assert measurement.images > 0 and measurement.images % batch == 0
+            assert measurement.wall >= 0.01
+            assert measurement.cpu > 0 and measurement.memory > 1
 
 
-def test_what_a_failed_worker_said_is_shown():
+def test_the_output_of_a_failed_worker_is_shown():
     code = "raise SystemExit('no such module')"
     with Worker([sys.executable, "-c", code]) as worker:
         with pytest.raises(UserError, match="'uint8' ended: no such module"):
             worker.measure("uint8", 0.01)
 
 
-def test_rounds_and_ratios(tmp_path):
+def test_ratios_are_taken_in_each_round(tmp_path):
     with Bench(tmp_path, rounds=3, seconds=0.01) as bench:
         with Worker([sys.executable, "-c", SERVER]) as worker:
             sides = [("few", worker, "some images"), ("all", worker, "many")]
@@ -45,7 +46,7 @@ def test_rounds_and_ratios(tmp_path):
 
 
 def test_the_table_shows_medians_and_the_range():
-    text = table([Row("ours", [10.0, 30.0, 20.0], [1.5, 2.5, 2.0], 0.5)])
+    text = table([StreamSpeed("ours", [10.0, 30.0, 20.0], [1.5, 2.5, 2.0], 0.5)])
     assert text.splitlines()[1].split() == [
         "ours",
         "20.0",
@@ -58,6 +59,7 @@ def test_the_table_shows_medians_and_the_range():
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
+    """Configuration of a training on 16 drawn images."""
     root = tmp_path_factory.mktemp("data") / "voc"
     write_voc_like(root, 16)
     config = benchmark_config(root)
@@ -67,25 +69,28 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def batch(config):
+    """First batch of the stream that is in use."""
     return next(training_dataset(config).as_numpy_iterator())
 
 
-# Colour steps truncate, and compiled ones differ by a rounding before that.
+# Share of the numbers that may differ. Colour steps truncate, and compiled steps differ
+# by a rounding before that.
 SHARE_THAT_DIFFERS = {
     "whole image, op by op": 1e-3,
     "needed region, op by op": 1e-3,
     "cropping decoder": 0,
-    "scaled decoder": 0,  # nothing is shrunk enough to be decoded at half the size
+    "scaled decoder": 0,  # No image shrinks enough to be decoded at half the size.
 }
 
 
 @pytest.mark.parametrize("name", [*LEADS, "scaled decoder"])
 def test_other_ways_make_the_same_crops(config, batch, name):
-    found = next(leads.dataset(config, name).as_numpy_iterator())
-    np.testing.assert_array_equal(found["label"], batch["label"])
-    np.testing.assert_array_equal(found["valid_size"], batch["valid_size"])
-    share = np.mean(found["image"] != batch["image"])
+    other = next(leads.dataset(config, name).as_numpy_iterator())
+    np.testing.assert_array_equal(other["label"], batch["label"])
+    np.testing.assert_array_equal(other["valid_size"], batch["valid_size"])
+    share = np.mean(other["image"] != batch["image"])
     if name in SHARE_THAT_DIFFERS:
         assert share <= SHARE_THAT_DIFFERS[name]
     else:
-        assert share > 0.1  # other rounding, or colours not changed yet
+        # Colours are rounded in another order, or not changed yet.
+        assert share > 0.1

@@ -1,10 +1,10 @@
-"""What `benchmark.py train` runs; how fast it is, is not tested."""
+"""The worker of `benchmark.py train`; its speed is not tested."""
 
 import json
 
 import numpy as np
 
-from benchmarks import train_worker
+from benchmarks.train import worker
 from gcnet_tf.config import config_to_dict
 from gcnet_tf.training import step as training_step
 
@@ -12,20 +12,21 @@ from gcnet_tf.training import step as training_step
 def test_the_worker_takes_real_steps(tiny_config, tmp_path, monkeypatch):
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config_to_dict(tiny_config())))
-    make, losses = training_step.make_train_step, []
+    make_train_step, losses = training_step.make_train_step, []
 
-    def make_remembering(*args):
-        step = make(*args)
+    def make_recording_step(*args):
+        step = make_train_step(*args)
 
         def run(batch):
-            found = step(batch)
-            losses.append(float(found["decode_loss"]))
-            return found
+            step_losses = step(batch)
+            losses.append(float(step_losses["decode_loss"]))
+            return step_losses
 
         return run
 
-    monkeypatch.setattr(training_step, "make_train_step", make_remembering)
-    run = train_worker.step_function(str(file), 2, (32, 48))
+    monkeypatch.setattr(training_step, "make_train_step", make_recording_step)
+    run = worker.step_function(str(file), 2, (32, 48))
     assert [run() for _ in range(8)] == [2] * 8
     assert np.isfinite(losses).all()
-    assert losses[-1] < losses[0]  # the same batch each time, so it learns it
+    # The batch is the same each time, so that the network learns it.
+    assert losses[-1] < losses[0]

@@ -1,15 +1,15 @@
-"""The drawn images are what they stand for."""
+"""Drawn images have the sizes, bytes and labels of Pascal VOC's."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.voc_like import NUM_CLASSES, voc_like, write_voc_like
+from benchmarks.pipeline.voc_like import NUM_CLASSES, voc_like, write_voc_like
 
 
 def decoded(pair):
-    return tuple(Image.open(io.BytesIO(content)) for content in pair)
+    return tuple(Image.open(io.BytesIO(encoded)) for encoded in pair)
 
 
 def test_sizes_bytes_and_labels():
@@ -28,12 +28,12 @@ def test_sizes_bytes_and_labels():
     assert 80_000 < mean_bytes < 120_000
 
 
-def test_the_seed_decides():
+def test_images_are_a_function_of_the_seed():
     assert list(voc_like(2)) == list(voc_like(2))
     assert list(voc_like(1, seed=1)) != list(voc_like(1))
 
 
-def test_files_in_the_folder_layout(tmp_path):
+def test_files_have_the_folder_layout(tmp_path):
     write_voc_like(tmp_path / "set", 2, size=(40, 60))
     files = sorted(path.name for path in tmp_path.rglob("*.*"))
     assert files == ["00000.jpg", "00000.png", "00001.jpg", "00001.png"]

@@ -1,8 +1,10 @@
+"""The end of a worker's process group."""
+
 import sys
 
 from benchmarks.workers import Worker
 
-# Leaves a process behind that keeps its end of the pipe open.
+# The parent leaves a process behind that keeps its end of the pipe open.
 PARENT = """
 import json, subprocess, sys
 sys.stdin.readline()
@@ -13,8 +15,8 @@ sys.stdin.read()
 """
 
 
-def test_what_a_worker_has_started_ends_with_it(tmp_path):
-    """A benchmark waited for such a process to close the pipe."""
+def test_processes_of_a_worker_end_with_it(tmp_path):
+    """Guards against waiting for such a process to close the pipe."""
     survived = tmp_path / "survived"
     with Worker([sys.executable, "-c", PARENT, survived]) as worker:
         worker.measure("any", 1)

@@ -10,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.tools import flatbuffer_utils
 from worker_here import run_worker
 
-from benchmarks import mobile_command
+from benchmarks.infer import mobile
 from benchmarks.workers import Worker
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.export import tflite
@@ -83,7 +83,7 @@ def int8_file(config, tmp_path_factory):
     out.parent.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tflite, "_run_worker", run_worker)
-        mobile_command._export([str(folder / "tiny.json")], [out], SIZE, lambda: None)
+        mobile._export([str(folder / "tiny.json")], [out], SIZE, lambda: None)
     return out / "model_int8_labels.tflite"
 
 
@@ -107,6 +107,6 @@ def test_int8_files_run(int8_file):
 
 
 def test_the_benchmark_measures_it(int8_file):
-    candidate = mobile_command._candidate("tiny", int8_file, SIZE, threads=1)
+    candidate = mobile._candidate("tiny", int8_file, SIZE, threads=1)
     with Worker(candidate.command) as worker:
         assert worker.measure("run", 0).images == 1

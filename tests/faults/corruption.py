@@ -1,4 +1,4 @@
-"""One changed byte: noticed, or without any effect; never used."""
+"""Flipped bits in files: noticed, or without any effect, but never used."""
 
 import random
 import warnings
@@ -19,23 +19,24 @@ from gcnet_tf.training.checkpoints import restore_checkpoint
 from gcnet_tf.training.optim import make_optimizer
 from gcnet_tf.weights.files import list_checkpoints, load_weights, newest_checkpoint
 
-# A look at files: what they say, in a form that `_same` compares.
-Look = Callable[[], object]
+# Reads files, and returns their contents in a form that `_same` compares.
+Reader = Callable[[], object]
 
 
 def flip_everywhere(
-    config: Config, run: Path, places: int, seed: int
+    config: Config, run: Path, num_flips: int, seed: int
 ) -> dict[str, Counter]:
-    """Flips a bit in a byte at random places of each kind of file, one at a time.
+    """Flips single bits at random places of each kind of file, one at a time.
 
     Args:
-        config: that of the run; its records are damaged and put back.
-        run: a finished run, damaged and put back.
-        places: how many for each kind.
+        config: configuration of the run; its records are damaged and restored.
+        run: folder of a finished run, whose files are damaged and restored.
+        num_flips: number of flipped bits for each kind.
         seed: decides the places.
 
     Returns:
-        By kind, how many were "noticed", "harmless" and "used"; the last must be 0.
+        By kind, the numbers of "noticed", "harmless" and "used" flips. The last one
+        must be 0.
     """
     model = build_model(config)
     _, optimizer = make_optimizer(config)
@@ -43,34 +44,34 @@ def flip_everywhere(
     records = Path(config.data.records) / "train"
     checkpoint = list_checkpoints(run)[-1]
 
-    def samples():
+    def read_samples():
         check_sizes(config, "train")
         return list(evaluation_dataset(config, "train").as_numpy_iterator())
 
-    def training():
+    def read_training():
         state = restore_checkpoint(checkpoint, model, optimizer)
         variables = [*model.variables, *compat.optimizer_variables(optimizer)]
         return [state, *[variable.numpy() for variable in variables]]
 
-    def newest():
+    def read_newest():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if newest_checkpoint(run) != checkpoint:
                 raise UserError("passed over")
-        return training()
+        return read_training()
 
-    def best():
+    def read_best():
         load_weights(model, run / "best.weights.h5")
         return [weight.numpy() for weight in model.weights]
 
-    kinds: dict[str, tuple[list[Path], Look]] = {
-        "records": (sorted(records.glob("*.tfrecord")), samples),
+    kinds: dict[str, tuple[list[Path], Reader]] = {
+        "records": (sorted(records.glob("*.tfrecord")), read_samples),
         "manifest of records": (
             [records / "manifest.json"],
             lambda: read_manifest(config.data.records, "train"),
         ),
-        "checkpoint": (sorted(checkpoint.iterdir()), newest),
-        "best weights": ([run / "best.weights.h5"], best),
+        "checkpoint": (sorted(checkpoint.iterdir()), read_newest),
+        "best weights": ([run / "best.weights.h5"], read_best),
         "configuration of a run": (
             [run / "config.json"],
             lambda: load_config(run / "config.json"),
@@ -78,35 +79,45 @@ def flip_everywhere(
     }
     rng = random.Random(seed)
     return {
-        kind: Counter(_flip(rng, files, look) for _ in range(places))
-        for kind, (files, look) in ((k, (f, _once(lk))) for k, (f, lk) in kinds.items())
+        kind: _flip_often(rng, files, reader, num_flips)
+        for kind, (files, reader) in kinds.items()
     }
 
 
-def _once(look: Look) -> tuple[Look, object]:
-    """A look, and what it sees while all is intact."""
-    return look, look()
+def _flip_often(
+    rng: random.Random, files: list[Path], reader: Reader, num_flips: int
+) -> Counter:
+    """Flips bits one at a time, and counts the effects on what the reader returns."""
+    expected = reader()
+    return Counter(_flip(rng, files, reader, expected) for _ in range(num_flips))
 
 
-def _flip(rng: random.Random, files: list[Path], look: tuple[Look, object]) -> str:
-    """Flips a bit, looks, and puts the byte back."""
+def _flip(
+    rng: random.Random, files: list[Path], reader: Reader, expected: object
+) -> str:
+    """Flips a bit, reads the files, restores the byte, and returns the effect."""
     path = rng.choice(files)
     intact = path.read_bytes()
     damaged = bytearray(intact)
     damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
     path.write_bytes(damaged)
     try:
-        seen = look[0]()
+        contents = reader()
     except (UserError, *READ_ERRORS):
         return "noticed"
     finally:
         path.write_bytes(intact)
-    return "harmless" if _same(seen, look[1]) else "used"
+    return "harmless" if _same(contents, expected) else "used"
 
 
-def _same(one, other) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(np.array_equal(one, other)) if hasattr(one, "shape") else one == other
+def _same(first, second) -> bool:
+    """Compares nested dicts, lists and arrays."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(
+            _same(first[key], second[key]) for key in first
+        )
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(map(_same, first, second))
+    if hasattr(first, "shape"):
+        return bool(np.array_equal(first, second))
+    return first == second

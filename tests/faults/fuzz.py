@@ -1,4 +1,4 @@
-"""Configurations changed at random: each one works, or is refused in a sentence."""
+"""Configurations with random changes: each is valid, or refused in a sentence."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ _STARTS = [
     for name in ("shapes_r18", "template_folder", "cityscapes_r50_769x769_40k")
 ]
 _LONGEST_MESSAGE = 1000
-# Enough for the window plan of a picture; a stride of one pixel makes a million.
+# Windows are planned only up to this number; a stride of one pixel makes a million.
 _MANY_WINDOWS = 10**5
 
 _numbers = st.one_of(
@@ -56,7 +56,7 @@ _paths = [path for path in settings_by_path() if "[]" not in path]
 
 @st.composite
 def changed_settings(draw) -> str:
-    """The JSON of a shipped configuration with one to four settings changed."""
+    """Draws the JSON of a shipped configuration with one to four changed settings."""
     raw = copy.deepcopy(draw(st.sampled_from(_STARTS)))
     for _ in range(draw(st.integers(1, 4))):
         *above, last = draw(st.sampled_from(_paths)).split(".")
@@ -77,7 +77,7 @@ def changed_settings(draw) -> str:
 
 @st.composite
 def changed_text(draw) -> str:
-    """The text of one with a piece removed, doubled or replaced."""
+    """Draws the text of a configuration with a piece removed, doubled or replaced."""
     text = json.dumps(_STARTS[0], indent=1)
     start = draw(st.integers(0, len(text)))
     end = min(start + draw(st.integers(0, 40)), len(text))
@@ -88,7 +88,7 @@ def changed_text(draw) -> str:
 
 
 def _nearby(value: Any) -> SearchStrategy[Any]:
-    """Values of the same kind, which get past the first check."""
+    """Returns a strategy for values of the same kind, which pass the first check."""
     if isinstance(value, bool) or value is None:
         return st.booleans()
     if isinstance(value, int):
@@ -102,9 +102,12 @@ def _nearby(value: Any) -> SearchStrategy[Any]:
 
 
 def check(text: str, path: Path) -> str:
-    """Loads a configuration and plans with it; "valid", or "refused" with a sentence.
+    """Loads a configuration and plans with it.
 
-    Any other exception than a `UserError`, or a bad message, is left to the caller.
+    Exceptions other than a `UserError`, and errors with a bad message, are raised.
+
+    Returns:
+        "valid", or "refused" after an error with a good message.
     """
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     try:
@@ -119,7 +122,7 @@ def check(text: str, path: Path) -> str:
 
 
 def plan(config: Config) -> None:
-    """All that can be worked out of a configuration without TensorFlow."""
+    """Computes all that follows from a configuration without TensorFlow."""
     assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
     facts = facts_of(config.data)
     assert facts.num_classes == len(facts.palette)
@@ -136,25 +139,31 @@ def plan(config: Config) -> None:
             assert list(windows(height, width, evaluation.window, evaluation.stride))
 
 
-def fuzz(folder: Path, number: int, seed: int) -> Counter:
-    """Checks so many changed configurations; counts "valid" and "refused".
+def fuzz(folder: Path, num_configurations: int, seed: int) -> Counter:
+    """Checks changed configurations, and counts those that are "valid" and "refused".
 
-    The first one that ends in another way is made as small as possible and raised.
+    The error of the first one that ends in another way is raised, for a configuration
+    that is made as small as possible.
+
+    Args:
+        folder: folder for a file.
+        num_configurations: number of configurations to check.
+        seed: decides the changes.
     """
     counts: Counter = Counter()
     path = folder / "changed.json"
 
-    # No database and a fixed seed: the same ones in every run.
+    # Without a database and with a fixed seed every run checks the same ones.
     @settings(
-        max_examples=number,
+        max_examples=num_configurations,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
     )
     @given(st.one_of(changed_settings(), changed_settings(), changed_text()))
-    def every(text: str) -> None:
+    def check_each(text: str) -> None:
         counts[check(text, path)] += 1
 
-    hypothesis.seed(seed)(every)()
+    hypothesis.seed(seed)(check_each)()
     return counts

@@ -1,4 +1,4 @@
-"""Kills at random moments, each followed by a resume that has to end the same way."""
+"""Kills at random moments, after each of which a resumed run must end the same way."""
 
 import json
 import random
@@ -15,7 +15,8 @@ from victims import Moment, Outcome, run_victim
 
 STAGES = ("conversion", "training", "checkpoint", "export")
 ITERATIONS = 8
-# Seconds after a watched event: long enough to meet the work that follows it.
+# Longest time from a watched event to the kill, in seconds: long enough to hit the work
+# that follows the event.
 _LONGEST_DELAY = {
     "conversion": 0.02,
     "training": 0.1,
@@ -25,21 +26,21 @@ _LONGEST_DELAY = {
 _SETTINGS = (
     *SETTINGS,
     f"train.iterations={ITERATIONS}",
-    # So that killed runs stop inside of an interval as well.
+    # Intervals of several iterations, so that kills hit the inside of one as well.
     "train.log_every=3",
     "train.evaluate_every=4",
     "train.checkpoint_every=1",
     "train.early_stopping=9",
 )
-# Moments to draw, until one comes before the end.
-_TRIES = 5
-# What a clock decides; all else is to be the same.
+# Number of moments to draw at most, until one comes before the end.
+_MAX_TRIES = 5
+# Fields that the clock decides; all others must be the same.
 _TIMED = ("images_per_second", "waiting_for_data")
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill and what came of it; `difference` is "" when nothing differs."""
+    """A kill and its consequence; `difference` is "" when nothing differs."""
 
     stage: str
     moment: Moment
@@ -48,7 +49,7 @@ class Kill:
 
 
 class Line:
-    """Conversion, training and export of a tiny data set, in a folder of its own."""
+    """Conversion, training and export of a tiny data set in a folder of its own."""
 
     def __init__(self, scripts: ScriptServer, folder: Path, images: Path):
         self.scripts = scripts
@@ -58,36 +59,42 @@ class Line:
         self.run = folder / "run"
         self.exports = folder / "exports"
 
-    def _configured(self) -> list[str]:
+    def _config_arguments(self) -> list[str]:
         folders = (f"data.root={self.images}", f"data.records={self.records}")
-        words = [word for each in folders + _SETTINGS for word in ("--set", each)]
+        words = [word for text in folders + _SETTINGS for word in ("--set", text)]
         return ["--cfg", "shapes_r18", *words]
 
     def do(self, stage: str, **options) -> Outcome:
-        """Does, or goes on with, the work of a stage."""
+        """Starts or resumes a stage; takes the options of `run_victim`."""
         if stage == "conversion":
-            words = ["make_tfrecords", *self._configured()]
+            words = ["make_tfrecords", *self._config_arguments()]
         elif stage == "export":
             kind = ["--format", "saved_model", "--precision", "fp32", "--samples", "0"]
             words = ["export", "--model", self.run, "--out", self.exports, *kind]
         else:
             resume = ["--resume"] if (self.run / "config.json").is_file() else []
-            words = ["train", *self._configured(), "--out", str(self.run), *resume]
+            words = [
+                "train",
+                *self._config_arguments(),
+                "--out",
+                str(self.run),
+                *resume,
+            ]
         return run_victim(self.scripts, *words, **options)
 
     @property
     def exported(self) -> Path:
-        """Names what the export makes."""
+        """Folder of the exported model."""
         return self.exports / "saved_model_fp32"
 
     def finish(self, stage: str) -> None:
-        """Does a stage to its end."""
+        """Runs a stage to its end."""
         outcome = self.do(stage)
         assert outcome.code == 0, f"{stage} failed:\n{outcome.output[-3000:]}"
 
 
 def watched(stage: str) -> str:
-    """The part of paths whose use marks the progress of a stage."""
+    """Returns the part of paths whose use marks the progress of a stage."""
     names = {
         "conversion": "records/train",
         "training": "metrics.jsonl",
@@ -100,13 +107,16 @@ def watched(stage: str) -> str:
 def kill_at_random(
     scripts: ScriptServer, folder: Path, stages: list[str], seed: int
 ) -> Iterator[Kill]:
-    """Kills one stage after the other, resumes, and compares with a whole run.
+    """Kills each stage, resumes it, and compares the results with an undisturbed run.
 
     Args:
-        scripts: runs the scripts.
-        folder: for everything that is written.
-        stages: of `STAGES`, one for each kill.
+        scripts: server that runs the scripts.
+        folder: folder for everything that is written.
+        stages: stage of each kill, one of `STAGES`.
         seed: decides the moments.
+
+    Yields:
+        each kill and its consequence.
     """
     images = make_images(folder / "images")
     whole = Line(scripts, folder / "whole", images)
@@ -134,12 +144,13 @@ def _kill(
         line.records = whole.records
     if stage == "export":
         line.run = whole.run
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         delay = rng.choice([0.0, rng.uniform(0, _LONGEST_DELAY[stage])])
         moment = Moment(watched(stage), rng.randint(1, num_events[stage]), delay)
         outcome = line.do(stage, kill=moment)
         if outcome.code == -9:
-            break  # else it had ended before; what it made is there for the next one
+            break
+        # The stage ended before the moment; the next try finds what it has made.
     difference = _state_of_killed(line, stage)
     line.finish(stage)
     if stage == "conversion":
@@ -154,7 +165,7 @@ def _kill(
 
 
 def _state_of_killed(line: Line, stage: str) -> str:
-    """What a killed process must not leave: anything half that looks whole."""
+    """Describes an incomplete result that looks complete; "" when there is none."""
     for checkpoint in (line.run / "checkpoints").glob("[0-9]*"):
         if len(list(checkpoint.iterdir())) != 3:
             return f"{checkpoint.name} is not complete"
@@ -164,34 +175,34 @@ def _state_of_killed(line: Line, stage: str) -> str:
     return ""
 
 
-def compare_records(one: Path, other: Path) -> str:
-    """What differs between two folders of records; "" for nothing."""
+def compare_records(first: Path, second: Path) -> str:
+    """Describes the difference of two folders of records; "" when there is none."""
     for split in ("train", "val"):
         files = [
             {path.name: path.read_bytes() for path in (folder / split).iterdir()}
-            for folder in (one, other)
+            for folder in (first, second)
         ]
-        for content in files:
-            manifest = json.loads(content.pop("manifest.json"))
-            content["shards"] = json.dumps(manifest["shards"]).encode()
+        for contents in files:
+            manifest = json.loads(contents.pop("manifest.json"))
+            contents["shards"] = json.dumps(manifest["shards"]).encode()
         if files[0] != files[1]:
             return f"the records of {split} differ"
     return ""
 
 
-def compare_runs(one: Path, other: Path) -> str:
-    """What differs between the ends of two runs, to the last bit; "" for nothing."""
+def compare_runs(first: Path, second: Path) -> str:
+    """Describes the difference of two finished runs, to the last bit; "" for none."""
     last = f"checkpoints/{ITERATIONS:08d}"
     for name in (f"{last}/model.weights.h5", "best.weights.h5"):
-        if not _same(weights_in(one / name), weights_in(other / name)):
+        if not _same(weights_in(first / name), weights_in(second / name)):
             return f"{name} differs"
-    arrays = [dict(np.load(run / last / "optimizer.npz")) for run in (one, other)]
+    arrays = [dict(np.load(run / last / "optimizer.npz")) for run in (first, second)]
     if not _same(*arrays):
         return "the optimiser differs"
-    if logged(one) != logged(other):
+    if logged(first) != logged(second):
         return "metrics.jsonl differs"
     states = [
-        json.loads((run / last / "state.json").read_text()) for run in (one, other)
+        json.loads((run / last / "state.json").read_text()) for run in (first, second)
     ]
     for key in ("iteration", "best_miou", "evaluations_since_best"):
         if states[0][key] != states[1][key]:
@@ -199,38 +210,42 @@ def compare_runs(one: Path, other: Path) -> str:
     return ""
 
 
-def compare_exports(one: Path, other: Path) -> str:
-    """What differs between the predictions of two exports; "" for nothing."""
+def compare_exports(first: Path, second: Path) -> str:
+    """Describes the difference of two exports' predictions; "" when there is none."""
     from gcnet_tf.evaluation.load import load_predictor
 
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    scores = [
-        load_predictor(None, None, str(p), [])[0].probabilities(image)
-        for p in (one, other)
+    probabilities = [
+        load_predictor(None, None, str(path), [])[0].probabilities(image)
+        for path in (first, second)
     ]
-    return "" if np.array_equal(*scores) else "the exported models differ"
+    return "" if np.array_equal(*probabilities) else "the exported models differ"
 
 
 def weights_in(path: Path) -> dict[str, np.ndarray]:
-    """Every array of a weights file by its path in there."""
-    found = {}
+    """Reads the arrays of a weights file, by their paths in the file."""
+    arrays = {}
 
-    def keep(name, item):
+    def add(name, item):
         if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
+            arrays[name] = item[()]
 
     with h5py.File(path) as file:
-        file.visititems(keep)
-    return found
+        file.visititems(add)
+    return arrays
 
 
 def logged(run: Path) -> list[dict]:
-    """metrics.jsonl without what a clock decides."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in each.items() if k not in _TIMED} for each in lines]
+    """Reads metrics.jsonl without the fields that the clock decides."""
+    records = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [
+        {field: value for field, value in record.items() if field not in _TIMED}
+        for record in records
+    ]
 
 
-def _same(one: dict, other: dict) -> bool:
-    return one.keys() == other.keys() and all(
-        np.array_equal(one[name], other[name]) for name in one
+def _same(first: dict, second: dict) -> bool:
+    """Compares two dicts of arrays."""
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name]) for name in first
     )

@@ -1,6 +1,6 @@
 """Memory of a long training, and of the evaluation of large images with many classes.
 
-Run as a program, each measurement has a process of its own.
+This file runs as a program as well, so that each measurement has its own process.
 """
 
 import gc
@@ -18,9 +18,9 @@ MB = 2**20
 
 
 def training_growth(num_iterations: int, warm_up: int, folder: Path) -> dict:
-    """Trains a tiny model and returns its resident memory in MB over the iterations.
+    """Trains a tiny model, and returns the resident memory in MB by iteration.
 
-    Records, evaluations, checkpoints and logs are part of it.
+    The training reads records, evaluates, and writes checkpoints and logs.
     """
     import keras
     from tiny import tiny_run
@@ -45,9 +45,10 @@ def training_growth(num_iterations: int, warm_up: int, folder: Path) -> dict:
 
 
 def growth_after(memory: dict[int, float], warm_up: int) -> float:
-    """MB that the second half of what follows the warm-up is above the first, medians.
+    """Returns the growth of memory after the warm-up, in MB.
 
-    A leak raises all of the second half; a buffer that comes and goes does not.
+    This is the median of the second half minus that of the first half. A leak raises
+    the whole second half; a buffer that comes and goes does not.
     """
     after = [
         megabytes for iteration, megabytes in memory.items() if iteration >= warm_up
@@ -57,9 +58,12 @@ def growth_after(memory: dict[int, float], warm_up: int) -> float:
 
 
 def evaluation_peak(height: int, width: int, num_classes: int) -> dict:
-    """Peak memory in MB while one image is segmented: all, and without the network.
+    """Measures the memory of the evaluation of one image, in MB.
 
-    Scores at full size are height * width * num_classes * 4 bytes.
+    Returns:
+        "before": resident memory before the image, with the network; "peak": peak
+        memory; "logits": size of the logits at full size, height * width *
+        num_classes * 4 bytes.
     """
     from gcnet_tf.config.load import config_from_dict
     from gcnet_tf.evaluation.load import predictor_from_model
@@ -69,14 +73,14 @@ def evaluation_peak(height: int, width: int, num_classes: int) -> dict:
     raw = {
         "data": {
             "dataset": "folder",
-            "classes": [f"class {number}" for number in range(num_classes)],
+            "classes": [f"class {index}" for index in range(num_classes)],
         },
         "model": {
             "backbone": {"depth": 18, "base_channels": 8},
             "head": {"channels": 32},
             "auxiliary": {"channels": 16},
         },
-        # Smaller than the image, so that scores are resized to it as well.
+        # The scale is smaller than the image, so that logits are resized to it as well.
         "evaluation": {"scale": [width // 2, height // 2]},
     }
     config = config_from_dict(raw)
@@ -89,32 +93,32 @@ def evaluation_peak(height: int, width: int, num_classes: int) -> dict:
     labels = predictor.labels(image)
     ConfusionMatrix(num_classes).update(labels, labels)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
-    scores = height * width * num_classes * 4 / MB
-    return {"before": before, "peak": peak, "scores": scores}
+    logits = height * width * num_classes * 4 / MB
+    return {"before": before, "peak": peak, "logits": logits}
 
 
 def resident() -> float:
-    """Bytes of memory that this process holds now."""
+    """Returns the resident memory of this process, in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def measured(*arguments: object) -> dict:
-    """What this file prints when it runs with these arguments, in a new process."""
+    """Runs this file with these arguments in a new process, and returns its result."""
     words: Sequence[str] = [sys.executable, __file__, *map(str, arguments)]
     result = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(result.stdout.splitlines()[-1])
 
 
 def main() -> None:
-    what, *numbers = sys.argv[1:]
-    if what == "training":
+    subject, *numbers = sys.argv[1:]
+    if subject == "training":
         with tempfile.TemporaryDirectory() as folder:
             num_iterations, warm_up = map(int, numbers)
-            answer = training_growth(num_iterations, warm_up, Path(folder))
+            result = training_growth(num_iterations, warm_up, Path(folder))
     else:
-        answer = evaluation_peak(*map(int, numbers))
-    print(json.dumps(answer))
+        result = evaluation_peak(*map(int, numbers))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Images as no camera makes them: read as Pillow and numpy say, or refused."""
+"""Unusual and broken image files, which must be read correctly or refused."""
 
 import io
 import struct
@@ -17,13 +17,13 @@ _COLOURS = np.array([[255, 0, 0], [0, 99, 0], [9, 9, 200], [250, 250, 1]], np.ui
 
 @dataclass(frozen=True)
 class OddImage:
-    """A file, and what it has to be read as.
+    """A file, and the pixels that must be read from it.
 
     Attributes:
-        name: of the file, with the ending that belongs to its format.
-        content: its bytes.
+        name: name of the file, with the ending of its format.
+        content: bytes of the file.
         expected: uint8 RGB (height, width, 3), made without the code under test; None
-            where the file has to be refused.
+            when the file must be refused.
     """
 
     name: str
@@ -32,7 +32,7 @@ class OddImage:
 
 
 def zoo() -> list[OddImage]:
-    """All of them."""
+    """Makes all odd images."""
     return [
         *_modes(),
         *_turned(),
@@ -53,7 +53,7 @@ def _modes() -> list[OddImage]:
     cmyk = _saved(Image.fromarray(_RGB).convert("CMYK"), "JPEG")
     return [
         OddImage("cmyk.jpg", cmyk, _multiplied(cmyk)),
-        OddImage("grey.jpg", *_decoded_alike(Image.fromarray(_GREY), "JPEG")),
+        OddImage("grey.jpg", *_saved_and_decoded(Image.fromarray(_GREY), "JPEG")),
         OddImage("grey_16_bit.png", _saved(Image.fromarray(deep), "PNG"), grey),
         OddImage("rgb_16_bit.png", _rgb_16_bit_png(), _RGB),
         OddImage("grey_alpha.png", _saved(grey_alpha, "PNG"), grey),
@@ -80,7 +80,7 @@ def _modes() -> list[OddImage]:
 
 
 def _turned() -> list[OddImage]:
-    """The eight ways a camera can be held; numpy turns the pixels here."""
+    """Makes images with each EXIF orientation; numpy turns the expected pixels."""
     turns: dict[int, Callable[[np.ndarray], np.ndarray]] = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -91,20 +91,20 @@ def _turned() -> list[OddImage]:
         7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
         8: lambda a: np.rot90(a),
     }
-    found = []
-    for number, turn in turns.items():
+    images = []
+    for orientation, turn in turns.items():
         exif = Image.Exif()
-        exif[0x0112] = number
-        content = _saved(Image.fromarray(_RGB), "PNG", exif=exif)
-        found.append(OddImage(f"exif_{number}.png", content, turn(_RGB)))
-        content = _saved(Image.fromarray(_RGB), "JPEG", exif=exif)
-        plain = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-        found.append(OddImage(f"exif_{number}.jpg", content, turn(plain)))
-    return found
+        exif[0x0112] = orientation
+        png = _saved(Image.fromarray(_RGB), "PNG", exif=exif)
+        images.append(OddImage(f"exif_{orientation}.png", png, turn(_RGB)))
+        jpeg = _saved(Image.fromarray(_RGB), "JPEG", exif=exif)
+        stored = np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+        images.append(OddImage(f"exif_{orientation}.jpg", jpeg, turn(stored)))
+    return images
 
 
 def _moving() -> list[OddImage]:
-    """Of pictures that move, the first."""
+    """Makes animations, of which the first frame must be read."""
     frames = [Image.fromarray(_IDS, "P"), Image.fromarray(3 - _IDS, "P")]
     for frame in frames:
         frame.putpalette(_COLOURS.tobytes())
@@ -126,7 +126,7 @@ def _broken() -> list[OddImage]:
     png = _saved(Image.fromarray(_RGB), "PNG")
     middle = bytearray(png)
     middle[len(png) // 2] ^= 0xFF
-    # A few KB that would be 10 GB of pixels.
+    # This file of a few KB would decode to 10 GB of pixels.
     bomb = _png(100_000, 100_000, 8, 0, zlib.compress(bytes(100_000)))
     text = b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**26))
     return [
@@ -150,21 +150,24 @@ def _saved(image: Image.Image, file_format: str, **options) -> bytes:
     return buffer.getvalue()
 
 
-def _decoded_alike(image: Image.Image, file_format: str) -> tuple[bytes, np.ndarray]:
+def _saved_and_decoded(
+    image: Image.Image, file_format: str
+) -> tuple[bytes, np.ndarray]:
+    """Returns the bytes of a grey image, and its decoded pixels as RGB."""
     content = _saved(image, file_format)
     pixels = np.asarray(Image.open(io.BytesIO(content)))
     return content, np.dstack([pixels] * 3)
 
 
 def _multiplied(cmyk: bytes) -> np.ndarray:
-    """The usual formula without a colour profile: each ink takes its share of light."""
+    """Converts CMYK without a colour profile: each ink takes its share of the light."""
     inks = np.asarray(Image.open(io.BytesIO(cmyk))).astype(np.float64)
     light = (255 - inks[..., :3]) * (255 - inks[..., 3:]) / 255
     return np.round(light).astype(np.uint8)
 
 
 def _rgb_16_bit_png() -> bytes:
-    """Pillow cannot write one."""
+    """Returns the bytes of an RGB PNG with 16 bits, which Pillow cannot write."""
     rows = (_RGB.astype(">u2") << 8) + 55
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
     return _png(_RGB.shape[1], _RGB.shape[0], 16, 2, zlib.compress(lines))

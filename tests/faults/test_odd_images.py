@@ -1,4 +1,4 @@
-"""Every odd image, in conversion and in prediction."""
+"""Every odd image in conversion and in prediction."""
 
 import warnings
 
@@ -15,19 +15,20 @@ from gcnet_tf.errors import UserError
 
 @pytest.fixture(params=zoo(), ids=lambda odd: odd.name)
 def odd(request, tmp_path):
+    """File of an odd image, and the expected pixels."""
     path = tmp_path / request.param.name
     path.write_bytes(request.param.content)
     return path, request.param.expected
 
 
 def decoded(content, tmp_path):
-    """What training sees of a stored image."""
+    """Decodes a stored image as training does."""
     label = save_image(tmp_path / "label.png", np.zeros((1, 1), np.uint8)).read_bytes()
     example = {"image": content, "label": label, "name": "a"}
     return decode_sample({k: tf.constant(v) for k, v in example.items()})["image"]
 
 
-def test_read_rightly_or_refused_in_a_sentence(odd, tmp_path):
+def test_odd_images_are_read_correctly_or_refused(odd, tmp_path):
     path, expected = odd
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -40,6 +41,6 @@ def test_read_rightly_or_refused_in_a_sentence(odd, tmp_path):
         content, size = encode_image(path)
         for image in (read_image(path), decoded(content, tmp_path)):
             assert size == expected.shape[:2]
-            # One level where inks are multiplied, exact in everything else.
+            # Multiplied inks may be rounded otherwise; all else is exact.
             tolerance = 1 if path.name == "cmyk.jpg" else 0
             np.testing.assert_allclose(np.int32(image), expected, atol=tolerance)

@@ -1,4 +1,4 @@
-"""The smallest training that has everything: records, evaluations, checkpoints."""
+"""A tiny training that has all parts: records, evaluations, checkpoints."""
 
 from pathlib import Path
 
@@ -19,18 +19,18 @@ SETTINGS = (
 
 
 def make_images(folder: Path) -> Path:
-    """Sixteen images to train on and three to evaluate, of 32x32."""
+    """Draws sixteen images to train on and three to evaluate, of 32x32."""
     generate_shapes(folder, num_train=16, num_val=3, size=32, seed=0)
     return folder
 
 
 def tiny_run(folder: Path, *overrides: str, **options) -> tuple[Config, Path]:
-    """A configuration, and the folder of its finished run.
+    """Trains to the end, and returns the configuration and the run folder.
 
     Args:
-        folder: for the images, the records and the run.
-        overrides: settings that are not the usual ones.
-        options: of `train`.
+        folder: folder for the images, the records and the run.
+        overrides: settings that differ from the usual ones.
+        options: options of `train`.
     """
     from gcnet_tf.training import train
 

@@ -1,6 +1,6 @@
 """Scripts that are killed at a chosen moment.
 
-Run as a program, in a fork of `script_server`, this file is such a script.
+This file runs as a program in a fork of `script_server`, and runs such a script there.
 """
 
 import json
@@ -17,21 +17,22 @@ from typing import TYPE_CHECKING
 
 from gcnet_tf.commands import cli
 
-if TYPE_CHECKING:  # the program is not beside it
+# The folder of script_server is not on the path when this file runs as a program.
+if TYPE_CHECKING:
     from script_server import ScriptServer
 
-# What Python tells before it touches a file.
+# Audit events that Python raises before it touches a file.
 _EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When a process is killed, with a signal that nothing can catch.
+    """Moment of a kill, with a signal that no process can catch.
 
     Attributes:
-        watched: part of the paths whose use is counted.
-        event: the number of the use, from 1 on.
-        delay: seconds from there on; 0 for right before it.
+        watched: part of the paths whose uses are counted.
+        event: number of the use, counted from 1.
+        delay: seconds from that use to the kill; 0 to kill right before the use.
     """
 
     watched: str
@@ -41,7 +42,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process ended: its exit code (-9: killed), and all that it said."""
+    """End of a process: its exit code (-9 when killed), and all of its output."""
 
     code: int
     output: str
@@ -54,27 +55,28 @@ def run_victim(
     *arguments: object,
     kill: Moment | None = None,
     watched: str = "\0",
-    number: int = signal.SIGKILL,
+    signal_number: int = signal.SIGKILL,
 ) -> Outcome:
     """Runs a script to its end, or to the moment when it is killed.
 
     Args:
-        scripts: runs it.
-        script: its name, without .py.
-        arguments: of the command line.
-        kill: when to kill it.
-        watched: without `kill`, part of the paths whose use is counted.
-        number: another signal to send in the moment of `kill`.
+        scripts: server that runs the script.
+        script: name of the script, without .py.
+        arguments: arguments of the command line.
+        kill: moment of the kill, if any.
+        watched: without `kill`, part of the paths whose uses are counted.
+        signal_number: signal to send at the moment of `kill`.
     """
     moment = kill or Moment(watched, 0)
     with tempfile.NamedTemporaryFile() as events:
-        order = json.dumps([vars(moment), int(number), events.name])
+        order = json.dumps([vars(moment), int(signal_number), events.name])
         words = (Path(__file__), order, script, *arguments)
         outcome = scripts.run(*words, code=None, combined=True)
         return Outcome(outcome.code, outcome.stdout, len(events.read()))
 
 
-def _count_events(moment: Moment, number: int, counter: int) -> None:
+def _count_events(moment: Moment, signal_number: int, counter: int) -> None:
+    """Writes a byte to `counter` for each watched event, and kills at the moment."""
     num_events = 0
 
     def hook(event, arguments):
@@ -90,21 +92,21 @@ def _count_events(moment: Moment, number: int, counter: int) -> None:
         if moment.delay:
             threading.Thread(target=die_later, daemon=True).start()
         else:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal_number)
 
     def die_later():
         time.sleep(moment.delay)
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal_number)
 
     sys.addaudithook(hook)
 
 
 def main() -> None:
-    moment, number, events = json.loads(sys.argv[1])
+    moment, signal_number, events = json.loads(sys.argv[1])
     path = cli.SCRIPTS / f"{sys.argv[2]}.py"
     sys.argv = [str(path), *sys.argv[3:]]
     sys.path[0] = str(path.parent)
-    _count_events(Moment(**moment), number, os.open(events, os.O_WRONLY))
+    _count_events(Moment(**moment), signal_number, os.open(events, os.O_WRONLY))
     runpy.run_path(str(path), run_name="__main__")
 
 

@@ -1,4 +1,4 @@
-"""Reads the golden files, and gives our layers the weights that made them."""
+"""Readers of the golden files, and of the weights that belong to them."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ FOLDER = Path(__file__).parent
 
 
 def load(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a golden file."""
+    """Reads the arrays of a golden file."""
     with np.load(FOLDER / f"{name}.npz") as file:
         return {key: file[key] for key in file.files}
 
 
 def drawn_weights(shapes, seed: int, expected_checksum: float) -> dict[str, np.ndarray]:
-    """Our path: the value that the reference had there.
+    """Draws the weights of the reference again, and returns them by our paths.
 
     Args:
-        shapes: our path, from the whole model's top: shape.
+        shapes: shapes by our paths in the whole model.
         seed: see `drawn.draw_tensor`.
-        expected_checksum: what the golden file says of these values.
+        expected_checksum: checksum of these values in the golden file.
     """
     drawn = {}
     for path, shape in shapes.items():
@@ -34,21 +34,23 @@ def drawn_weights(shapes, seed: int, expected_checksum: float) -> dict[str, np.n
 
 
 def set_drawn_weights(layer, prefix: str, seed: int, expected_checksum: float) -> None:
-    """As `drawn_weights`, into a built layer that is a part of the whole model.
+    """Assigns `drawn_weights` to a layer that is a part of the whole model.
 
     Args:
-        layer: the layer.
-        prefix: where the layer is in the whole model, such as "backbone".
+        layer: a built layer.
+        prefix: path of the layer in the whole model, such as "backbone".
         seed, expected_checksum: see `drawn_weights`.
     """
-    weights = {f"{prefix}/{path}": w for path, w in weights_by_path(layer).items()}
+    weights = {
+        f"{prefix}/{path}": weight for path, weight in weights_by_path(layer).items()
+    }
     shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
     for path, value in drawn_weights(shapes, seed, expected_checksum).items():
         weights[path].assign(value)
 
 
 def check_drawn(values, expected: float) -> None:
-    """Fails when numpy draws other numbers than when the golden files were made."""
+    """Fails when numpy draws other numbers than it did for the golden files."""
     np.testing.assert_allclose(
         checksum(values),
         expected,

@@ -1,6 +1,6 @@
 """The family of context blocks and models with them, against the reference's numbers.
 
-Every gradient is compared to 1e-12 of the largest element, and so is every output.
+Outputs and gradients of blocks must agree to 1e-12 of their largest element.
 """
 
 import numpy as np
@@ -33,7 +33,10 @@ def golden():
 
 @pytest.fixture(params=["at once", "by rows"])
 def rows(request, monkeypatch):
-    """Room for the whole affinity, and for few rows of it (the last time fewer)."""
+    """Sets the memory for the affinity: for all rows, or for few rows at a time.
+
+    The last time fewer rows are left.
+    """
     if request.param == "by rows":
         room = 4 * 35 * 8 * by_rows._GRADIENT_COPIES
         monkeypatch.setattr(by_rows, "AFFINITY_BYTES", room)
@@ -53,18 +56,18 @@ def test_non_local_block(golden, rows, variant, training):
     key = f"{variant}/train" if training else f"{variant}/eval"
     _assert_close(outputs, golden[f"{key}_output"])
     _assert_close(gradients.pop("input"), golden[f"{key}_input_gradient"])
-    largest = max(np.abs(each.numpy()).max() for each in gradients.values())
+    largest = max(np.abs(value.numpy()).max() for value in gradients.values())
     assert len(gradients) == {"gaussian": 5, "concatenation": 10}.get(mode, 9)
     for path, gradient in gradients.items():
         name = reference_key(f"{CONTEXT}/{path}").removeprefix("decode_head.nl_block.")
         if sub_sample and name.startswith(("g.", "phi.")):
             name = name.replace(".", ".0.", 1)
         expected = golden[f"{key}_gradient/{name}"]
-        found = to_reference(path, gradient.numpy())
-        # The softmax ignores phi's bias, and the norm of a batch those of g: their true
-        # gradients are 0, so that what is found is measured by the others.
-        nothing = np.abs(expected).max() < 1e-12 * largest
-        _assert_close(found, expected, largest if nothing else None)
+        ours = to_reference(path, gradient.numpy())
+        # The softmax ignores phi's bias, and batch normalisation that of g. Their true
+        # gradients are 0, so that their rounding is compared with the largest gradient.
+        is_zero = np.abs(expected).max() < 1e-12 * largest
+        _assert_close(ours, expected, largest if is_zero else None)
 
 
 @pytest.mark.parametrize("channels, ratio", [(16, 1 / 16), (75, 1 / 2)])
@@ -77,8 +80,8 @@ def test_squeeze_excitation(channels, ratio):
     block = make_context("se_mmseg", ratio=ratio, dtype="float64")
     block.build(shape)
     keys = {
-        f"channel_mul/{layer}/{ours}": f"conv{number}.conv.{theirs}"
-        for number, layer in ((1, "reduce"), (2, "expand"))
+        f"channel_mul/{layer}/{ours}": f"conv{index}.conv.{theirs}"
+        for index, layer in ((1, "reduce"), (2, "expand"))
         for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
     }
     weights = weights_by_path(block)
@@ -98,20 +101,28 @@ def test_squeeze_excitation(channels, ratio):
 
 
 def _run(block, inputs, weighting, training):
-    """The output, and the gradients of `sum(output * weighting)` by path and input."""
+    """Returns the output, and the gradients of `sum(output * weighting)`.
+
+    The gradients are those by the weights, by path, and by the "input".
+    """
     leaf = tf.constant(inputs)
     with tf.GradientTape() as tape:
         tape.watch(leaf)
         outputs = block(leaf, training=training)
         total = tf.reduce_sum(outputs * weighting)
-    weights = {p: w for p, w in weights_by_path(block).items() if w.trainable}
+    weights = {
+        path: weight
+        for path, weight in weights_by_path(block).items()
+        if weight.trainable
+    }
     return outputs, tape.gradient(total, {"input": leaf, **weights})
 
 
-def _assert_close(found, expected, largest=None):
+def _assert_close(ours, expected, largest=None):
+    """Compares to `TOLERANCE` of the largest element."""
     if largest is None:
         largest = np.abs(expected).max()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * largest)
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=TOLERANCE * largest)
 
 
 MODELS = {
@@ -131,32 +142,32 @@ def test_whole_model(name, tmp_path):
     image = draw_image(12, 65, 97)[np.newaxis]
     check_drawn([image[0]], golden["input_checksum"])
 
-    def model(dtype):
-        made = Segmentor(
+    def build(dtype):
+        model = Segmentor(
             5,
             backbone={"base_channels": 4, **backbone},
             head={"channels": 16, "context": context},
             auxiliary={"channels": 8},
             dtype=dtype,
         )
-        made.build((None, None, None, 3))
-        return made
+        model.build((None, None, None, 3))
+        return model
 
-    exact = model("float64")
+    exact = build("float64")
     weights = drawn_weights(
         weight_shapes(exact), 11, golden[f"{name}/weights_checksum"]
     )
     assign_weights(exact, weights)
     export_mmseg(exact, tmp_path / "state.npz")
     with np.load(tmp_path / "state.npz") as state:
-        names = [key for key in golden[f"{name}/names"].item().split("\n")]
+        names = golden[f"{name}/names"].item().split("\n")
         assert sorted(state) == [key for key in names if "num_batches" not in key]
     expected = golden[f"{name}/logits"]
-    found = exact(image)["logits"][0, ::3, ::3]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
-    single = model("float32")
+    logits = exact(image)["logits"][0, ::3, ::3]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-10)
+    single = build("float32")
     assign_weights(single, weights)
     largest = np.abs(expected).max()
     for run in (lambda x: single(x)["logits"], inference_function(single)):
-        found = run(image)[0, ::3, ::3]
-        np.testing.assert_allclose(found, expected, rtol=0, atol=6e-5 * largest)
+        logits = run(image)[0, ::3, ::3]
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=6e-5 * largest)

@@ -27,6 +27,7 @@ def context():
 
 
 def context_block(golden, variant, dtype):
+    """Builds a variant of the block with the reference's weights."""
     pooling, fusions = VARIANTS[variant]
     block = GlobalContextBlock(0.25, pooling, fusions, dtype=dtype)
     block.build((None, None, None, 16))
@@ -55,7 +56,7 @@ def test_context_block(context, variant):
         key = reference_key(path).removeprefix("decode_head.gc_block.")
         expected = context[f"{variant}/gradient/{key}"]
         if key == "conv_mask.bias":
-            # Softmax ignores it: its true gradient is 0, and both are rounding noise.
+            # Softmax ignores this bias, so that both gradients are rounding noise.
             np.testing.assert_allclose([gradient, expected], 0, atol=1e-13)
         else:
             assert_close_gradient(to_reference(path, gradient.numpy()), expected)
@@ -85,7 +86,7 @@ def test_backbone(depth):
 @pytest.mark.parametrize("name", ["gc", "fcn"])
 def test_head(name):
     golden = load("heads")
-    make, part, channels = {
+    build_head, part, channels = {
         "gc": (
             lambda: ContextHead(5, 16, dropout=0, dtype="float64"),
             "decode_head",
@@ -99,25 +100,25 @@ def test_head(name):
     }[name]
     features = draw_normal(f"{name} features", (2, 7, 9, channels), 12)
     check_drawn([features], golden[f"{name}/input_checksum"])
-    head = make()
+    head = build_head()
     head.build((None, None, None, channels))
     set_drawn_weights(head, part, 11, golden[f"{name}/weights_checksum"])
     for training, key in ((False, "eval_logits"), (True, "train_logits")):
         logits = head(tf.constant(features), training=training)
         np.testing.assert_allclose(logits, golden[f"{name}/{key}"], rtol=0, atol=1e-10)
-    moved = 0
+    num_statistics = 0
     for path, weight in weights_by_path(head).items():
         if "moving" not in path:
             continue
         key = reference_key(f"{part}/{path}")
         expected = golden[f"{name}/after/{key}"]
         np.testing.assert_allclose(weight.numpy(), expected, rtol=0, atol=1e-12)
-        moved += 1
-    assert moved == {"gc": 6, "fcn": 2}[name]
+        num_statistics += 1
+    assert num_statistics == {"gc": 6, "fcn": 2}[name]
 
 
-def assert_close_gradient(found, expected):
-    """To 1e-12 of the largest element."""
+def assert_close_gradient(ours, expected):
+    """Compares gradients to 1e-12 of the largest element."""
     np.testing.assert_allclose(
-        found, expected, rtol=0, atol=1e-12 * np.abs(expected).max()
+        ours, expected, rtol=0, atol=1e-12 * np.abs(expected).max()
     )

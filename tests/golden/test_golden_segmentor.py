@@ -1,4 +1,4 @@
-"""The whole model and the ways to run it, against the reference's own numbers."""
+"""The whole model and the ways to run it, against the reference's numbers."""
 
 import dataclasses
 import zlib
@@ -32,11 +32,11 @@ def golden():
 
 @pytest.fixture(scope="module")
 def models(golden):
-    """Models by (align_corners, dtype), made once."""
-    made = {}
+    """Function from (align_corners, dtype) to a model, which is built once."""
+    built = {}
 
     def get(align_corners, dtype="float64"):
-        if (align_corners, dtype) not in made:
+        if (align_corners, dtype) not in built:
             model = Segmentor(
                 5,
                 backbone={"depth": 50, "base_channels": 4},
@@ -49,13 +49,14 @@ def models(golden):
             shapes = weight_shapes(model)
             weights = drawn_weights(shapes, 11, golden["weights_checksum"])
             assign_weights(model, weights)
-            made[align_corners, dtype] = model
-        return made[align_corners, dtype]
+            built[align_corners, dtype] = model
+        return built[align_corners, dtype]
 
     return get
 
 
 def config_of(model, mode, ms_flip=False, scale=SCALE):
+    """Returns the configuration of an evaluation of the model."""
     return dataclasses.replace(
         CONFIG,
         model=dataclasses.replace(CONFIG.model, align_corners=model.align_corners),
@@ -64,7 +65,7 @@ def config_of(model, mode, ms_flip=False, scale=SCALE):
 
 
 def predictor(model, mode, ms_flip=False, scale=SCALE) -> Predictor:
-    """A predictor by the model itself, in its own precision."""
+    """Returns a predictor that runs the model itself, in its own precision."""
     config = config_of(model, mode, ms_flip, scale)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
@@ -80,13 +81,14 @@ def predictor(model, mode, ms_flip=False, scale=SCALE) -> Predictor:
 
 
 def image(golden):
+    """Draws the image whose size the scale keeps."""
     pixels = draw_image(12, 65, 97)
     check_drawn([pixels], golden["input_checksum"])
     return pixels
 
 
 def other_image(golden):
-    """One that the evaluation's scale changes."""
+    """Draws an image that the evaluation's scale resizes."""
     pixels = draw_image(12, 57, 83)
     check_drawn([pixels], golden["other_checksum"])
     return pixels
@@ -95,10 +97,10 @@ def other_image(golden):
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("mode", ["whole", "slide"])
 def test_logits_in_float64(golden, models, mode, align_corners):
-    run = predictor(models(align_corners), mode, scale=(97, 65))
+    own = predictor(models(align_corners), mode, scale=(97, 65))
     expected = golden[f"{mode}/align_corners_{align_corners}/logits".lower()]
-    found = run.logits(image(golden))[::2, ::2]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    logits = own.logits(image(golden))[::2, ::2]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -106,49 +108,49 @@ def test_logits_in_float64(golden, models, mode, align_corners):
 @pytest.mark.parametrize("fused", [False, True])
 def test_logits_in_float32(golden, models, mode, align_corners, fused):
     model = models(align_corners, "float32")
-    run = predictor(model, mode, scale=(97, 65))
+    own = predictor(model, mode, scale=(97, 65))
     if fused:
-        run = predictor_from_model(model, config_of(model, mode, scale=(97, 65)))
+        own = predictor_from_model(model, config_of(model, mode, scale=(97, 65)))
     name = f"{mode}/align_corners_{align_corners}".lower()
-    found = run.logits(image(golden))[::2, ::2]
+    logits = own.logits(image(golden))[::2, ::2]
     expected = golden[f"{name}/logits_float32"]
     largest = np.abs(expected).max()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=6e-5 * largest)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=6e-5 * largest)
     best = np.sort(golden[f"{name}/logits"], axis=-1)
     clear = best[..., -1] - best[..., -2] > 1e-3
     assert clear.mean() > 0.9
-    agree = found.argmax(-1) == golden[f"{name}/logits"].argmax(-1)
+    agree = logits.argmax(-1) == golden[f"{name}/logits"].argmax(-1)
     assert agree[clear].all()
 
 
 @pytest.mark.parametrize("mode, align_corners", [("whole", False), ("slide", True)])
 def test_two_resizes(golden, models, mode, align_corners):
-    run = predictor(models(align_corners), mode)
+    own = predictor(models(align_corners), mode)
     expected = golden[f"{mode}/two_step/logits"]
-    found = run.logits(other_image(golden))[::2, ::2]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
+    logits = own.logits(other_image(golden))[::2, ::2]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("mode, align_corners", [("whole", False), ("slide", True)])
 def test_multi_scale_flip(golden, models, mode, align_corners):
-    run = predictor(models(align_corners), mode, ms_flip=True)
-    found = run.probabilities(other_image(golden))
+    own = predictor(models(align_corners), mode, ms_flip=True)
+    probabilities = own.probabilities(other_image(golden))
     expected = golden[f"{mode}/ms_flip/probabilities"]
-    np.testing.assert_allclose(found[::2, ::2], expected, rtol=0, atol=1e-10)
-    labels = found.argmax(axis=-1)
+    np.testing.assert_allclose(probabilities[::2, ::2], expected, rtol=0, atol=1e-10)
+    labels = probabilities.argmax(axis=-1)
     np.testing.assert_array_equal(labels, golden[f"{mode}/ms_flip/labels"])
 
 
 def test_images_are_scaled_as_in_the_reference(golden):
-    """Sizes, and every byte."""
-    picture = other_image(golden)
+    """Compares the sizes and every byte."""
+    pixels = other_image(golden)
     ratios = EvaluationConfig().ratios
     scales = windows.scales_of(SCALE, ratios)
     np.testing.assert_array_equal(scales, golden["ms_flip/scales"])
     for scale, size, crc in zip(
         scales, golden["ms_flip/resized_sizes"], golden["ms_flip/resized_crc32"]
     ):
-        found = windows.keep_ratio_size(*picture.shape[:2], scale)
-        assert found == tuple(size)
-        resized = cv2.resize(picture, found[::-1], interpolation=cv2.INTER_LINEAR)
+        own_size = windows.keep_ratio_size(*pixels.shape[:2], scale)
+        assert own_size == tuple(size)
+        resized = cv2.resize(pixels, own_size[::-1], interpolation=cv2.INTER_LINEAR)
         assert zlib.crc32(resized.tobytes()) == crc

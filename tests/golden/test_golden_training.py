@@ -33,7 +33,7 @@ def test_losses(case, align_corners):
         3 * draw_normal(f"{name} logits", (2, 5, 7, 4), 12)
         for name in ("decode", "aux")
     )
-    labels = np.stack([draw_label(12 + each, 33, 49, 4) for each in range(2)])
+    labels = np.stack([draw_label(12 + index, 33, 49, 4) for index in range(2)])
     check_drawn([decode, aux, labels], golden["input_checksum"])
     labels[: {"drawn": 0, "one_ignored": 1, "ignored": 2}[case]] = 255
     prefix = f"{case}/align_corners_{align_corners}".lower()
@@ -60,23 +60,23 @@ def test_learning_rates():
         ("rates_20000", 20000, golden["steps_20000"]),
     ):
         schedule = PolynomialDecay(0.01, 1e-4, iterations, 0.9)
-        found = [float(schedule(int(step))) for step in steps]
-        np.testing.assert_allclose(found, golden[name], rtol=1e-12)
-    found = [float(HEAD_RATE(step)) for step in range(10)]
-    np.testing.assert_allclose(found, golden["rates_10_head_times_10"], rtol=1e-12)
+        rates = [float(schedule(int(step))) for step in steps]
+        np.testing.assert_allclose(rates, golden[name], rtol=1e-12)
+    rates = [float(HEAD_RATE(step)) for step in range(10)]
+    np.testing.assert_allclose(rates, golden["rates_10_head_times_10"], rtol=1e-12)
 
 
 def batch(golden):
-    """Two samples, the second one padded."""
+    """Draws a batch of two samples, of which the second one is padded."""
     sizes = [tuple(size) for size in golden["valid_sizes"]]
-    images = [draw_image(12 + each, *size) for each, size in enumerate(sizes)]
-    labels = [draw_label(12 + each, *size, 3) for each, size in enumerate(sizes)]
+    images = [draw_image(12 + index, *size) for index, size in enumerate(sizes)]
+    labels = [draw_label(12 + index, *size, 3) for index, size in enumerate(sizes)]
     check_drawn([*images, *labels], golden["input_checksum"])
     padded_images = np.full((2, *PADDED, 3), 77, np.uint8)
     padded_labels = np.full((2, *PADDED), 255, np.uint8)
-    for each, (height, width) in enumerate(sizes):
-        padded_images[each, :height, :width] = images[each]
-        padded_labels[each, :height, :width] = labels[each]
+    for index, (height, width) in enumerate(sizes):
+        padded_images[index, :height, :width] = images[index]
+        padded_labels[index, :height, :width] = labels[index]
     return {
         "image": tf.constant(padded_images),
         "label": tf.constant(padded_labels),
@@ -86,7 +86,7 @@ def batch(golden):
 
 
 def train(golden, steps, decay, rates=None, frozen_stages=-1):
-    """Returns the model, its optimiser and the losses of each step."""
+    """Trains, and returns the model, its optimiser and the losses of each step."""
     model = Segmentor(
         3,
         backbone={"depth": 18, "base_channels": 4, "frozen_stages": frozen_stages},
@@ -107,7 +107,10 @@ def train(golden, steps, decay, rates=None, frozen_stages=-1):
 
 
 def gradients(golden, **settings):
-    """Gradients of the first step: the velocity, where nothing decays."""
+    """Yields the gradients of the first step by the reference's names.
+
+    Without weight decay they are the velocities of the optimiser.
+    """
     model, optimizer, _ = train(golden, steps=1, decay=0.0, **settings)
     paths = {id(weight): path for path, weight in weights_by_path(model).items()}
     for weight, velocity in zip(model.trainable_weights, optimizer.velocities):
@@ -116,18 +119,19 @@ def gradients(golden, **settings):
 
 
 def parameters(model):
+    """Yields the weights of a model by the reference's names."""
     for path, weight in weights_by_path(model).items():
         yield reference_key(path), to_reference(path, weight.numpy())
 
 
 def test_gradients(golden):
     count = 0
-    for key, found in gradients(golden):
+    for key, gradient in gradients(golden):
         expected = golden[f"gradient/{key}"]
-        # The mask's bias has no gradient in truth, only noise.
+        # The true gradient of the mask's bias is 0, and both are rounding noise.
         largest = np.abs(expected).max() if "conv_mask.bias" not in key else 1e-4
         np.testing.assert_allclose(
-            found, expected, rtol=0, atol=1e-9 * largest, err_msg=key
+            gradient, expected, rtol=0, atol=1e-9 * largest, err_msg=key
         )
         count += 1
     assert count == sum(key.startswith("gradient/") for key in golden)
@@ -137,19 +141,19 @@ def test_four_steps(golden):
     model, _, losses = train(golden, steps=4, decay=5e-4)
     # The reference's divisor of the loss is larger by 1.2e-7, see test_losses.
     for name, ours in (("decode_loss", "decode_loss"), ("aux_loss", "auxiliary_loss")):
-        found = [float(each[ours]) for each in losses]
-        np.testing.assert_allclose(found, golden[name], rtol=1e-10)
+        values = [float(step_losses[ours]) for step_losses in losses]
+        np.testing.assert_allclose(values, golden[name], rtol=1e-10)
     count = 0
-    for key, found in parameters(model):
+    for key, value in parameters(model):
         np.testing.assert_allclose(
-            found, golden[f"after/{key}"], rtol=0, atol=1e-11, err_msg=key
+            value, golden[f"after/{key}"], rtol=0, atol=1e-11, err_msg=key
         )
         count += 1
     assert count == sum(key.startswith("after/") for key in golden)
 
 
 def summary(key, value):
-    """As the golden file has it: sum, norm, and one projection."""
+    """Returns the sum, the norm and one projection, as the golden file has them."""
     projection = draw_normal(f"projection {key}", value.shape, 12)
     return [value.sum(), np.sqrt(np.sum(value**2)), np.sum(value * projection)]
 
@@ -171,8 +175,10 @@ def test_four_steps_with_settings(golden, case, settings):
         ("gradient", gradients(golden, **settings)),
         ("after", parameters(model)),
     ):
-        found = {key: summary(key, value) for key, value in values}
+        summaries = {key: summary(key, value) for key, value in values}
         names = list(golden[f"{case}/{kind}_names"])
-        assert sorted(found) == sorted(names)
+        assert sorted(summaries) == sorted(names)
         for key, expected in zip(names, golden[f"{case}/{kind}_summaries"]):
-            np.testing.assert_allclose(found[key], expected, atol=1e-10, err_msg=key)
+            np.testing.assert_allclose(
+                summaries[key], expected, atol=1e-10, err_msg=key
+            )

@@ -1,8 +1,8 @@
-"""Exported TFLite files, unmodified, in MediaPipe's ImageSegmenter: `make mediapipe`.
+"""Runs unmodified TFLite files in MediaPipe's ImageSegmenter: `make mediapipe`.
 
-Every precision of a model is run on an image by MediaPipe, by LiteRT and, without
-having been exported, by Keras. Exits with 1 where MediaPipe's masks differ from
-LiteRT's, or its view of the metadata from what its own writer gives.
+Runs every precision of a model on an image in MediaPipe and in LiteRT, and the model
+itself in Keras. Exits with 1 when MediaPipe's masks differ from LiteRT's, or when
+MediaPipe reads other metadata from a file than its own writer would write.
 
 python tests/mediapipe/live.py --python .venv-mediapipe/bin/python --model runs/camvid
 """
@@ -24,15 +24,15 @@ from gcnet_tf.data.shapes import generate_shapes
 from gcnet_tf.data.stream.pipeline import evaluation_dataset
 
 SEGMENT = Path(__file__).with_name("segment.py")
-# Two interpreters of different age, and MediaPipe's own softmax: the least share of
-# equal labels, and the largest difference of a confidence.
+# Smallest share of equal labels, and largest difference of a confidence: versions of
+# the interpreter differ, and MediaPipe has its own softmax.
 LIMITS = (0.999, 0.02)
-# How activations are rounded on the way is the interpreter's choice here.
+# The same for files whose activations the interpreter rounds in its own way.
 DYNAMIC_LIMITS = (0.99, 0.1)
 
 
 def drawn_model(folder: Path):
-    """A small network with random weights, and drawn images."""
+    """Builds a small network with random weights, and draws images for it."""
     generate_shapes(folder / "images", num_train=8, num_val=1, size=128, seed=0)
     config = load_config(
         "shapes_r18",
@@ -45,14 +45,14 @@ def drawn_model(folder: Path):
     ensure_records(config)
     keras.utils.set_random_seed(0)
     model = build_model(config)
-    # Random, but sure of itself: rounding must not decide between classes.
+    # Large weights make the predictions certain, so that rounding decides no class.
     kernel = model.decode_head.classifier.kernel
     kernel.assign(kernel * 100)
     return model, config
 
 
 def litert(path: Path, image: np.ndarray) -> np.ndarray:
-    """Logits of an image as LiteRT gives them."""
+    """Computes the logits of an image in LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
@@ -67,7 +67,7 @@ def litert(path: Path, image: np.ndarray) -> np.ndarray:
 
 
 def essentials(text: str) -> dict:
-    """What MediaPipe reads, of its own words for a file's metadata."""
+    """Selects what MediaPipe reads from the JSON of a file's metadata."""
     (graph,) = json.loads(text)["subgraph_metadata"]
     (source,), (result,) = (
         graph["input_tensor_metadata"],
@@ -77,45 +77,48 @@ def essentials(text: str) -> dict:
         "content": source["content"],
         "units": source.get("process_units"),
         "stats": source["stats"],
-        "files": [(f["name"], f["type"]) for f in result["associated_files"]],
+        "files": [(file["name"], file["type"]) for file in result["associated_files"]],
         "custom": graph["custom_metadata"],
     }
 
 
 def compare(folder: Path, image: np.ndarray, expected: np.ndarray, classes) -> bool:
-    """Prints a row for each file; whether all of them are right."""
+    """Prints a row for each file, and tells whether all are within the limits."""
     from gcnet_tf.runtime.windows import softmax
 
-    fine = True
+    is_close = True
     print("file                      MediaPipe=LiteRT  confidences  MediaPipe=Keras")
     for path in sorted(folder.glob("*.tflite")):
-        found = np.load(folder / f"{path.stem}.npz")
+        arrays = np.load(folder / f"{path.stem}.npz")
         logits = litert(path, image)
-        same = (found["mask"] == logits.argmax(-1)).mean()
-        difference = np.abs(found["confidences"] - softmax(logits)).max()
-        keras_same = (found["mask"] == expected).mean()
+        same = (arrays["mask"] == logits.argmax(-1)).mean()
+        difference = np.abs(arrays["confidences"] - softmax(logits)).max()
+        keras_same = (arrays["mask"] == expected).mean()
         print(f"{path.name:26}{same:15.3%}{difference:13.1e}{keras_same:17.2%}")
-        least, most = DYNAMIC_LIMITS if "dynamic" in path.name else LIMITS
-        fine &= same >= least and difference <= most
-        fine &= found["labels"].tolist() == list(classes)
-        if len(found["metadata"]):
-            ours, theirs = map(essentials, found["metadata"])
+        smallest, largest = DYNAMIC_LIMITS if "dynamic" in path.name else LIMITS
+        is_close &= same >= smallest and difference <= largest
+        is_close &= arrays["labels"].tolist() == list(classes)
+        if len(arrays["metadata"]):
+            ours, theirs = map(essentials, arrays["metadata"])
             if ours != theirs:
                 print(f"  metadata: ours {ours}, MediaPipe's writer {theirs}")
-                fine = False
-    return fine
+                is_close = False
+    return is_close
 
 
 def main() -> int:
     parser = cli.script_parser(__doc__)
-    parser.add_argument("--python", required=True, help="of MediaPipe's environment")
-    parser.add_argument("--model", help="a run folder; a drawn model without it")
+    parser.add_argument(
+        "--python", required=True, help="python of MediaPipe's environment"
+    )
+    parser.add_argument("--model", help="a run folder; default: a drawn model")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         return check(Path(name), args)
 
 
 def check(folder: Path, args: argparse.Namespace) -> int:
+    """Exports a model, runs it everywhere, and returns the exit code."""
     cli.start_tensorflow()
     from gcnet_tf.data.catalog import facts_of
     from gcnet_tf.evaluation.load import load_model
@@ -136,7 +139,7 @@ def check(folder: Path, args: argparse.Namespace) -> int:
             folder,
             precision=precision,
             size=image.shape[:2],
-            outputs=["scores"],
+            outputs=["logits"],
         )
     subprocess.run([args.python, str(SEGMENT), str(folder)], check=True)
     expected = inference_function(model)(image[np.newaxis]).numpy()[0].argmax(-1)

@@ -2,10 +2,10 @@
 
     python segment.py FOLDER
 
-For each `*.tflite` in the folder it segments image.npy, RGB uint8, and writes
-NAME.npz: `labels` of the classes, `mask` uint8 `(height, width)`, `confidences` float32
-`(height, width, num_classes)`, and `metadata`, ours and what MediaPipe's writer gives,
-as JSON.
+With each `*.tflite` in the folder it segments image.npy, RGB uint8, and writes
+NAME.npz: `labels`, the names of the classes, `mask` uint8 `(height, width)`,
+`confidences` float32 `(height, width, num_classes)`, and `metadata`, ours and that of
+MediaPipe's writer, as JSON.
 """
 
 import sys
@@ -18,7 +18,7 @@ from mediapipe.tasks.python import BaseOptions, vision
 
 
 def segment(model: Path, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Runs a file as it is."""
+    """Runs a file as it is, and returns the classes' labels, mask and confidences."""
     options = vision.ImageSegmenterOptions(
         base_options=BaseOptions(model_asset_path=str(model)),
         output_category_mask=True,
@@ -41,7 +41,7 @@ def segment(model: Path, image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def metadata(model: Path, labels: list[str]) -> list[str]:
-    """Our metadata and that of MediaPipe's writer; none where it has no writer."""
+    """Returns our metadata and that of MediaPipe's writer; [] without a writer."""
     try:
         from mediapipe.tasks.python.metadata import metadata as reader
         from mediapipe.tasks.python.metadata.metadata_writers import (
@@ -50,13 +50,13 @@ def metadata(model: Path, labels: list[str]) -> list[str]:
         )
     except ImportError:
         return []
-    content = bytearray(model.read_bytes())
-    ours = image_segmenter.convert_to_json(reader.get_metadata_buffer(content))
-    # Without the archive of labels behind the model, which it would add again.
+    model_bytes = bytearray(model.read_bytes())
+    ours = image_segmenter.convert_to_json(reader.get_metadata_buffer(model_bytes))
+    # The writer adds the archive of labels behind the model again, so it is removed.
     with zipfile.ZipFile(model) as archive:
-        del content[archive.infolist()[0].header_offset :]
+        del model_bytes[archive.infolist()[0].header_offset :]
     writer = image_segmenter.MetadataWriter.create(
-        content,
+        model_bytes,
         [0.0],
         [1.0],
         metadata_writer.Labels().add(labels),
@@ -69,9 +69,9 @@ def main(folder: Path) -> None:
     print(f"mediapipe {mediapipe.__version__}")
     image = np.load(folder / "image.npy")
     for model in sorted(folder.glob("*.tflite")):
-        found = segment(model, image)
-        found["metadata"] = np.array(metadata(model, found["labels"].tolist()))
-        np.savez(folder / f"{model.stem}.npz", **found)
+        arrays = segment(model, image)
+        arrays["metadata"] = np.array(metadata(model, arrays["labels"].tolist()))
+        np.savez(folder / f"{model.stem}.npz", **arrays)
 
 
 if __name__ == "__main__":

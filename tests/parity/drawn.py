@@ -1,8 +1,8 @@
-"""Weights, images and labels drawn from names: stored nowhere, the same everywhere.
+"""Weights, images and labels that are drawn from names, the same on every machine.
 
 Both sides of a parity check use this file: the reference's scripts (with PyTorch) and
-our tests (without it). A value depends on its name, shape and seed alone, never on what
-else was drawn. numpy only.
+our tests (without it). A value depends only on its name, shape and seed, never on other
+values that were drawn. Needs numpy only.
 """
 
 import re
@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-# The norms at the end of a residual branch. In a bottleneck bn2 is not the last one,
-# but it may be small as well, and so the name alone decides.
+# Norms at the end of a residual branch. In a bottleneck bn2 is not the last one, but
+# its scale may be small as well, so that the name alone decides.
 _BRANCH_END = re.compile(r"layer\d+\.\d+\.bn[23]\.weight$")
 
-# Dealt until the little model of tests/golden/segmentor.npz predicted several classes.
+# Chosen so that the small model of tests/golden/segmentor.npz predicts several classes.
 _DEAL = 4
 
 
 def draw_tensor(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """One entry of a state dict that keeps activations in a sane range.
+    """Draws an entry of a state dict; activations keep a reasonable range.
 
     Args:
         key: the reference's name, as in "backbone.layer1.0.conv1.weight".
@@ -50,19 +50,19 @@ def draw_tensor(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
 def draw_state(
     shapes: Mapping[str, tuple[int, ...]], seed: int
 ) -> dict[str, np.ndarray]:
-    """`draw_tensor` for every key."""
+    """Draws a state dict with `draw_tensor`."""
     return {key: draw_tensor(key, shape, seed) for key, shape in shapes.items()}
 
 
 def draw_normal(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Standard normal float64: features, logits, weightings."""
+    """Draws standard normal float64 values: features, logits, weightings."""
     return _generator(name, seed).standard_normal(shape)
 
 
 def draw_image(seed: int, height: int, width: int) -> np.ndarray:
-    """A picture with structure and noise; uint8 RGB (height, width, 3).
+    """Draws an image with structure and noise; uint8 RGB (height, width, 3).
 
-    Integer arithmetic throughout, so that no machine rounds it differently.
+    All arithmetic is in integers, so that no machine rounds differently.
     """
     generator = _generator("image", seed)
     step = 8
@@ -80,7 +80,7 @@ def draw_image(seed: int, height: int, width: int) -> np.ndarray:
 
 
 def draw_label(seed: int, height: int, width: int, num_classes: int) -> np.ndarray:
-    """Blocks of classes and of 255; uint8 (height, width), 255 always occurs."""
+    """Draws blocks of classes and of 255, which always occurs; uint8 (h, w)."""
     step = 7
     blocks = _generator("label", seed).integers(
         0, num_classes + 1, (-(-height // step), -(-width // step)), dtype=np.int64
@@ -92,23 +92,23 @@ def draw_label(seed: int, height: int, width: int, num_classes: int) -> np.ndarr
 
 
 def checksum(arrays: Iterable[np.ndarray]) -> float:
-    """One number for many arrays, in any order: compare it to 1e-9, relatively.
+    """Returns one number for many arrays in any order, to compare to 1e-9 relatively.
 
-    When it differs from the stored one, numpy draws other numbers than it did when the
-    golden files were made, and nothing is wrong with the model. A sum, not a hash: the
-    last bit of a normal number may depend on the machine's logarithm.
+    When it differs from the stored one, numpy draws other numbers than it did for the
+    golden files; the model is not the reason. It is a sum and no hash, because the last
+    bit of a normal number may depend on the machine's logarithm.
     """
     total = 0.0
     for array in arrays:
         values = np.asarray(array, np.float64).ravel()
-        places = 1 + np.arange(values.size) % 97
-        # Shifted and squared, the sum cannot cancel.
-        total += float(np.sum(places * (values + 3.0) ** 2))
+        factors = 1 + np.arange(values.size) % 97
+        # Values are shifted and squared, so that they cannot cancel.
+        total += float(np.sum(factors * (values + 3.0) ** 2))
     return total
 
 
 def state_checksum(state: Mapping[str, np.ndarray]) -> float:
-    """`checksum` of a state dict in any order, with or without the batch counters."""
+    """Returns the checksum of a state dict, which ignores order and batch counters."""
     keys = sorted(key for key in state if not key.endswith("num_batches_tracked"))
     return checksum(state[key] for key in keys)
 

@@ -1,4 +1,4 @@
-"""The golden numbers of the blocks beside the global context block (make_golden.py)."""
+"""Golden numbers of the other blocks and of models with them (make_golden.py)."""
 
 import numpy as np
 import reference
@@ -17,6 +17,7 @@ NON_LOCAL_MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenatio
 
 
 def non_local() -> Arrays:
+    """Computes the variants of the non-local block."""
     shape = (2, 5, 7, 12)
     inputs = draw_normal("input", shape, INPUT_SEED)
     weighting = draw_normal("weighting", shape, INPUT_SEED)
@@ -33,7 +34,8 @@ def non_local() -> Arrays:
                     norm_cfg=reference.NORM,
                 )
                 if mode == "concatenation":
-                    # mmcv divides in place what ReLU's gradient needs: torch refuses.
+                    # mmcv divides in place a tensor that ReLU's gradient needs, which
+                    # torch refuses.
                     block.concat_project.register_forward_hook(
                         lambda module, inputs, output: output.clone()
                     )
@@ -44,7 +46,7 @@ def non_local() -> Arrays:
 
 
 def squeeze_excitation() -> Arrays:
-    """Widths of the bottleneck of 8, and of 40, to which 37 is rounded."""
+    """Computes SE blocks with bottlenecks of 8, and of 40, to which 37 is rounded."""
     arrays: Arrays = {}
     for channels, ratio in ((16, 16), (75, 2)):
         shape = (2, 3, 2, channels)
@@ -58,7 +60,7 @@ def squeeze_excitation() -> Arrays:
 
 
 def _passes(name, block, inputs, weighting, prefix, training=(False, True)) -> Arrays:
-    """A block's output and gradients, with running and with batch statistics."""
+    """Computes a block's output and gradients, with running and batch statistics."""
     state = reference.load_drawn(block, WEIGHTS_SEED, prefix)
     arrays: Arrays = {f"{name}/weights_checksum": np.float64(state_checksum(state))}
     for train in training:
@@ -77,7 +79,7 @@ def _passes(name, block, inputs, weighting, prefix, training=(False, True)) -> A
 
 # --- other whole models ---------------------------------------------------------------
 
-# Rows and columns of large maps: the files stay small.
+# Rows and columns of large maps that are stored, so that the files stay small.
 EVERY_THIRD = (slice(None, None, 3), slice(None, None, 3))
 _GC_PLUGIN = {
     "cfg": {"type": "ContextBlock", "ratio": 0.25},
@@ -97,6 +99,7 @@ FAMILY = {
 
 
 def family() -> Arrays:
+    """Computes the logits of whole models with other blocks."""
     image = draw_image(INPUT_SEED, 65, 97)
     arrays: Arrays = {"input_checksum": np.float64(checksum([image]))}
     for name, arguments in FAMILY.items():

@@ -1,4 +1,4 @@
-"""Both implementations side by side: `make parity`.
+"""Compares both implementations side by side: `make parity`.
 
     python tests/parity/live.py                      everything, about 15 minutes
     python tests/parity/live.py --rows voc_r50_20k   some rows of the table
@@ -7,8 +7,8 @@ For each row with published weights (GCNet's, and one of NLNet) the reference
 (mmsegmentation 1.2.2, in an environment of its own) builds the model from its own
 configuration file at full width, gives it drawn weights and statistics, and writes a
 checkpoint. It is imported here as a published one would be, and the logits are
-compared. Then both score real images, by three protocols, with a narrow R50 (leave it
-out with --no-miou).
+compared. Then both evaluate a narrow R50 on real images by three protocols, unless
+--no-miou is given.
 
 Exits with 1 when a tolerance is exceeded.
 """
@@ -41,38 +41,41 @@ from gcnet_tf.evaluation.load import predictor_from_model  # noqa: E402
 from gcnet_tf.models import Segmentor, build_model  # noqa: E402
 
 REFERENCE = Path(__file__).with_name("reference_live.py")
-# What must be reached. Logits: float64 absolutely, float32 against the largest one.
+# Tolerances of logits, float64 absolutely, float32 relative to the largest logit; and
+# of the mIoU.
 FLOAT64 = 1e-10
 FLOAT32 = 6e-5
 MIOU = 1e-4
-# Pixels whose two best scores are closer than this may go either way.
+# Pixels whose two best logits are closer than this may get either label.
 CLEAR_MARGIN = 1e-3
 
 
 class Reference:
-    """The reference's process."""
+    """The reference, in processes of its own environment."""
 
     def __init__(self, python: str):
         self.python = python
         self.names = self._call("list").split()
 
     def config(self, row: str, folder: Path) -> dict[str, np.ndarray]:
+        """Computes a row's model; writes its checkpoint and returns its arrays."""
         self._call("config", self.name_of(row), folder)
         return self._arrays(folder)
 
     def miou(self, folder: Path, images: Path, labels: Path, count: int):
+        """Evaluates images; writes a checkpoint and returns the arrays."""
         arguments = ["--images", images, "--labels", labels, "--count", count]
         self._call("miou", folder, *arguments)
         return self._arrays(folder)
 
     def name_of(self, row: str) -> str:
-        """The 1.x name of the configuration whose 0.x checkpoint the row names."""
+        """Returns the 1.x name of the configuration with the row's 0.x checkpoint."""
         url = published_checkpoint(row) or ""
         model, depth, crop, length, dataset = re.fullmatch(
             r".*/(gcnet|nonlocal)_(r\d+)-d8_(\d+x\d+)_(\d+k)_(\w+?)_\d{8}_.*", url
         ).groups()
         pattern = rf"{model}_{depth}-d8_\d+xb\d+-{length}_{dataset}-{crop}"
-        (name,) = [each for each in self.names if re.fullmatch(pattern, each)]
+        (name,) = [known for known in self.names if re.fullmatch(pattern, known)]
         return name
 
     def _call(self, *arguments) -> str:
@@ -91,13 +94,14 @@ class Reference:
 
 
 def load_checkpoint(model: Segmentor, path: Path) -> None:
+    """Imports a checkpoint of the reference into a model."""
     state = read_torch_file(path).state_dict
     matched = match_segmentor(state, weight_shapes(model), path.name)
     assign_weights(model, matched.weights)
 
 
 def differing_settings(config: Config, reference: dict[str, np.ndarray]) -> list[str]:
-    """Names of settings that differ from the reference's own configuration file."""
+    """Names the settings that differ from the reference's own configuration file."""
     train, augment, evaluation = config.train, config.augment, config.evaluation
     facts = facts_of(config.data)
     ours = {
@@ -121,22 +125,27 @@ def differing_settings(config: Config, reference: dict[str, np.ndarray]) -> list
     }
     if evaluation.mode == "slide":
         ours |= {"window": evaluation.window, "stride": evaluation.stride}
-    return [k for k, value in ours.items() if not np.array_equal(value, reference[k])]
+    return [
+        name
+        for name, value in ours.items()
+        if not np.array_equal(value, reference[name])
+    ]
 
 
 def windows_differ(config: Config, reference: dict[str, np.ndarray]) -> bool:
+    """Tells whether the windows of a Cityscapes image differ."""
     evaluation = config.evaluation
-    found = [
+    ours = [
         (rows.start, rows.stop, columns.start, columns.stop)
         for rows, columns in windows.windows(
             1025, 2049, evaluation.window, evaluation.stride
         )
     ]
-    return not np.array_equal(found, reference["windows"])
+    return not np.array_equal(ours, reference["windows"])
 
 
 def compare_row(row: str, reference: Reference) -> list[str]:
-    """Prints the row's line; returns what is wrong with it."""
+    """Prints the row's line, and returns the names of all that differs."""
     config = load_config(row)
     with tempfile.TemporaryDirectory() as folder:
         expected = reference.config(row, Path(folder))
@@ -145,7 +154,7 @@ def compare_row(row: str, reference: Reference) -> list[str]:
     image, logits = expected["image"], expected["logits"]
     largest = np.abs(logits).max()
 
-    # What evaluation and export run: normalisation folded away, weights frozen.
+    # Evaluation and export run this graph: normalisation folded, weights constant.
     fused = predictor_from_model(model, config).network.logits(image[None])[0]
     plain = model(image[np.newaxis])["logits"][0].numpy()
     double = Segmentor.from_config({**model.get_config(), "dtype": "float64"})
@@ -183,11 +192,15 @@ def compare_row(row: str, reference: Reference) -> list[str]:
         f"{verdict:>8}  {windows}",
         flush=True,
     )
-    return [f"{row}: {each}" for each in wrong]
+    return [f"{row}: {name}" for name in wrong]
 
 
 def compare_miou(reference: Reference, data: Path, count: int) -> list[str]:
-    """Scores of both on the same real images; prints a line per protocol."""
+    """Evaluates both on the same real images; prints a line per protocol.
+
+    Returns:
+        a sentence on each mIoU that differs.
+    """
     images, labels = data / "images", data / "labels"
     with tempfile.TemporaryDirectory() as folder:
         expected = reference.miou(Path(folder), images, labels, count)
@@ -215,16 +228,16 @@ def compare_miou(reference: Reference, data: Path, count: int) -> list[str]:
         differing = pixels = 0
         for name, theirs in zip(expected["names"], expected[f"{protocol}/labels"]):
             (path,) = images.glob(f"{name}.*")
-            found = predictor.labels(read_image(path))
+            ours = predictor.labels(read_image(path))
             truth = read_label(labels / f"{name}.png", facts_of(config.data))
-            matrix.update(truth, found)
-            differing += int((found != theirs).sum())
-            pixels += found.size
-        scores = matrix.metrics()
-        theirs = float(expected[f"{protocol}/miou"])
-        difference = abs(scores.miou - theirs)
+            matrix.update(truth, ours)
+            differing += int((ours != theirs).sum())
+            pixels += ours.size
+        own_miou = matrix.metrics().miou
+        their_miou = float(expected[f"{protocol}/miou"])
+        difference = abs(own_miou - their_miou)
         print(
-            f"{protocol:<8} mIoU {scores.miou:.6f} reference {theirs:.6f} "
+            f"{protocol:<8} mIoU {own_miou:.6f} reference {their_miou:.6f} "
             f"difference {difference:.1e}; {differing} of {pixels:,} pixels differ; "
             f"{len(expected['names'])} images in {time.perf_counter() - start:.0f} s",
             flush=True,

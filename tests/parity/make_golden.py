@@ -1,10 +1,10 @@
-"""Writes tests/golden/*.npz: numbers computed by the reference itself.
+"""Writes tests/golden/*.npz, numbers that the reference itself computes.
 
     python tests/parity/make_golden.py            all files, about half a minute
     python tests/parity/make_golden.py context    one of them
 
-It needs the environment of tests/parity/requirements.txt. Running it twice gives the
-same arrays. tests/golden/README.md says what each array is.
+Needs the environment of tests/parity/requirements.txt. Running it twice gives the same
+arrays, which tests/golden/README.md describes.
 """
 
 import argparse
@@ -32,11 +32,12 @@ from reference import (
     to_numpy,
     to_torch,
 )
+from reference_protocol import metrics_of
 
 Arrays = dict[str, np.ndarray]
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden"
-# Half the rows and columns of large maps: the files stay small.
+# Rows and columns of large maps that are stored, so that the files stay small.
 THIN = (slice(None, None, 2), slice(None, None, 2))
 
 
@@ -51,6 +52,7 @@ CONTEXT_VARIANTS = {
 
 
 def context() -> Arrays:
+    """Computes the variants of the global context block."""
     shape = (2, 7, 9, 16)
     inputs = draw_normal("input", shape, INPUT_SEED)
     weighting = draw_normal("weighting", shape, INPUT_SEED)
@@ -75,6 +77,7 @@ def context() -> Arrays:
 
 
 def backbone() -> Arrays:
+    """Computes the stages of ResNets of all depths."""
     inputs = draw_normal("input", (1, 33, 49, 3), INPUT_SEED)
     arrays: Arrays = {"input_checksum": np.float64(checksum([inputs]))}
     for depth in (18, 34, 50, 101):
@@ -84,12 +87,13 @@ def backbone() -> Arrays:
         module.eval()
         with torch.no_grad():
             stages = module(to_torch(inputs))
-        for number, stage in enumerate(stages, start=1):
-            arrays[f"{depth}/stage{number}"] = to_numpy(stage)
+        for index, stage in enumerate(stages, start=1):
+            arrays[f"{depth}/stage{index}"] = to_numpy(stage)
     return arrays
 
 
 def heads() -> Arrays:
+    """Computes both heads alone."""
     arrays: Arrays = {}
     configs = {
         "gc": ("decode_head.", reference.gc_head_config(32, 16, 5)),
@@ -123,11 +127,12 @@ TEST_MODES = {
     "whole": {"mode": "whole"},
     "slide": {"mode": "slide", "crop_size": (33, 41), "stride": (22, 23)},
 }
-# As published: whole images go with align_corners False, windows with True.
+# Published models have align_corners False for whole images, and True for windows.
 PUBLISHED = {"whole": False, "slide": True}
 
 
 def segmentor() -> Arrays:
+    """Computes the whole model in all test modes."""
     image = draw_image(INPUT_SEED, *SIZE)
     other = draw_image(INPUT_SEED, *OTHER_SIZE)
     arrays: Arrays = {
@@ -164,14 +169,15 @@ def segmentor() -> Arrays:
     arrays["stride8_logits"] = to_numpy(stride8)[0]
     images = [_resized(other, scale) for scale in _scales()]
     arrays["ms_flip/scales"] = np.array(_scales())
-    arrays["ms_flip/resized_sizes"] = np.array([each.shape[:2] for each in images])
+    arrays["ms_flip/resized_sizes"] = np.array([pixels.shape[:2] for pixels in images])
     arrays["ms_flip/resized_crc32"] = np.array(
-        [zlib.crc32(each.tobytes()) for each in images], np.uint32
+        [zlib.crc32(pixels.tobytes()) for pixels in images], np.uint32
     )
     return arrays
 
 
 def _eval_model(mode: str, align_corners: bool, arrays: Arrays):
+    """Builds the model for a test mode, and notes the checksum of its weights."""
     model = reference.build_segmentor(
         50, 4, 16, 8, 5, align_corners, test_cfg=TEST_MODES[mode]
     )
@@ -181,25 +187,25 @@ def _eval_model(mode: str, align_corners: bool, arrays: Arrays):
 
 
 def _scales() -> list[tuple[int, int]]:
-    """0.x applies the ratios to the test scale, 1.x to the image: 0.x was published."""
+    """Applies the ratios to the test scale, as the published 0.x; 1.x to the image."""
     return [(int(SCALE[0] * ratio), int(SCALE[1] * ratio)) for ratio in RATIOS]
 
 
 def _resized(image: np.ndarray, scale: tuple[int, int]) -> np.ndarray:
-    """The test pipeline's Resize on an RGB image (OpenCV treats channels alike)."""
+    """Resizes an RGB image as the test pipeline does (OpenCV treats channels alike)."""
     transform = TRANSFORMS.build({"type": "Resize", "scale": scale, "keep_ratio": True})
     return transform({"img": image})["img"]
 
 
 def _ms_flip(model, image: np.ndarray) -> np.ndarray:
-    """0.x: mean over 12 passes of the softmax at the original size; (h, w, classes)."""
+    """Returns the mean softmax at the original size over 12 passes, as in 0.x."""
     total = torch.zeros(())
     for scale in _scales():
         resized = _resized(image, scale)
         for flipped in (False, True):
-            seen = mmcv.imflip(resized) if flipped else resized
+            view = mmcv.imflip(resized) if flipped else resized
             logits = resize(
-                reference.infer(model, seen),
+                reference.infer(model, view),
                 size=image.shape[:2],
                 mode="bilinear",
                 align_corners=model.align_corners,
@@ -214,19 +220,20 @@ def _ms_flip(model, image: np.ndarray) -> np.ndarray:
 
 
 def losses() -> Arrays:
+    """Computes the losses of both heads and their gradients."""
     num_classes = 4
     decode = 3 * draw_normal("decode logits", (2, 5, 7, num_classes), INPUT_SEED)
     aux = 3 * draw_normal("aux logits", (2, 5, 7, num_classes), INPUT_SEED)
     drawn = np.stack(
-        [draw_label(INPUT_SEED + each, 33, 49, num_classes) for each in range(2)]
+        [draw_label(INPUT_SEED + index, 33, 49, num_classes) for index in range(2)]
     )
     labels = {"drawn": drawn, "ignored": np.full_like(drawn, 255)}
-    half = drawn.copy()
-    half[0] = 255
-    labels["one_ignored"] = half
+    one_ignored = drawn.copy()
+    one_ignored[0] = 255
+    labels["one_ignored"] = one_ignored
     arrays: Arrays = {"input_checksum": np.float64(checksum([decode, aux, drawn]))}
-    for name, label in labels.items():
-        samples = [reference.data_sample(each) for each in label]
+    for name, batch in labels.items():
+        samples = [reference.data_sample(label) for label in batch]
         for align_corners in (False, True):
             corners = {"align_corners": align_corners}
             config = reference.gc_head_config(8, 4, num_classes)
@@ -234,15 +241,15 @@ def losses() -> Arrays:
             config = reference.fcn_head_config(8, 4, num_classes)
             aux_head = MODELS.build({**config, **corners})
             leaves = [to_torch(decode).requires_grad_(), to_torch(aux).requires_grad_()]
-            found = [
+            head_losses = [
                 head.loss_by_feat(leaf, samples)["loss_ce"]
                 for head, leaf in zip((decode_head, aux_head), leaves)
             ]
-            total = found[0] + found[1]
+            total = head_losses[0] + head_losses[1]
             total.backward()
             prefix = f"{name}/align_corners_{align_corners}".lower()
-            arrays[f"{prefix}/decode"] = found[0].detach().numpy()
-            arrays[f"{prefix}/aux"] = found[1].detach().numpy()
+            arrays[f"{prefix}/decode"] = head_losses[0].detach().numpy()
+            arrays[f"{prefix}/aux"] = head_losses[1].detach().numpy()
             arrays[f"{prefix}/total"] = total.detach().numpy()
             arrays[f"{prefix}/decode_gradient"] = to_numpy(leaves[0].grad)
             arrays[f"{prefix}/aux_gradient"] = to_numpy(leaves[1].grad)
@@ -251,7 +258,7 @@ def losses() -> Arrays:
 
 # --- learning rate --------------------------------------------------------------------
 
-# Parity specification, section 4: T, then t = 1, T / 2 and T - 1, each 0.x and 1.x.
+# docs/reference.md, section 4: T, then t = 1, T / 2 and T - 1, each 0.x and 1.x.
 RATE_TABLE = (
     (20000, 9.99955449888623e-3, 9.999554476610004e-3)
     + (5.405278639554652e-3, 5.4050398894814064e-3, 1.0133262574e-4, 1e-4),
@@ -265,13 +272,14 @@ RATE_TABLE = (
 
 
 def schedule() -> Arrays:
+    """Computes learning rates, after checking both forms against the table."""
     for iterations, *expected in RATE_TABLE:
         steps = [1, iterations // 2, iterations - 1]
-        found = np.stack(
+        rates = np.stack(
             [_rates(iterations, end)[steps] for end in (iterations + 1, iterations)],
             axis=1,
         )
-        np.testing.assert_allclose(found.ravel(), expected, rtol=1e-10)
+        np.testing.assert_allclose(rates.ravel(), expected, rtol=1e-10)
     steps = np.array([0, 1, 2, 100, 5000, 9999, 10000, 15000, 19998, 19999])
     return {
         "rates_10": _rates(10, 11),
@@ -283,10 +291,10 @@ def schedule() -> Arrays:
 
 
 def _rates(iterations: int, end: int, lr: float = 0.01) -> np.ndarray:
-    """What mmengine's own scheduler sets before each iteration; float64.
+    """Returns the rates that mmengine's own scheduler sets before each iteration.
 
-    It divides by end - 1: with `end` = T it is the 1.x schedule, and with T + 1 exactly
-    the 0.x one.
+    The scheduler divides by end - 1: with `end` = T this is the 1.x schedule, and with
+    T + 1 exactly the 0.x one. The rates are float64.
     """
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     optimizer.step()
@@ -304,59 +312,60 @@ def _rates(iterations: int, end: int, lr: float = 0.01) -> np.ndarray:
 
 
 def metrics() -> Arrays:
+    """Computes the metrics of some edge cases."""
     num_classes = 4
     label = draw_label(INPUT_SEED, 24, 32, num_classes)
-    found = draw_label(INPUT_SEED + 1, 24, 32, num_classes)
-    # Every class is found in places.
-    found[:, ::3] = label[:, ::3]
-    found[found == 255] = 0
+    prediction = draw_label(INPUT_SEED + 1, 24, 32, num_classes)
+    # Every class is predicted correctly in places.
+    prediction[:, ::3] = label[:, ::3]
+    prediction[prediction == 255] = 0
     single = np.where(label == 255, 255, 2).astype(np.uint8)
     cases = {
-        "all_classes": (label, found),
-        "absent_class": (_without(label, 1), _without(found, 1)),
-        "predicted_not_labelled": (_without(label, 3), found),
-        "labelled_not_predicted": (label, _without(found, 3)),
-        "single_class": (single, np.full_like(found, 2)),
-        "all_ignored": (np.full_like(label, 255), found),
+        "all_classes": (label, prediction),
+        "absent_class": (_without(label, 1), _without(prediction, 1)),
+        "predicted_not_labelled": (_without(label, 3), prediction),
+        "labelled_not_predicted": (label, _without(prediction, 3)),
+        "single_class": (single, np.full_like(prediction, 2)),
+        "all_ignored": (np.full_like(label, 255), prediction),
         "perfect": (label, np.where(label == 255, 0, label).astype(np.uint8)),
     }
     arrays: Arrays = {"num_classes": np.array(num_classes)}
     for name, pair in cases.items():
-        arrays.update(_scores(name, [pair], num_classes))
+        arrays.update(_metrics(name, [pair], num_classes))
         arrays[f"{name}/label"], arrays[f"{name}/prediction"] = pair
-    # Areas are added over the images, and only then divided.
+    # The areas of all images are added before they are divided.
     pairs = [cases[name] for name in ("all_classes", "absent_class", "single_class")]
-    arrays.update(_scores("three_images", pairs, num_classes))
+    arrays.update(_metrics("three_images", pairs, num_classes))
     return arrays
 
 
 def _without(ids: np.ndarray, absent: int) -> np.ndarray:
+    """Replaces a class by class 0."""
     return np.where(ids == absent, 0, ids).astype(np.uint8)
 
 
-def _scores(name: str, pairs: list, num_classes: int) -> Arrays:
-    """Unrounded fractions; the areas are added in float64, not in float32."""
+def _metrics(name: str, pairs: list, num_classes: int) -> Arrays:
+    """Returns the metrics of all pairs of labels and predictions, unrounded."""
     areas = [
         IoUMetric.intersect_and_union(
-            torch.from_numpy(found.astype(np.int64)),
+            torch.from_numpy(prediction.astype(np.int64)),
             torch.from_numpy(label.astype(np.int64)),
             num_classes,
             255,
         )
-        for label, found in pairs
+        for label, prediction in pairs
     ]
-    totals = [torch.stack(each).double().sum(dim=0) for each in zip(*areas)]
-    scores = IoUMetric.total_area_to_metrics(*totals)
+    values = metrics_of(areas)
     with warnings.catch_warnings():
-        # A mean of nothing is NaN, as wanted.
+        # The mean of no class is NaN, as it should be.
         warnings.simplefilter("ignore", RuntimeWarning)
-        means = [np.nanmean(scores["IoU"]), np.nanmean(scores["Acc"])]
+        means = [np.nanmean(values["IoU"]), np.nanmean(values["Acc"])]
     return {
-        f"{name}/iou": scores["IoU"],
-        f"{name}/accuracy": scores["Acc"],
+        f"{name}/iou": values["IoU"],
+        f"{name}/accuracy": values["Acc"],
         f"{name}/miou": np.float64(means[0]),
         f"{name}/macc": np.float64(means[1]),
-        f"{name}/aacc": scores["aAcc"],
+        f"{name}/aacc": values["aAcc"],
     }
 
 
@@ -369,6 +378,7 @@ VALID_SIZES = ((33, 49), (27, 41))
 
 
 def training() -> Arrays:
+    """Computes four steps of SGD, plain and with two other settings."""
     plain = _train()
     head_times_10 = _train(paramwise={"custom_keys": {"head": {"lr_mult": 10.0}}})
     frozen = _train(frozen_stages=1)
@@ -380,9 +390,14 @@ def training() -> Arrays:
 
 
 def _train(paramwise: dict | None = None, frozen_stages: int = -1) -> Arrays:
-    """Four steps; gradients of the first one, and every tensor after the last one."""
-    # The ratio leaves the context 4 channels: normalised over 2, they would all be 1 or
-    # -1, and the gradients behind them nothing but rounding.
+    """Trains four steps.
+
+    Returns:
+        losses and rates of each step, gradients of the first one, and every tensor
+        after the last one.
+    """
+    # This ratio leaves the context 4 channels. Normalised over only 2, all values would
+    # be 1 or -1, and the gradients behind them rounding noise.
     model = reference.build_segmentor(
         18, 4, 8, 8, 3, frozen_stages=frozen_stages, ratio=0.5, pad_size=PAD_SIZE
     )
@@ -411,8 +426,8 @@ def _train(paramwise: dict | None = None, frozen_stages: int = -1) -> Arrays:
             },
             training=True,
         )
-        found = model.loss(batch["inputs"], batch["data_samples"])
-        loss, _ = model.parse_losses(found)
+        step_losses = model.loss(batch["inputs"], batch["data_samples"])
+        loss, _ = model.parse_losses(step_losses)
         optim.backward(loss)
         if step == 0:
             for key, parameter in model.named_parameters():
@@ -422,8 +437,8 @@ def _train(paramwise: dict | None = None, frozen_stages: int = -1) -> Arrays:
         history.append(
             [
                 loss.item(),
-                found["decode.loss_ce"].item(),
-                found["aux.loss_ce"].item(),
+                step_losses["decode.loss_ce"].item(),
+                step_losses["aux.loss_ce"].item(),
                 min(rates),
                 max(rates),
             ]
@@ -440,11 +455,12 @@ def _train(paramwise: dict | None = None, frozen_stages: int = -1) -> Arrays:
 
 
 def _sample(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws an image and its label."""
     return draw_image(seed, height, width), draw_label(seed, height, width, 3)
 
 
 def _brief(arrays: Arrays) -> Iterator[tuple[str, np.ndarray]]:
-    """Tensors by their sum, norm and one drawn projection; the rest as it is."""
+    """Yields summaries of the tensors, and the other arrays as they are."""
     for group in ("gradient", "after"):
         keys = [key for key in arrays if key.startswith(f"{group}/")]
         names = [key[len(group) + 1 :] for key in keys]
@@ -456,6 +472,7 @@ def _brief(arrays: Arrays) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _summary(name: str, array: np.ndarray) -> list[float]:
+    """Returns the sum, the norm and one drawn projection of a tensor."""
     projection = draw_normal(f"projection {name}", array.shape, INPUT_SEED)
     return [
         float(array.sum()),
@@ -468,11 +485,12 @@ def _summary(name: str, array: np.ndarray) -> list[float]:
 
 
 def transforms() -> Arrays:
+    """Computes resizes, colour changes and crops."""
     return {**_resizes(), **_photometry(), **_crops()}
 
 
 RESIZE_SCALES = ((64, 15), (41, 30), (90, 33), (200, 45), (70, 64))
-# (height, width) of an image, then the two bounds.
+# Height and width of an image, then the two bounds of its scale.
 SIZE_CASES = (
     [(375, 500, 2048, 512), (480, 640, 2048, 512), (300, 1000, 2048, 512)]
     + [(300, 2100, 2048, 512), (1024, 2048, 2048, 1024), (1024, 2048, 2049, 1025)]
@@ -503,7 +521,7 @@ def _resizes() -> Arrays:
 
 
 class _Script:
-    """Stands in for numpy.random inside PhotoMetricDistortion: given answers."""
+    """Replacement of numpy.random in PhotoMetricDistortion, with given answers."""
 
     def __init__(self, coins: list[int], amounts: list[float], shifts: list[int]):
         self.coins, self.amounts, self.shifts = iter(coins), iter(amounts), iter(shifts)
@@ -520,12 +538,12 @@ class _Script:
 BRIGHTNESS = (-32.0, -7.25, 0.5, 31.5)
 FACTORS = (0.5, 0.8125, 1.0, 1.3125, 1.46875)
 HUE_SHIFTS = (-18, -1, 0, 5, 17)
-# brightness, contrast, saturation, hue shift, and whether contrast comes first.
+# Brightness, contrast, saturation, hue shift, and 1 if contrast comes first.
 CHAINS = ((12.5, 1.25, 0.75, 7, 1), (-20.0, 0.6875, 1.375, -11, 0))
 
 
 def _photometry() -> Arrays:
-    # 40 columns: OpenCV's vector path and its scalar rest both occur.
+    # With 40 columns OpenCV takes both its vector path and its scalar path.
     image = draw_image(INPUT_SEED, 24, 40)
     arrays: Arrays = {"photometric/input_checksum": np.float64(checksum([image]))}
     for name, amounts in (
@@ -536,7 +554,10 @@ def _photometry() -> Arrays:
     ):
         arrays[f"photometric/{name}/amounts"] = np.array(amounts)
         arrays[f"photometric/{name}/images"] = np.stack(
-            [_distorted(image, name, _Script([1], [each], [each])) for each in amounts]
+            [
+                _distorted(image, name, _Script([1], [amount], [amount]))
+                for amount in amounts
+            ]
         )
     arrays["photometric/chain/amounts"] = np.array(CHAINS)
     arrays["photometric/chain/images"] = np.stack(
@@ -553,7 +574,7 @@ def _chain_script(brightness, contrast, saturation, shift, contrast_first) -> _S
 
 
 def _distorted(image: np.ndarray, method: str, script: _Script) -> np.ndarray:
-    """One method of PhotoMetricDistortion; RGB in and out, BGR inside."""
+    """Runs a method of PhotoMetricDistortion; RGB in and out, BGR inside."""
     distortion = TRANSFORMS.build({"type": "PhotoMetricDistortion"})
     bgr = np.ascontiguousarray(image[:, :, ::-1])
     with mock.patch("mmseg.datasets.transforms.transforms.random", script):
@@ -566,7 +587,7 @@ def _distorted(image: np.ndarray, method: str, script: _Script) -> np.ndarray:
 
 def _crops() -> Arrays:
     image, label = draw_image(INPUT_SEED, 45, 61), draw_label(INPUT_SEED, 45, 61, 3)
-    # Something to refuse: one class nearly everywhere, and much that is ignored.
+    # Some crops must be refused: one class is nearly everywhere, and much is ignored.
     label[:20, :30] = 1
     label[25:, 40:] = 255
     size, ratio = (16, 20), 0.75
@@ -575,7 +596,7 @@ def _crops() -> Arrays:
     )
     corners = [(top, left) for top in range(0, 30, 4) for left in range(0, 42, 5)]
     box = (7, 7 + size[0], 30, 30 + size[1])
-    # Reaches out of the image, as when a side is shorter than the crop.
+    # This box reaches out of the image, as when a side is shorter than the crop.
     large = (0, 64, 0, 50)
     flipped = TRANSFORMS.build({"type": "RandomFlip", "prob": 1.0})(
         {"img": image, "gt_seg_map": label, "seg_fields": ["gt_seg_map"]}
@@ -585,7 +606,9 @@ def _crops() -> Arrays:
         "crop/size": np.array(size),
         "crop/category_max_ratio": np.array(ratio),
         "crop/corners": np.array(corners),
-        "crop/accepted": np.array([_accepts(crop, label, each) for each in corners]),
+        "crop/accepted": np.array(
+            [_accepts(crop, label, corner) for corner in corners]
+        ),
         "crop/box": np.array(box),
         "crop/image": crop.crop(image, box),
         "crop/label": crop.crop(label, box),
@@ -597,8 +620,8 @@ def _crops() -> Arrays:
 
 
 def _accepts(crop, label: np.ndarray, corner: tuple[int, int]) -> bool:
-    """Whether RandomCrop keeps this box when it is the first one that is drawn."""
-    # The box that every later draw gives differs from all that are asked about.
+    """Tells whether RandomCrop keeps this corner's window when it is drawn first."""
+    # All later draws give a window that is none of those in question.
     answers = iter([*corner, *[1, 1] * 10])
     with mock.patch("numpy.random.randint", lambda low, high: next(answers)):
         top, _, left, _ = crop.crop_bbox({"img": label, "gt_seg_map": label})
@@ -633,14 +656,14 @@ def main() -> None:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {[*FILES]}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name in arguments.names or FILES:
-        about = {
+        origin = {
             "versions": np.array(reference.versions()),
             "command": np.array(f"python tests/parity/make_golden.py {name}"),
             "weights_seed": np.array(WEIGHTS_SEED),
             "input_seed": np.array(INPUT_SEED),
         }
         path = arguments.folder / f"{name}.npz"
-        np.savez_compressed(path, **about, **FILES[name]())
+        np.savez_compressed(path, **origin, **FILES[name]())
         print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB")
 
 

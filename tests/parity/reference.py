@@ -1,8 +1,7 @@
-"""Modules of the reference (mmsegmentation 1.2.2), carrying drawn weights.
+"""Modules of the reference (mmsegmentation 1.2.2) with drawn weights.
 
 Activations go in and come out as numpy arrays with channels last; inside they are
-PyTorch's. Nothing here is ours but the plumbing: what is compared is the reference's
-own code.
+PyTorch's. Only the plumbing here is ours: all computations are the reference's code.
 """
 
 import platform
@@ -23,7 +22,10 @@ _UNUSED_OPERATORS = (
 
 
 def _stand_in_for_mmcv_ops() -> None:
-    """mmcv-lite has no compiled operators; mmseg imports some for other heads."""
+    """Replaces the compiled operators, which mmcv-lite lacks and mmseg imports.
+
+    Only heads that are not used here need them.
+    """
     module = types.ModuleType("mmcv.ops")
     for name in _UNUSED_OPERATORS:
         setattr(module, name, None)
@@ -44,7 +46,7 @@ from mmseg.registry import DATASETS, MODELS, TRANSFORMS  # noqa: E402
 from mmseg.structures import SegDataSample  # noqa: E402
 from mmseg.utils import register_all_modules  # noqa: E402
 
-# Scripts take the reference's names from here, so that the stand-in is in place.
+# Scripts import the reference's names from here, after the operators are replaced.
 __all__ = [
     "DATASETS",
     "MODELS",
@@ -59,7 +61,7 @@ __all__ = [
 
 torch.set_num_threads(2)
 MMLogger.get_instance("mmengine", log_level="WARNING")
-# Makes the reference's names known to its registries, and "mmseg" their default scope.
+# Registers the reference's names, and makes "mmseg" the default scope.
 register_all_modules()
 
 MEAN = (123.675, 116.28, 103.53)
@@ -76,7 +78,7 @@ PACKAGES = (
 
 
 def versions() -> str:
-    """What computed the numbers, as in "python 3.11.9, torch 2.13.0, …"."""
+    """Returns the versions that count, as in "python 3.11.9, torch 2.13.0, …"."""
     names = [f"{name} {version(name)}" for name in PACKAGES]
     return ", ".join([f"python {platform.python_version()}", *names])
 
@@ -84,7 +86,14 @@ def versions() -> str:
 def backbone_config(
     depth: int, width: int, frozen_stages: int = -1, plugins: list | None = None
 ) -> dict:
-    """ResNetV1c with output stride 8; `width` is base and stem channels."""
+    """Configures a ResNetV1c with output stride 8.
+
+    Args:
+        depth: depth of the ResNet.
+        width: base and stem channels.
+        frozen_stages: see ResNet of mmsegmentation.
+        plugins: context blocks in the stages, see ResNet of mmsegmentation.
+    """
     return {
         "type": "ResNetV1c",
         "depth": depth,
@@ -102,6 +111,7 @@ def backbone_config(
 
 
 def gc_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
+    """Configures the head with a global context block."""
     return {
         "type": "GCHead",
         "in_channels": in_channels,
@@ -118,6 +128,7 @@ def gc_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
 
 
 def nl_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
+    """Configures the head with a non-local block."""
     config = gc_head_config(in_channels, channels, num_classes)
     for name in ("ratio", "pooling_type", "fusion_types"):
         del config[name]
@@ -125,6 +136,7 @@ def nl_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
 
 
 def fcn_head_config(in_channels: int, channels: int, num_classes: int) -> dict:
+    """Configures the auxiliary head."""
     return {
         "type": "FCNHead",
         "in_channels": in_channels,
@@ -153,7 +165,7 @@ def build_segmentor(
     non_local: bool = False,
     plugins: list | None = None,
 ) -> EncoderDecoder:
-    """The whole model without dropout, float32, fresh weights, training mode."""
+    """Builds the whole model without dropout, in float32 and in training mode."""
     stage4 = width * 8 * (4 if depth >= 50 else 1)
     aux = fcn_head_config(stage4 // 2, aux_channels, num_classes)
     if non_local:
@@ -186,22 +198,23 @@ def build_segmentor(
 def load_drawn(
     module: torch.nn.Module, seed: int, prefix: str = "", double: bool = True
 ) -> dict[str, np.ndarray]:
-    """Loads drawn weights strictly; returns them under the whole model's names.
+    """Loads drawn weights strictly, and returns them by the whole model's names.
 
     The counters of batches, which are 0, are not returned.
 
     Args:
         module: the segmentor or a part of it.
         seed: see `drawn.draw_tensor`.
-        prefix: where the part sits in the whole model, as in "decode_head.".
-        double: whether the module becomes float64 before.
+        prefix: path of the part in the whole model, as in "decode_head.".
+        double: whether to convert the module to float64 before.
     """
     if double:
         module.double()
     shapes = {
         prefix + key: tuple(value.shape) for key, value in module.state_dict().items()
     }
-    # Halving positions puts convolutions a level deeper; they keep what they draw.
+    # Subsampling moves convolutions a level deeper; they keep the values of their names
+    # without it.
     names = {key: re.sub(r"(_block\.(?:g|phi))\.0\.", r"\1.", key) for key in shapes}
     drawn = draw_state({names[key]: shapes[key] for key in shapes}, seed)
     state = {key: drawn[names[key]] for key in shapes}
@@ -213,34 +226,34 @@ def load_drawn(
 
 
 def normalise_exactly(model: EncoderDecoder) -> None:
-    """Gives a float64 model the exact mean and deviation, not float32's widened."""
+    """Gives a float64 model the exact mean and deviation instead of rounded ones."""
     for name, values in (("mean", MEAN), ("std", STANDARD_DEVIATION)):
         exact = torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
         setattr(model.data_preprocessor, name, exact)
 
 
 def to_torch(array: np.ndarray) -> torch.Tensor:
-    """(batch, height, width, channels) to (batch, channels, height, width)."""
+    """Converts (batch, height, width, channels) to (batch, channels, height, width)."""
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 1)))
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """(batch, channels, height, width) to (batch, height, width, channels)."""
+    """Converts (batch, channels, height, width) to (batch, height, width, channels)."""
     return np.ascontiguousarray(np.moveaxis(tensor.detach().numpy(), 1, -1))
 
 
 def bgr_tensor(image: np.ndarray) -> torch.Tensor:
-    """RGB uint8 (height, width, 3) as the reference's pipelines pack it."""
+    """Packs RGB uint8 (height, width, 3) as the reference's pipelines do."""
     return torch.from_numpy(image[:, :, ::-1].transpose(2, 0, 1).copy())
 
 
 def normalised(model: EncoderDecoder, image: np.ndarray) -> torch.Tensor:
-    """An RGB uint8 image through the reference's preprocessing; (1, 3, h, w)."""
+    """Preprocesses an RGB uint8 image as the reference does, to (1, 3, h, w)."""
     return model.data_preprocessor({"inputs": [bgr_tensor(image)]})["inputs"]
 
 
 def data_sample(label: np.ndarray) -> SegDataSample:
-    """A label (height, width) as the reference packs it."""
+    """Packs a label (height, width) as the reference does."""
     sample = SegDataSample()
     truth = torch.from_numpy(label.astype(np.int64))[None]
     sample.gt_sem_seg = PixelData(data=truth)
@@ -248,7 +261,7 @@ def data_sample(label: np.ndarray) -> SegDataSample:
 
 
 def infer(model: EncoderDecoder, image: np.ndarray) -> torch.Tensor:
-    """Logits at the size of an RGB uint8 image, by the model's test mode."""
+    """Computes logits at the size of an RGB uint8 image, by the model's test mode."""
     inputs = normalised(model, image)
     size = tuple(image.shape[:2])
     with torch.no_grad():

@@ -1,13 +1,14 @@
-"""The reference's evaluation as a process that `scripts/benchmark.py evaluate` times.
+"""Worker that runs the reference's evaluation for `scripts/benchmark.py evaluate`.
 
     python tests/parity/reference_evaluate.py FOLDER THREADS
 
-FOLDER is what scripts/benchmarks/evaluate_data.py wrote. It answers as
-scripts/benchmarks/workers.py says; its streams are the modes "whole", "slide" and
-"ms_flip": all images, one by one as the reference does, from their files to the mIoU,
-in PyTorch with channels last, which is faster than its default.
+FOLDER was written by scripts/benchmarks/evaluate/data.py; see
+scripts/benchmarks/workers.py for the protocol. The streams are the modes "whole",
+"slide" and "ms_flip". Each evaluates all images, one by one as the reference does, from
+their files to the mIoU, in PyTorch with channels last, which is faster than its
+default.
 
-It needs the environment of tests/parity/requirements.txt.
+Needs the environment of tests/parity/requirements.txt.
 """
 
 import json
@@ -20,28 +21,30 @@ import reference
 import torch
 from mmengine.config import ConfigDict
 from reference_protocol import (
+    metrics_of,
     ms_flip_pipeline,
     new_metric,
     run_pipeline,
-    scores_of,
     single_pipeline,
     test_step,
 )
 
-# Ours, but nothing of TensorFlow: the clock is the same on both sides.
+# Both sides use our clock; these modules import no TensorFlow.
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
-from benchmarks.evaluate_files import (  # noqa: E402
+from benchmarks.evaluate.files import (  # noqa: E402
     DATA,
     PEER,
     PEER_SETTINGS,
     PEER_WEIGHTS,
     SPLIT,
-    write_scores,
+    write_miou,
 )
 from benchmarks.workers import serve  # noqa: E402
 
 
 class Evaluation:
+    """Images, labels and the network of an evaluation."""
+
     def __init__(self, folder):
         self.folder = folder
         self.settings = json.loads((folder / PEER_SETTINGS).read_text())
@@ -55,8 +58,14 @@ class Evaluation:
         self.model.load_state_dict(state, strict=True)
         self.model.eval().to(memory_format=torch.channels_last)
 
-    def run(self, mode, number=None):
-        """Evaluates the first `number` images; only all of them are scored."""
+    def run(self, mode, num_images=None):
+        """Evaluates the images, and returns their number.
+
+        Args:
+            mode: name of the stream.
+            num_images: number of images to predict without writing an mIoU; None to
+                evaluate all images.
+        """
         test_cfg = {"mode": "whole"}
         if mode == "slide":
             window, stride = self.settings["window"], self.settings["stride"]
@@ -66,14 +75,14 @@ class Evaluation:
         if mode == "ms_flip":
             pipeline = ms_flip_pipeline(self.settings["scales"])
         metric = new_metric(self.settings["classes"])
-        pairs = self.pairs[:number]
+        pairs = self.pairs[:num_images]
         with torch.inference_mode():
             for pair in pairs:
                 batch, result = test_step(self.model, run_pipeline(pipeline, *pair))
                 metric.process(batch, [result.to_dict()])
-        if number is None:
-            miou = np.nanmean(scores_of(metric)["IoU"])
-            write_scores(self.folder, PEER, mode, float(miou))
+        if num_images is None:
+            miou = np.nanmean(metrics_of(metric.results)["IoU"])
+            write_miou(self.folder, PEER, mode, float(miou))
         return len(pairs)
 
 

@@ -1,17 +1,17 @@
-"""The reference's network as a process that `scripts/benchmark.py infer` times.
+"""Worker that runs the reference's network for `scripts/benchmark.py infer`.
 
     python tests/parity/reference_infer.py fp32 NETWORK HEIGHT WIDTH THREADS
     python tests/parity/reference_infer.py bf16 NETWORK HEIGHT WIDTH THREADS
     python tests/parity/reference_infer.py export NETWORK HEIGHT WIDTH THREADS FILES
 
 NETWORK holds arguments of `reference.build_segmentor` in JSON; the weights are drawn.
-The first two answer as scripts/benchmarks/workers.py says: stream "run" takes a uint8
-image through mmsegmentation's own preprocessing and `predict`, to logits of its size
-and labels, in PyTorch with channels last; bf16 is PyTorch's autocast. "export" writes
-two FILES: the weights of what infers, and the network, from RGB 0-255 to logits and
-labels, in ONNX.
+The first two serve the protocol of scripts/benchmarks/workers.py. Stream "run" takes a
+uint8 image through mmsegmentation's own preprocessing and `predict`, to logits of its
+size and labels, in PyTorch with channels last; bf16 is PyTorch's autocast. "export"
+writes two FILES: the weights without the auxiliary head, and the network in ONNX, from
+RGB 0-255 to logits and labels.
 
-It needs the environment of tests/parity/requirements.txt.
+Needs the environment of tests/parity/requirements.txt.
 """
 
 import json
@@ -24,16 +24,16 @@ import numpy as np
 import reference
 import torch
 
-# Ours, but nothing of TensorFlow: the clock is the same on both sides.
+# Both sides use our clock; these modules import no TensorFlow.
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
 from benchmarks.workers import serve  # noqa: E402
 
-# The last that torch.onnx writes itself and ours is written in.
+# The last version that torch.onnx itself writes, and the one that our files have.
 OPSET = 17
 
 
 class Deployed(torch.nn.Module):
-    """(batch, 3, height, width) RGB 0-255 to logits and labels, as ours do it."""
+    """Network from (batch, 3, height, width) RGB 0-255 to logits and labels."""
 
     def __init__(self, model):
         super().__init__()
@@ -50,13 +50,14 @@ class Deployed(torch.nn.Module):
 
 
 def build(network):
+    """Builds a network with drawn weights, in evaluation mode."""
     model = reference.build_segmentor(**network)
     reference.load_drawn(model, 0, double=False)
     return model.eval()
 
 
 def run_function(model, image, precision):
-    """One image through preprocessing, network and postprocessing."""
+    """Returns a function that takes an image from preprocessing to postprocessing."""
     model.to(memory_format=torch.channels_last)
     packed = reference.bgr_tensor(image)
     autocast = nullcontext()
@@ -76,7 +77,7 @@ def run_function(model, image, precision):
 
 
 def export(model, size, state, file):
-    """Without the auxiliary head, which nobody deploys."""
+    """Writes weights and ONNX file without the auxiliary head, which nobody deploys."""
     weights = {
         key: value
         for key, value in model.state_dict().items()

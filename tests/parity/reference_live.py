@@ -1,16 +1,16 @@
-"""The reference as a process of its own, for checks at full width and on real images.
+"""The reference in its own process, for checks at full width and on real images.
 
     python tests/parity/reference_live.py list
     python tests/parity/reference_live.py config NAME FOLDER
     python tests/parity/reference_live.py miou FOLDER --images DIR --labels DIR
 
 `list` prints the published configurations of GCNet and NLNet, a name per line. `config`
-builds the model of one of them; `miou` scores a narrow model on real images by the
+builds the model of one of them; `miou` evaluates a narrow model on real images with the
 reference's own test pipeline. Both write FOLDER/checkpoint.pth in the layout of a
 published 0.x file and FOLDER/reference.npz, described at `published_model` and
-`score_images`.
+`evaluate_images`.
 
-It needs the environment of tests/parity/requirements.txt.
+Needs the environment of tests/parity/requirements.txt.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from reference import DATASETS, MODELS
 from reference_protocol import (
+    metrics_of,
     ms_flip_pipeline,
     new_metric,
     run_pipeline,
-    scores_of,
     single_pipeline,
     test_step,
 )
@@ -43,13 +43,16 @@ MODELS_COMPARED = ("gcnet", "nonlocal_net")
 WEIGHTS_SEED = 21
 IMAGE_SEED = 22
 IMAGE_SIZE = (129, 193)
-# The size for which the windows are listed: a Cityscapes image in the 769 models.
+# Size of a Cityscapes image in the 769 models, for which the windows are listed.
 WINDOWS_SIZE = (1025, 2049)
 
 
 def config_files() -> dict[str, Path]:
+    """Lists the published configuration files by name."""
     folders = (CONFIGS / name for name in MODELS_COMPARED)
-    return {path.stem: path for each in folders for path in sorted(each.glob("*.py"))}
+    return {
+        path.stem: path for folder in folders for path in sorted(folder.glob("*.py"))
+    }
 
 
 def config_names() -> list[str]:
@@ -60,7 +63,7 @@ def config_names() -> list[str]:
 
 
 def published_model(name: str) -> tuple[dict, Arrays]:
-    """The model of one configuration file at full width, with drawn weights.
+    """Builds the model of a configuration file at full width, with drawn weights.
 
     Returns:
         The checkpoint and, as arrays: `image` uint8 RGB (129, 193, 3); `logits` float32
@@ -77,7 +80,7 @@ def published_model(name: str) -> tuple[dict, Arrays]:
     config = Config.fromfile(config_files()[name])
     config.model.pretrained = None
     model = revert_sync_batchnorm(MODELS.build(config.model)).eval()
-    # Other weights for every row, so that mixed up files cannot agree.
+    # Every row has other weights, so that interchanged files cannot agree.
     seed = WEIGHTS_SEED + config_names().index(name)
     reference.load_drawn(model, seed, double=False)
     facts = _facts(name, config, model)
@@ -106,6 +109,7 @@ def published_model(name: str) -> tuple[dict, Arrays]:
 
 
 def _facts(name: str, config: Config, model) -> dict:
+    """Returns the facts of the model and of its run, see `published_model`."""
     optimizer = config.optim_wrapper.optimizer
     schedule = config.param_scheduler[0]
     train = {step.type: step for step in config.train_pipeline}
@@ -113,7 +117,7 @@ def _facts(name: str, config: Config, model) -> dict:
     meta = DATASETS.get(config.dataset_type).METAINFO
     num_parameters = _count(model)
     batch = config.train_dataloader.batch_size
-    # The number of devices is in the name only, as in "4xb2".
+    # Only the name tells the number of devices, as in "4xb2".
     devices = re.search(r"_(\d+)xb(\d+)", name)
     assert devices and int(devices[2]) == batch
     return {
@@ -147,7 +151,7 @@ def _count(module: torch.nn.Module) -> int:
 
 
 def whole_logits(model, image: np.ndarray) -> np.ndarray:
-    """Logits (height, width, classes) of the whole image, whatever the test mode."""
+    """Computes the whole image's logits (height, width, classes) in any test mode."""
     inputs = reference.normalised(model, image)
     with torch.no_grad():
         logits = model.whole_inference(inputs, [{"img_shape": image.shape[:2]}])
@@ -155,10 +159,10 @@ def whole_logits(model, image: np.ndarray) -> np.ndarray:
 
 
 def slide_windows(model, height: int, width: int) -> np.ndarray:
-    """The windows that slide_inference cuts: each pixel says where it is."""
+    """Lists the windows that slide_inference cuts, from pixels that hold positions."""
     rows = torch.arange(height).view(1, 1, -1, 1).expand(1, 1, height, width)
     columns = torch.arange(width).view(1, 1, 1, -1).expand(1, 1, height, width)
-    places = torch.cat([rows, columns], dim=1).float()
+    positions = torch.cat([rows, columns], dim=1).float()
     windows = []
 
     def record(crop, metas):
@@ -169,14 +173,14 @@ def slide_windows(model, height: int, width: int) -> np.ndarray:
     original, out_channels = model.encode_decode, model.out_channels
     model.encode_decode, model.out_channels = record, 1
     try:
-        model.slide_inference(places, [{}])
+        model.slide_inference(positions, [{}])
     finally:
         model.encode_decode, model.out_channels = original, out_channels
     return np.array(windows)
 
 
 def published_checkpoint(model, classes, palette, config_text: str) -> dict:
-    """What a published 0.x file holds; its state dict is a copy."""
+    """Returns the content of a published 0.x file, with a copy of the state dict."""
     state = model.state_dict()
     for key in state:
         state[key] = state[key].clone()
@@ -193,23 +197,23 @@ def published_checkpoint(model, classes, palette, config_text: str) -> dict:
     return {"meta": meta, "state_dict": state}
 
 
-# --- scores on real images ------------------------------------------------------------
+# --- metrics on real images -----------------------------------------------------------
 
 CAMVID = ("sky", "building", "pole", "road", "pavement", "tree")
 CAMVID += ("sign_symbol", "fence", "car", "pedestrian", "bicyclist")
 SCALE = (512, 256)
 WINDOW, STRIDE = (193, 193), (129, 129)
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-# How many images the classifier is fitted to.
+# Number of images to which the classifier is fitted.
 NUM_FITTED = 8
 
 
-def score_images(images: Path, labels: Path, count: int) -> tuple[dict, Arrays]:
-    """A narrow R50's predictions and scores by three protocols.
+def evaluate_images(images: Path, labels: Path, count: int) -> tuple[dict, Arrays]:
+    """Evaluates a narrow R50 by three protocols.
 
-    The model: base and stem channels 8, head 64, aux 32, 11 classes, ratio 1/4,
-    align_corners False, no dropout; drawn weights, but a classifier fitted to the first
-    images, so that the predictions have to do with what is seen.
+    The model has base and stem channels 8, head 64, aux 32, 11 classes, ratio 1/4,
+    align_corners False and no dropout. Its weights are drawn, but the classifier is
+    fitted to the first images, so that predictions depend on what an image shows.
 
     Returns:
         The checkpoint and, as arrays: `names` (n,) stems of the images, `classes`,
@@ -217,8 +221,8 @@ def score_images(images: Path, labels: Path, count: int) -> tuple[dict, Arrays]:
         ms_flip; and for each protocol P of whole, slide, ms_flip: `P/labels` uint8
         (n, height, width), predictions at the images' own size (equal for all images);
         `P/iou`, `P/accuracy` (11,), `P/miou`, `P/macc`, `P/aacc`, unrounded fractions
-        over all images. For whole and slide `P/margins` float16 (n, height, width), by
-        how much the best logit exceeds the second best.
+        over all images. For whole and slide `P/margins` float16 (n, height, width), the
+        difference of the best and the second best logit.
     """
     model = reference.build_segmentor(50, 8, 64, 32, len(CAMVID))
     reference.load_drawn(model, WEIGHTS_SEED, double=False)
@@ -244,21 +248,21 @@ def score_images(images: Path, labels: Path, count: int) -> tuple[dict, Arrays]:
     ):
         start = time.perf_counter()
         model.test_cfg = ConfigDict(test_cfg)
-        for key, value in _score(model, pipeline, pairs).items():
+        for key, value in _evaluate(model, pipeline, pairs).items():
             arrays[f"{protocol}/{key}"] = value
         seconds = time.perf_counter() - start
-        score = 100 * float(arrays[f"{protocol}/miou"])
-        print(f"{protocol}: mIoU {score:.4f}, {seconds:.1f} s", flush=True)
+        miou = 100 * float(arrays[f"{protocol}/miou"])
+        print(f"{protocol}: mIoU {miou:.4f}, {seconds:.1f} s", flush=True)
     text = "# drawn weights, tests/parity/reference_live.py\n"
-    palette = [[20 * number, 255 - 20 * number, 60] for number in range(len(CAMVID))]
+    palette = [[20 * index, 255 - 20 * index, 60] for index in range(len(CAMVID))]
     return published_checkpoint(model, CAMVID, palette, text), arrays
 
 
 def _spread(images: Path, labels: Path, count: int) -> list[tuple[Path, Path]]:
-    """`count` (image, label) pairs, evenly spread over the folder."""
-    found = sorted(path for path in images.iterdir() if path.suffix in {".jpg", ".png"})
-    places = np.linspace(0, len(found) - 1, count).astype(int)
-    pairs = [(found[place], labels / f"{found[place].stem}.png") for place in places]
+    """Lists `count` (image, label) pairs, evenly spread over the folder."""
+    paths = sorted(path for path in images.iterdir() if path.suffix in {".jpg", ".png"})
+    indices = np.linspace(0, len(paths) - 1, count).astype(int)
+    pairs = [(paths[index], labels / f"{paths[index].stem}.png") for index in indices]
     missing = [str(label) for _, label in pairs if not label.is_file()]
     if missing:
         raise SystemExit(f"no label {missing[0]}")
@@ -266,42 +270,43 @@ def _spread(images: Path, labels: Path, count: int) -> list[tuple[Path, Path]]:
 
 
 @torch.no_grad()
-def _score(model, pipeline: Compose, pairs: list[tuple[Path, Path]]) -> Arrays:
+def _evaluate(model, pipeline: Compose, pairs: list[tuple[Path, Path]]) -> Arrays:
+    """Returns labels, metrics and, after a single pass, margins of all images."""
     metric = new_metric(CAMVID)
     maps, margins = [], []
     for pair in pairs:
         batch, result = test_step(model, run_pipeline(pipeline, *pair))
-        # After several passes there are only labels.
+        # After several passes only labels are left.
         if not isinstance(batch["inputs"][0], list):
             best = result.seg_logits.data.topk(2, dim=0).values
             margins.append((best[0] - best[1]).half().numpy())
         maps.append(result.pred_sem_seg.data.squeeze().numpy().astype(np.uint8))
         metric.process(batch, [result.to_dict()])
-    scores = scores_of(metric)
+    metrics = metrics_of(metric.results)
     arrays = {
         "labels": np.stack(maps),
-        "iou": scores["IoU"],
-        "accuracy": scores["Acc"],
-        "miou": np.nanmean(scores["IoU"]),
-        "macc": np.nanmean(scores["Acc"]),
-        "aacc": scores["aAcc"],
+        "iou": metrics["IoU"],
+        "accuracy": metrics["Acc"],
+        "miou": np.nanmean(metrics["IoU"]),
+        "macc": np.nanmean(metrics["Acc"]),
+        "aacc": metrics["aAcc"],
     }
     return {**arrays, "margins": np.stack(margins)} if margins else arrays
 
 
 @torch.no_grad()
 def fit_classifier(model, pairs: list[tuple[Path, Path]]) -> None:
-    """Fits conv_seg by least squares, every class weighing the same."""
-    seen = []
+    """Fits conv_seg by least squares, with the same weight for every class."""
+    recorded = []
     hook = model.decode_head.conv_seg.register_forward_pre_hook(
-        lambda module, inputs: seen.append(inputs[0])
+        lambda module, inputs: recorded.append(inputs[0])
     )
     pipeline = single_pipeline(SCALE)
     features, truths = [], []
     for pair in pairs:
         data = run_pipeline(pipeline, *pair)
         test_step(model, data)
-        feature = seen.pop()[0]
+        feature = recorded.pop()[0]
         truth = data["data_samples"].gt_sem_seg.data[None].float()
         small = torch.nn.functional.interpolate(truth, size=feature.shape[1:])
         features.append(feature.flatten(1).T.double())
@@ -310,12 +315,12 @@ def fit_classifier(model, pairs: list[tuple[Path, Path]]) -> None:
     inputs, truth = torch.cat(features), torch.cat(truths)
     inputs, truth = inputs[truth != 255], truth[truth != 255]
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
-    wanted = torch.nn.functional.one_hot(truth, len(CAMVID)).double()
-    weights = 1 / wanted.sum(dim=0).clamp(min=1)[truth, None]
+    targets = torch.nn.functional.one_hot(truth, len(CAMVID)).double()
+    weights = 1 / targets.sum(dim=0).clamp(min=1)[truth, None]
     moments = inputs.T @ (weights * inputs)
     ridge = 1e-3 * moments.diagonal().mean() * torch.eye(len(moments))
-    solution = torch.linalg.solve(moments + ridge, inputs.T @ (weights * wanted))
-    # Targets of 0 and 1 would be nearly equal after a softmax; 0 and 10 are not.
+    solution = torch.linalg.solve(moments + ridge, inputs.T @ (weights * targets))
+    # After a softmax targets of 0 and 1 would be nearly equal; 0 and 10 are not.
     solution = (10 * solution).T.float()
     conv = model.decode_head.conv_seg
     conv.weight.data = solution[:, :-1, None, None].contiguous()
@@ -346,11 +351,11 @@ def main() -> None:
     if arguments.command == "config":
         if arguments.name not in names:
             parser.error(f"no configuration '{arguments.name}'; see `list`")
-        # Both containers occur among the rows: the published files have the old one.
+        # Rows alternate between both containers; published files have the old one.
         zipped = names.index(arguments.name) % 2 == 1
         checkpoint, arrays = published_model(arguments.name)
     else:
-        checkpoint, arrays = score_images(
+        checkpoint, arrays = evaluate_images(
             arguments.images, arguments.labels, arguments.count
         )
     arguments.folder.mkdir(parents=True, exist_ok=True)

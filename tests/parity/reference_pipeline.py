@@ -1,14 +1,14 @@
-"""The reference's training pipeline as a process that `scripts/benchmark.py` times.
+"""Worker that runs the reference's training pipeline for `scripts/benchmark.py`.
 
     python tests/parity/reference_pipeline.py ROOT [--core N]
 
-ROOT/train/{images,labels} holds JPEGs and label PNGs of the same names. For every line
-`NAME SECONDS` on standard input it works for so long and answers with a line of JSON,
-see scripts/benchmarks/workers.py. NAME is "uint8", mmsegmentation's steps for VOC up to
-the uint8 crop, or "normalised", the same and the batch stacked, normalised and padded
-by its data preprocessor. Single process, single threads.
+ROOT/train/{images,labels} holds JPEGs and label PNGs of the same names. See
+scripts/benchmarks/workers.py for the protocol. Stream "uint8" has mmsegmentation's
+steps for VOC up to the uint8 crop; "normalised" has the same batches, stacked,
+normalised and padded by its data preprocessor. It is a single process with single
+threads.
 
-It needs the environment of tests/parity/requirements.txt.
+Needs the environment of tests/parity/requirements.txt.
 """
 
 import argparse
@@ -24,13 +24,13 @@ import torch
 from mmcv.transforms import Compose
 from reference import MODELS, TRANSFORMS
 
-# Ours, but nothing of TensorFlow: the clock is the same on both sides.
+# Both sides use our clock; these modules import no TensorFlow.
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
 from benchmarks.workers import serve  # noqa: E402
 
 BATCH_SIZE = 16
 CROP_SIZE = (512, 512)
-# configs/_base_/datasets/pascal_voc12.py of mmsegmentation 1.2.2, in its order.
+# The steps of mmsegmentation 1.2.2's configs/_base_/datasets/pascal_voc12.py, in order.
 STEPS = [
     {"type": "LoadImageFromFile"},
     {"type": "LoadAnnotations"},
@@ -48,7 +48,7 @@ STEPS = [
 
 
 def samples(root: Path):
-    """Endlessly transformed samples, in the order of a shuffled list."""
+    """Yields transformed samples without end, in the order of a shuffled list."""
     pipeline = Compose([TRANSFORMS.build(step) for step in STEPS])
     files = sorted((root / "train" / "images").glob("*.jpg"))
     order = np.random.default_rng(0).permutation(len(files))
@@ -66,7 +66,7 @@ def samples(root: Path):
 
 
 def normalised(stream):
-    """Batches that went through the data preprocessor."""
+    """Yields the batches of a stream after they went through the data preprocessor."""
     preprocessor = MODELS.build(
         {
             "type": "SegDataPreProcessor",
@@ -86,6 +86,7 @@ def normalised(stream):
 
 
 def batches(root: Path):
+    """Yields batches of transformed samples without end."""
     stream = samples(root)
     while True:
         yield list(itertools.islice(stream, BATCH_SIZE))

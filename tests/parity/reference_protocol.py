@@ -1,4 +1,4 @@
-"""How the reference scores images: its own test pipeline, test step and metric."""
+"""The reference's evaluation of images: its own test pipeline, test step and metric."""
 
 from pathlib import Path
 
@@ -13,12 +13,16 @@ _PACK = {"type": "PackSegInputs"}
 
 
 def single_pipeline(scale: tuple[int, int]) -> Compose:
-    """One pass, at (width, height) `scale` with the image's proportions."""
+    """Builds a pipeline of one pass.
+
+    Args:
+        scale: (width, height), within which the image keeps its proportions.
+    """
     return Compose([_LOAD, _resize(scale), _LABEL, _PACK])
 
 
 def ms_flip_pipeline(scales: list[tuple[int, int]]) -> Compose:
-    """A pass and a mirrored one at each of the scales."""
+    """Builds a pipeline of a pass and a mirrored one at each of the scales."""
     resizes = [_resize(scale) for scale in scales]
     flips = [{"type": "RandomFlip", "prob": prob} for prob in (0.0, 1.0)]
     return Compose(
@@ -30,6 +34,7 @@ def ms_flip_pipeline(scales: list[tuple[int, int]]) -> Compose:
 
 
 def run_pipeline(pipeline: Compose, image: Path, label: Path) -> dict:
+    """Reads an image and its label, and transforms them."""
     return pipeline(
         {
             "img_path": str(image),
@@ -41,25 +46,34 @@ def run_pipeline(pipeline: Compose, image: Path, label: Path) -> dict:
 
 
 def test_step(model, data: dict):
-    """What a pipeline gave as the data loader collates it, and its prediction."""
+    """Collates the output of a pipeline as the data loader does, and predicts.
+
+    Returns:
+        the batch, and the predicted sample.
+    """
     if isinstance(data["inputs"], list):
-        batch = {key: [[each] for each in data[key]] for key in data}
+        batch = {key: [[value] for value in data[key]] for key in data}
         return batch, SegTTAModel(model).test_step(batch)[0]
     batch = {key: [data[key]] for key in data}
     return batch, model.test_step(batch)[0]
 
 
 def new_metric(classes) -> IoUMetric:
+    """Makes an empty metric for these classes."""
     metric = IoUMetric(prefix="val")
     metric.dataset_meta = {"classes": tuple(classes)}
     return metric
 
 
-def scores_of(metric: IoUMetric) -> dict[str, np.ndarray]:
-    """IoU, Acc and aAcc as unrounded fractions, of all that was processed."""
-    # Added in float64: the reference's float32 loses pixels in large data sets.
-    areas = [torch.stack(each).double().sum(dim=0) for each in zip(*metric.results)]
-    return IoUMetric.total_area_to_metrics(*areas)
+def metrics_of(results) -> dict[str, np.ndarray]:
+    """Returns IoU, Acc and aAcc of all images as unrounded fractions.
+
+    Args:
+        results: areas of each image, see `IoUMetric.intersect_and_union`.
+    """
+    # The reference adds areas in float32, which loses pixels of large data sets.
+    totals = [torch.stack(areas).double().sum(dim=0) for areas in zip(*results)]
+    return IoUMetric.total_area_to_metrics(*totals)
 
 
 def _resize(scale: tuple[int, int]) -> dict:

@@ -1,14 +1,14 @@
-"""The reference's training step as a process that `scripts/benchmark.py train` times.
+"""Worker that runs the reference's training step for `scripts/benchmark.py train`.
 
     python tests/parity/reference_train.py PRECISION NETWORK BATCH HEIGHT WIDTH THREADS
 
 PRECISION is "fp32", or "bf16" for PyTorch's autocast. NETWORK holds arguments of
-`reference.build_segmentor` in JSON; the weights are drawn. It answers as
-scripts/benchmarks/workers.py says: stream "run" takes uint8 images and labels through
-mmsegmentation's own preprocessing, both heads' losses, the gradients, and PyTorch's SGD
-with the published settings, channels last.
+`reference.build_segmentor` in JSON; the weights are drawn. See
+scripts/benchmarks/workers.py for the protocol. Stream "run" takes uint8 images and
+labels through mmsegmentation's own preprocessing, both heads' losses, the gradients,
+and PyTorch's SGD with the published settings, channels last.
 
-It needs the environment of tests/parity/requirements.txt.
+Needs the environment of tests/parity/requirements.txt.
 """
 
 import json
@@ -20,13 +20,13 @@ import numpy as np
 import reference
 import torch
 
-# Ours, but nothing of TensorFlow: the clock is the same on both sides.
+# Both sides use our clock; these modules import no TensorFlow.
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
 from benchmarks.workers import serve  # noqa: E402
 
 
 def step_function(network, batch, size, precision):
-    """One step of the published optimiser on drawn images."""
+    """Returns a function that takes one step of the published optimiser."""
     model = reference.build_segmentor(**network, pad_size=size)
     reference.load_drawn(model, 0, double=False)
     model.train().to(memory_format=torch.channels_last)

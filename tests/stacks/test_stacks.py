@@ -1,4 +1,4 @@
-"""What one stack has written is read by the other; `make test-addons` runs these."""
+"""Files of one stack are read by the other one; `make test-addons` runs these tests."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ pytestmark = [
         "GCNET_TF_OTHER_PYTHON",
     ),
 ]
-# What a ResNet has, back at its defaults: MobileNets have no such settings.
+# Settings of ResNets at their defaults, because MobileNets do not have them.
 MOBILE = ("model.backbone.depth=50", "model.backbone.base_channels=64")
 MODELS = [
     ("model.backbone.depth=18",),
@@ -48,20 +48,27 @@ MODELS = [
 ]
 
 
-def other_stack(what, config, folder):
+def other_stack(command_name, config, folder):
+    """Runs a command of worker.py on the other stack."""
     (folder / "config.json").write_text(format_json(config_to_dict(config)))
     root = Path(__file__).parents[2]
-    command = [OTHER, str(Path(__file__).with_name("worker.py")), what, str(folder)]
+    command = [
+        OTHER,
+        str(Path(__file__).with_name("worker.py")),
+        command_name,
+        str(folder),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
 
-def assert_same(found, expected, config):
+def assert_same(logits, expected, config):
+    """Compares logits to the tolerance of the configuration's precision."""
     tolerance = {"float64": 1e-12, "mixed_bfloat16": 0.05}
     largest = np.abs(expected).max()
     atol = tolerance.get(config.train.precision, 1e-5) * largest
     assert largest > 0.1 and np.ptp(expected) > 10 * atol
-    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("settings", MODELS)
@@ -71,20 +78,20 @@ def test_weights_of_the_other_stack_are_read(settings, tiny_config, tmp_path):
     model = build_model(config)
     load_weights(model, tmp_path / WEIGHTS_FILE)
     for path, weight in weights_by_path(randomised(config)).items():
-        found = weights_by_path(model)[path]
-        np.testing.assert_array_equal(found.numpy(), weight.numpy(), err_msg=path)
-    scores = model(IMAGES)["logits"].numpy()
-    assert_same(scores, np.load(tmp_path / "scores.npy"), config)
+        loaded = weights_by_path(model)[path]
+        np.testing.assert_array_equal(loaded.numpy(), weight.numpy(), err_msg=path)
+    logits = model(IMAGES)["logits"].numpy()
+    assert_same(logits, np.load(tmp_path / "logits.npy"), config)
 
 
 @pytest.mark.parametrize("settings", MODELS)
-def test_the_other_stack_reads_ours(settings, tiny_config, tmp_path):
+def test_the_other_stack_reads_our_weights(settings, tiny_config, tmp_path):
     config = tiny_config(*settings)
     model = randomised(config)
     save_weights(model, tmp_path / WEIGHTS_FILE)
     other_stack("load", config, tmp_path)
-    scores = np.load(tmp_path / "scores.npy")
-    assert_same(scores, model(IMAGES)["logits"].numpy(), config)
+    logits = np.load(tmp_path / "logits.npy")
+    assert_same(logits, model(IMAGES)["logits"].numpy(), config)
 
 
 class StopAfterTwo(keras.callbacks.Callback):
@@ -93,7 +100,7 @@ class StopAfterTwo(keras.callbacks.Callback):
 
 
 def test_a_run_that_changes_stacks_equals_one_that_stays(tiny_config, tmp_path):
-    """In float64, from the same weights: those that are drawn differ by stack."""
+    """Trains in float64, from given weights because drawn ones differ by stack."""
     start = tmp_path / WEIGHTS_FILE
     config = tiny_config("train.precision=float64", f"train.init_from={start}")
     save_weights(randomised(config), start)
@@ -109,11 +116,11 @@ def test_a_run_that_changes_stacks_equals_one_that_stays(tiny_config, tmp_path):
         load_weights(model, list_checkpoints(run)[-1] / WEIGHTS_FILE)
         states.append(weights_by_path(model))
     for path, weight in states[0].items():
-        found = states[1][path].numpy()
-        np.testing.assert_allclose(found, weight.numpy(), atol=1e-9, err_msg=path)
+        changed = states[1][path].numpy()
+        np.testing.assert_allclose(changed, weight.numpy(), atol=1e-9, err_msg=path)
 
 
-def test_a_run_of_another_optimiser_stays_where_it_is(tiny_config, tmp_path):
+def test_a_run_of_another_optimiser_cannot_change_stacks(tiny_config, tmp_path):
     adam = 'train.optimizer={"class_name": "Adam", "config": {}}'
     config = tiny_config(adam, "train.iterations=2")
     train(config, tmp_path / "run")

@@ -1,10 +1,10 @@
 """The other stack's part of `test_stacks`, in its own process.
 
-python tests/stacks/worker.py WHAT FOLDER
+python tests/stacks/worker.py COMMAND FOLDER
 
-The folder holds config.json. WHAT is "save": writes model.weights.h5 with random
-values, and scores.npy, the logits of `IMAGES`; "load": reads the former and writes the
-latter; or "resume": goes on with the training in the folder "run".
+The folder holds config.json. "save" writes model.weights.h5 with random values, and
+logits.npy, the logits of `IMAGES`. "load" reads the first file and writes the second
+one. "resume" resumes the training in the folder "run".
 """
 
 import sys
@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 33, 49, 3), np.uint8)
 
 
 def randomised(config):
-    """A model whose parts all say something; alike on both stacks."""
+    """Builds a model in which no weights are all zero, the same on both stacks."""
     rng = np.random.default_rng(1)
     model = build_model(config)
     for path, weight in sorted(weights_by_path(model).items()):
@@ -29,17 +29,17 @@ def randomised(config):
     return model
 
 
-def main(what, folder):
+def main(command, folder):
     config = load_config(folder / "config.json")
     weights = folder / "model.weights.h5"
-    if what == "resume":
+    if command == "resume":
         from gcnet_tf.training import train
 
         train(config, folder / "run", resume=True)
         return
-    model = randomised(config) if what == "save" else build_model(config)
-    (save_weights if what == "save" else load_weights)(model, weights)
-    np.save(folder / "scores.npy", model(IMAGES)["logits"])
+    model = randomised(config) if command == "save" else build_model(config)
+    (save_weights if command == "save" else load_weights)(model, weights)
+    np.save(folder / "logits.npy", model(IMAGES)["logits"])
 
 
 if __name__ == "__main__":

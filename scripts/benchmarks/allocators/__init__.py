@@ -1,0 +1,1 @@
+"""Benchmark of memory allocators under several workloads."""

@@ -1,0 +1,1 @@
+"""Benchmark of context blocks: parameters, multiply-adds, time and memory."""

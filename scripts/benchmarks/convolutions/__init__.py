@@ -1,0 +1,1 @@
+"""Benchmark of Winograd convolution, and of other leads."""

@@ -1,0 +1,1 @@
+"""Comparison of one training in several divisions of the batch."""

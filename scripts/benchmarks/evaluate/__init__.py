@@ -1,0 +1,1 @@
+"""Benchmark of a whole evaluation, from files to the mIoU."""

@@ -1,0 +1,1 @@
+"""Comparison of configurations that are trained alike: mIoU, size and time."""

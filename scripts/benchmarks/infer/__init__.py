@@ -1,0 +1,1 @@
+"""Benchmark of exported files: time, memory and size of every format."""

@@ -1,0 +1,1 @@
+"""Benchmark of the input pipeline that feeds a training."""
