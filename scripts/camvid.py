@@ -2,7 +2,7 @@
 
 The images are those of ../shared/camvid (for research only: no part of them is kept in
 this repository). Takes about 40 minutes on two cores. A second run resumes where the
-first one ended. Writes runs/camvid_r18/predictions and docs/camvid_loss.png.
+first one ended. Writes runs/camvid_r18/predictions and docs/results/camvid_loss.png.
 """
 
 import json
@@ -19,7 +19,7 @@ from gcnet_tf.weights.files import WEIGHTS_FILE, newest_checkpoint
 CONFIG = "configs/camvid_r18.json"
 RUN = Path("runs/camvid_r18")
 METRICS = RUN / "evaluation.json"
-REFERENCE = json.loads(Path("docs/camvid_reference.json").read_text())
+REFERENCE = json.loads(Path("docs/results/camvid_reference.json").read_text())
 REFERENCE_LOSSES = REFERENCE["loss_per_100_iterations"]
 
 
@@ -33,7 +33,7 @@ def losses_per_hundred() -> list[float]:
 
 
 def plot(losses: list[float]) -> None:
-    """Draws the losses beside the reference's into docs/camvid_loss.png."""
+    """Draws the losses beside the reference's into docs/results/camvid_loss.png."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -44,7 +44,7 @@ def plot(losses: list[float]) -> None:
     axes.set(xlabel="iteration", ylabel="loss, mean of 100", title="CamVid, GCNet-R18")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig("docs/camvid_loss.png", dpi=110)
+    figure.savefig("docs/results/camvid_loss.png", dpi=110)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from gcnet_tf.processor import num_cores
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # Folders whose tests take longest.
-_LONG = {"training", "faults", "scripts", "stacks", "export", "benchmark"}
+_LONG = {"training", "faults", "commands", "stacks", "export", "benchmarks"}
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores, so each computes in one thread.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

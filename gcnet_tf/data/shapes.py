@@ -310,12 +310,8 @@ def generate_shapes(
     text = json.dumps(parameters | {"recipe": dataclasses.asdict(RECIPE)}, indent=2)
     if _saved_parameters(root) == text:
         return
-    bar = tqdm(
-        total=num_train + num_val,
-        unit="image",
-        desc="shapes",
-        disable=None if progress else True,
-    )
+    hidden = None if progress else True
+    bar = tqdm(total=num_train + num_val, unit="image", desc="shapes", disable=hidden)
     with bar, new_folder(root) as partial:
         for split, num_samples in num_images.items():
             _write_split(partial / split, split, num_samples, size, seed, bar)

@@ -16,7 +16,7 @@ import numpy as np
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import PARTIAL, new_folder, remove_folder, write_text
 from gcnet_tf.files.checksum import file_sha256, sealed
-from gcnet_tf.training.optim import optimizer_state
+from gcnet_tf.training.optimization.optimizers import optimizer_state
 from gcnet_tf.weights.files import (
     BEST_WEIGHTS,
     STATE_FILE,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,31 +16,29 @@ from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check.inspect import check_before_conversion
 from gcnet_tf.data.prepare import ensure_records
-from gcnet_tf.data.records.damage import (
-    READ_ERRORS,
-    Damage,
-    DamagedData,
-    check_sizes,
-)
+from gcnet_tf.data.records.damage import Damage
 from gcnet_tf.data.records.repair import Repair
-from gcnet_tf.data.stream.lanes import Share
-from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
+from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.models import build_model
 from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training import checkpoints
-from gcnet_tf.training.averages import averaged, restart_averages
-from gcnet_tf.training.class_weights import check_class_weights, class_weights
+from gcnet_tf.training.batches import Batches
 from gcnet_tf.training.distributed.strategy import make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
-from gcnet_tf.training.losses import make_loss
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
 from gcnet_tf.training.monitor.run_folder import check_run, open_run
-from gcnet_tf.training.optim import make_optimizer
+from gcnet_tf.training.optimization.averages import averaged, restart_averages
+from gcnet_tf.training.optimization.class_weights import (
+    check_class_weights,
+    class_weights,
+)
+from gcnet_tf.training.optimization.losses import make_loss
+from gcnet_tf.training.optimization.optimizers import make_optimizer
 from gcnet_tf.training.state import Progress
 from gcnet_tf.training.step import make_train_step
 from gcnet_tf.training.stopping import (
@@ -145,6 +143,7 @@ class _Training:
                 self.progress.unreported,
             )
         self.repair = Repair(config, "train", self._report_damage)
+        self.batches = Batches(strategy, self.progress, self.repair, self._save)
         self.monitor.say(origin)
         if weights is not None:
             pairs = zip(self.facts.classes, weights)
@@ -201,12 +200,12 @@ class _Training:
         callback_list.on_train_begin()
         callback_list.on_epoch_begin(progress.iteration // settings.evaluate_every)
         reason = StopReason.NONE
-        with stop_signals() as signals, closing(self._batches()) as batches:
+        with stop_signals() as signals, closing(self.batches.remaining()) as batches:
             if progress.evaluation_due:  # a signal stopped the last one
                 self._evaluate(callback_list, {}, signals)
                 self._save()
                 reason = self._reason_to_stop(signals)
-            for batch, waited in () if reason else batches:
+            for batch, waited in () if reason or self._has_stalled() else batches:
                 callback_list.on_train_batch_begin(progress.iteration)
                 losses = self._step(batch, waited)
                 callback_list.on_train_batch_end(progress.iteration - 1, losses)
@@ -251,43 +250,6 @@ class _Training:
         if lack := lacking(tf.as_dtype(self.model.compute_dtype)):
             self.monitor.say(lack)
 
-    def _batches(self) -> Generator[tuple[TrainingBatch, float], None, None]:
-        """Yields the remaining batches with the seconds spent waiting for each."""
-        if self._has_stalled():
-            return
-        iterator = None
-        while self.progress.iteration < self.config.train.iterations:
-            start = time.perf_counter()
-            try:
-                iterator = iterator or self._iterator()
-                batch = next(iterator)
-            except READ_ERRORS as error:
-                self.repair.find(error)
-                try:
-                    self.repair.go_on()
-                except DamagedData:
-                    self._save()
-                    raise
-                iterator = None
-                continue
-            yield batch, time.perf_counter() - start
-
-    def _iterator(self) -> Iterator[TrainingBatch]:
-        check_sizes(self.repair.config, "train")
-
-        def part_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            num_workers = context.num_input_pipelines
-            dataset = training_dataset(
-                self.repair.config,
-                self.progress.iteration,
-                Share(context.input_pipeline_id, num_workers),
-                context.num_replicas_in_sync // num_workers,
-            )
-            # No GPU holds the names, which are text; `_not_finite` reads them again.
-            return dataset.map(_without_name)
-
-        return iter(self.strategy.distribute_datasets_from_function(part_of_worker))
-
     def _report_damage(self, damaged: list[Damage]) -> None:
         self.monitor.report_damage(self.progress.iteration, "train", damaged)
 
@@ -304,11 +266,8 @@ class _Training:
         return {"loss": sum(losses.values()), **losses}
 
     def _not_finite(self, losses: dict[str, float]) -> UserError:
-        # The stream is a pure function of the iteration, so it gives this batch again,
-        # with its names.
         iteration = self.progress.iteration
-        batch = next(iter(training_dataset(self.repair.config, iteration)))
-        names = ", ".join(name.decode() for name in batch["name"].numpy())
+        names = ", ".join(self.batches.sample_names())
         values = ", ".join(f"{name} {value}" for name, value in losses.items())
         return UserError(
             f"The loss is not finite at iteration {iteration}: {values}; samples: "
@@ -371,7 +330,3 @@ class _Training:
             self.progress.to_dict(),
             keep=self.config.train.keep_checkpoints,
         )
-
-
-def _without_name(batch: dict) -> dict:
-    return {key: value for key, value in batch.items() if key != "name"}

@@ -9,7 +9,7 @@ from gcnet_tf import compat
 from gcnet_tf.data.stream.photometric import distort_batch
 from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.models import Segmentor
-from gcnet_tf.training.losses import cross_entropy
+from gcnet_tf.training.optimization.losses import cross_entropy
 
 
 def make_train_step(

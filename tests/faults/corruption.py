@@ -16,7 +16,7 @@ from gcnet_tf.data.stream.pipeline import evaluation_dataset
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training.checkpoints import restore_checkpoint
-from gcnet_tf.training.optim import make_optimizer
+from gcnet_tf.training.optimization.optimizers import make_optimizer
 from gcnet_tf.weights.files import list_checkpoints, load_weights, newest_checkpoint
 
 # Reads files, and returns their contents in a form that `_same` compares.

@@ -9,8 +9,8 @@ from golden import check_drawn, drawn_weights, load
 from gcnet_tf.compat import build_optimizer
 from gcnet_tf.layers import resize_bilinear
 from gcnet_tf.models import Segmentor
-from gcnet_tf.training.losses import cross_entropy
-from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
+from gcnet_tf.training.optimization.losses import cross_entropy
+from gcnet_tf.training.optimization.optimizers import CoupledSGD, PolynomialDecay
 from gcnet_tf.training.step import make_train_step
 from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.mmseg_names import reference_key, to_reference

@@ -120,7 +120,7 @@ def test_frozen_stages_survive_saving():
 
 
 def test_context_blocks_come_before_the_shortcut():
-    """What a unit adds to its input goes through the block, and the input does not."""
+    """The block changes the sum that a unit adds to its input, and not the input."""
     unit = ResidualUnit(4, True, context={"block": "se", "ratio": 0.25})
     unit.build((None, None, None, 16))
     for path, weight in weights_by_path(unit).items():

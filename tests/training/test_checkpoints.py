@@ -11,7 +11,7 @@ from gcnet_tf.training.checkpoints import (
     save_best,
     save_checkpoint,
 )
-from gcnet_tf.training.optim import CoupledSGD, optimizer_state
+from gcnet_tf.training.optimization.optimizers import CoupledSGD, optimizer_state
 from gcnet_tf.weights.files import (
     WEIGHTS_FILE,
     list_checkpoints,

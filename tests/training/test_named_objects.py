@@ -18,7 +18,7 @@ from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import fold, inference_function
 from gcnet_tf.training import train
 from gcnet_tf.training.keras_objects import colour_layer
-from gcnet_tf.training.losses import cross_entropy, keras_loss
+from gcnet_tf.training.optimization.losses import cross_entropy, keras_loss
 from gcnet_tf.weights.files import list_checkpoints, load_weights, weights_by_path
 
 pytestmark = pytest.mark.usefixtures("shallow")

@@ -26,7 +26,7 @@ def step_function(path: str, batch: int, size: tuple[int, int]) -> Callable[[], 
     from benchmarks.drawn import drawn_model
     from gcnet_tf.config import load_config
     from gcnet_tf.data.stream.pipeline import TrainingBatch
-    from gcnet_tf.training.optim import make_optimizer
+    from gcnet_tf.training.optimization.optimizers import make_optimizer
     from gcnet_tf.training.step import make_train_step
 
     config = load_config(path)

@@ -2,7 +2,7 @@ import numpy as np
 import oracles
 import tensorflow as tf
 
-from gcnet_tf.training.losses import cross_entropy
+from gcnet_tf.training.optimization.losses import cross_entropy
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(2, 3, 4, 5))

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.compat import apply_gradients, build_optimizer
-from gcnet_tf.training.optim import CoupledSGD, PolynomialDecay
+from gcnet_tf.training.optimization.optimizers import CoupledSGD, PolynomialDecay
 
 
 class Part(keras.layers.Layer):

@@ -8,7 +8,7 @@ from gcnet_tf.config import config_from_dict
 from gcnet_tf.data.records.manifest import Manifest, read_manifest
 from gcnet_tf.errors import UserError
 from gcnet_tf.training import train
-from gcnet_tf.training.class_weights import (
+from gcnet_tf.training.optimization.class_weights import (
     check_class_weights,
     class_weights,
     inverse_square_root,

@@ -1,0 +1,87 @@
+"""The batches of a run: resumed at an iteration, shared by workers, repaired."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+
+import tensorflow as tf
+
+from gcnet_tf.data.records.damage import READ_ERRORS, DamagedData, check_sizes
+from gcnet_tf.data.records.repair import Repair
+from gcnet_tf.data.stream.lanes import Share
+from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
+from gcnet_tf.training.state import Progress
+
+
+class Batches:
+    """Reads the batches that remain; damaged records are repaired on the way.
+
+    The stream is a pure function of the iteration, so that it can begin at any.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        progress: Progress,
+        repair: Repair,
+        save: Callable[[], None],
+    ):
+        """Prepares to read; `remaining` opens the records.
+
+        Args:
+            strategy: distributes each batch to its replicas.
+            progress: says which iteration is next.
+            repair: finds and replaces damaged records; holds the configuration.
+            save: is called before `DamagedData` ends the training.
+        """
+        self._strategy = strategy
+        self._progress = progress
+        self._repair = repair
+        self._save = save
+
+    def remaining(self) -> Generator[tuple[TrainingBatch, float], None, None]:
+        """Yields the remaining batches with the seconds spent waiting for each.
+
+        Raises:
+            DamagedData: when too much of the data is damaged.
+        """
+        iterator = None
+        while self._progress.iteration < self._repair.config.train.iterations:
+            start = time.perf_counter()
+            try:
+                iterator = iterator or self._iterator()
+                batch = next(iterator)
+            except READ_ERRORS as error:
+                self._repair.find(error)
+                try:
+                    self._repair.go_on()
+                except DamagedData:
+                    self._save()
+                    raise
+                iterator = None
+                continue
+            yield batch, time.perf_counter() - start
+
+    def sample_names(self) -> list[str]:
+        """Returns the names of the samples in the batch of this iteration."""
+        stream = training_dataset(self._repair.config, self._progress.iteration)
+        return [name.decode() for name in next(iter(stream))["name"].numpy()]
+
+    def _iterator(self) -> Iterator[TrainingBatch]:
+        check_sizes(self._repair.config, "train")
+
+        def part_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            num_workers = context.num_input_pipelines
+            dataset = training_dataset(
+                self._repair.config,
+                self._progress.iteration,
+                Share(context.input_pipeline_id, num_workers),
+                context.num_replicas_in_sync // num_workers,
+            )
+            # No GPU holds the names, which are text; `sample_names` reads them again.
+            return dataset.map(_without_name)
+
+        return iter(self._strategy.distribute_datasets_from_function(part_of_worker))
+
+
+def _without_name(batch: dict) -> dict:
+    return {key: value for key, value in batch.items() if key != "name"}

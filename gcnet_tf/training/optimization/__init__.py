@@ -1,0 +1,1 @@
+"""Losses, class weights, optimisers and averages of weights."""
