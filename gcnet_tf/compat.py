@@ -190,7 +190,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
 
 class _Keras2Optimizer(keras.optimizers.Optimizer):
-    """Gives our own optimisers the interface of Keras 3 on Keras 2.15."""
+    """The base class of our optimisers on 2.15, with the interface of Keras 3."""
 
     def __init__(self, learning_rate, name: str, **kwargs):
         super().__init__(name=name, jit_compile=False, **kwargs)

@@ -1,4 +1,4 @@
-"""Trains with several workers on this machine's CPU, like as many machines.
+"""Trains with several workers on this machine's CPU, as if each were a machine.
 
 python scripts/launch_local.py --workers 2 -- --cfg configs/shapes_r18.json
 

@@ -137,18 +137,18 @@ def _parts(count: tf.Tensor, like: tf.Tensor) -> tf.TensorArray:
 
 def _rows_at_once(keys: tf.Tensor, copies: int) -> int | tf.Tensor:
     """Returns how many rows of the affinity fit into `AFFINITY_BYTES`, as copies."""
-    most = AFFINITY_BYTES // (copies * max(keys.dtype.size, 4))
+    limit = AFFINITY_BYTES // (copies * max(keys.dtype.size, 4))
     sentence = (
-        f"A non-local block takes at most {most} positions: a row of its affinity has "
+        f"A non-local block takes at most {limit} positions: a row of its affinity has "
         f"as many numbers, and must fit into {AFFINITY_BYTES} bytes. Take smaller "
         "images or windows, or sub_sample. Received:"
     )
     num_keys = keys.shape[1]
     if num_keys is not None:
-        if num_keys > most:
+        if num_keys > limit:
             raise ValueError(f"{sentence} {num_keys}.")
-        return most // num_keys
+        return limit // num_keys
     num_keys = tf.shape(keys)[1]
-    fits = tf.debugging.Assert(num_keys <= most, [sentence, num_keys])
+    fits = tf.debugging.Assert(num_keys <= limit, [sentence, num_keys])
     with tf.control_dependencies([] if fits is None else [fits]):
-        return most // num_keys
+        return limit // num_keys

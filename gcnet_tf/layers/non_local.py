@@ -133,8 +133,8 @@ class NonLocalBlock(keras.layers.Layer):
         shape = tf.shape(inputs)
         projected, keys, _ = self._project(inputs)
         queries = tf.convert_to_tensor(queries, tf.int32)
-        places = queries[:, 0] * shape[2] + queries[:, 1]  # (n,)
-        rows = self._affinity(tf.gather(projected, places, axis=1), keys)
+        positions = queries[:, 0] * shape[2] + queries[:, 1]  # (n,)
+        rows = self._affinity(tf.gather(projected, positions, axis=1), keys)
         step = 2 if self.sub_sample else 1
         size = [shape[0], len(queries), shape[1] // step, shape[2] // step]
         return tf.reshape(rows, size)

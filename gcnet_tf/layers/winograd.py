@@ -236,5 +236,5 @@ class _Grid(NamedTuple):
 
 def _both_axes(matrix: Matrix, transposed: bool = False) -> tf.Tensor:
     """Builds the matrix that transforms rows and columns as `matrix` does one axis."""
-    both = np.kron(matrix, matrix)
-    return tf.constant(both.T if transposed else both, tf.float32)
+    kronecker = np.kron(matrix, matrix)
+    return tf.constant(kronecker.T if transposed else kronecker, tf.float32)

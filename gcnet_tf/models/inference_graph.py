@@ -54,19 +54,19 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
 
 
 def _folded_norms(
-    model: Segmentor, source: dict, kept: Container[str]
+    model: Segmentor, source: dict, kept_paths: Container[str]
 ) -> dict[str, float]:
     """Collects epsilons of the folded normalisations, by "backbone/stem1/norm/".
 
     A layer of the user's own (model.head.context_layer) keeps those that it has.
     """
     paths = {id(weight): path for path, weight in source.items()}
-    norms = [each for each in model._flatten_layers() if isinstance(each, BatchNorm)]
-    found = {paths[id(norm.gamma)]: norm.epsilon for norm in norms}
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNorm)]
+    all_epsilons = {paths[id(norm.gamma)]: norm.epsilon for norm in norms}
     return {
         path.removesuffix("gamma"): epsilon
-        for path, epsilon in found.items()
-        if path not in kept
+        for path, epsilon in all_epsilons.items()
+        if path not in kept_paths
     }
 
 
@@ -119,13 +119,13 @@ def inference_graph(
 
     def infer(images: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = folded(images)["logits"]
-        found = {LOGITS: logits}
+        tensors = {LOGITS: logits}
         if LABELS in outputs:
             labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            found[LABELS] = tf.cast(labels, tf.uint8)
+            tensors[LABELS] = tf.cast(labels, tf.uint8)
         if PROBABILITIES in outputs:
-            found[PROBABILITIES] = tf.nn.softmax(logits)
-        return {name: found[name] for name in outputs}
+            tensors[PROBABILITIES] = tf.nn.softmax(logits)
+        return {name: tensors[name] for name in outputs}
 
     signature = tf.TensorSpec(images.shape, images.dtype, INPUT)
     traced = tf.function(infer, input_signature=[signature]).get_concrete_function()

@@ -47,8 +47,8 @@ def _v2(*blocks: tuple[int, int]) -> tuple[Block, ...]:
     """Expands pairs of channels and repetitions."""
     return tuple(
         Block(6, filters, activation="relu6")
-        for filters, number in blocks
-        for _ in range(number)
+        for filters, repetitions in blocks
+        for _ in range(repetitions)
     )
 
 

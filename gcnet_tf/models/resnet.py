@@ -72,10 +72,10 @@ class ResidualUnit(keras.layers.Layer):
             arguments = [{"filters": channels}, wide, {"filters": self.filters, **last}]
         else:
             arguments = [wide, {"filters": channels, "kernel_size": 3, **last}]
-        # An attribute each, not a list: weights files name them, and older versions of
-        # Keras lose what is in lists of lists.
-        for number, own in enumerate(arguments, start=1):
-            setattr(self, f"conv{number}", self._make_conv(f"conv{number}", **own))
+        # Attributes instead of a list: weights files name them, and older versions of
+        # Keras lose layers in lists of lists.
+        for number, settings in enumerate(arguments, start=1):
+            setattr(self, f"conv{number}", self._make_conv(f"conv{number}", **settings))
         self.shortcut: ConvNorm | None = None
         self.context_settings = context
         self.context = None

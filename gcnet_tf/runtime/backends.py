@@ -60,7 +60,7 @@ def open_backend(
 
 
 class TFLite:
-    """Runs a file by LiteRT with XNNPACK. Do not call it from several threads."""
+    """A TFLite file, run by LiteRT with XNNPACK; not for several threads at once."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         litert = _interpreter("ai_edge_litert.interpreter", "ai-edge-litert", model)
@@ -94,7 +94,7 @@ class TFLite:
 
 
 class ONNX:
-    """Runs a file by ONNX Runtime on the processor."""
+    """An ONNX file, run by ONNX Runtime on the processor."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         onnxruntime = _interpreter("onnxruntime", "onnxruntime", model)
@@ -120,7 +120,7 @@ class ONNX:
 
 
 class SavedModel:
-    """Runs a folder by TensorFlow, through the signature "serving_default"."""
+    """A SavedModel, run by TensorFlow through the signature "serving_default"."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         self._tf = _interpreter("tensorflow", "tensorflow", model)

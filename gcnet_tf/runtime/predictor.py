@@ -189,8 +189,8 @@ def _network(model: Path, backend: Backend, manifest: ExportManifest) -> Network
         values = output(kind, images)
         if kind != PROBABILITIES:
             return values
-        # Logarithms of probabilities are logits up to an added constant per pixel, on
-        # which no comparison of classes depends, after resizing and averaging either.
+        # Logarithms of probabilities are logits up to an added constant per pixel. It
+        # changes no comparison of classes, not even after resizing or averaging.
         return np.log(np.maximum(values, np.finfo(values.dtype).tiny))
 
     kind = next((name for name in PER_CLASS if name in manifest.outputs), None)

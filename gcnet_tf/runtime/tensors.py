@@ -57,7 +57,7 @@ def _input_shape(manifest: ExportManifest) -> Shape:
 
 
 def _fits(actual: Tensor, expected: Tensor) -> bool:
-    """Tells whether an output is the expected one, where its sides are known."""
+    """Tells whether an output is as expected; some sides are unknown before a run."""
     return (
         actual.dtype == expected.dtype
         and len(actual.shape) == len(expected.shape)

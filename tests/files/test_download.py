@@ -261,7 +261,7 @@ def test_a_partial_file_of_another_address(server, path):
 
 
 def test_a_partial_file_that_is_whole(server, path):
-    """The server answers 416."""
+    """The server answers 416 to the request for the rest."""
     interrupt(server, path)
     partial(path).write_bytes(CONTENT)
     download(server.url(NAME), path)

@@ -55,10 +55,10 @@ def test_all_blocks_are_called_alike(block):
     x = np.random.default_rng(0).normal(size=(2, 5, 7, 32)).astype(np.float32)
     layer = make_context(block)
     for training in (False, True):
-        found = layer(x, training=training).numpy()
+        actual = layer(x, training=training).numpy()
         # A new block adds nothing, or multiplies by one half.
         share = 0.5 if block.startswith("se") else 1
-        np.testing.assert_allclose(found, share * x, rtol=1e-6)
+        np.testing.assert_allclose(actual, share * x, rtol=1e-6)
     assert layer.compute_output_shape(x.shape) == x.shape
 
 

@@ -22,9 +22,9 @@ def test_equals_symmetric_convolution(size, strides, dilation):
     expected = oracles.conv2d(
         x, layer.kernel.numpy(), layer.bias.numpy(), strides, dilation
     )
-    found = layer(x)
-    assert found.shape == expected.shape == layer.compute_output_shape(x.shape)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = layer(x)
+    assert actual.shape == expected.shape == layer.compute_output_shape(x.shape)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -66,14 +66,14 @@ def test_dilated_gradient_exists_and_is_right(dtype):
     gradient = tape.gradient(loss, x).numpy()
     step = 1e-3
     kernel = layer.kernel.numpy()
-    for place in [(0, 0, 0, 0), (0, 3, 2, 1), (0, 6, 5, 0)]:
+    for position in [(0, 0, 0, 0), (0, 3, 2, 1), (0, 6, 5, 0)]:
         nudge = np.zeros(x.shape)
-        nudge[place] = step
+        nudge[position] = step
         up, down = (
             (oracles.conv2d(x.numpy() + sign * nudge, kernel, dilation=2) ** 2).sum()
             for sign in (1, -1)
         )
-        assert gradient[place] == pytest.approx((up - down) / (2 * step), rel=2e-3)
+        assert gradient[position] == pytest.approx((up - down) / (2 * step), rel=2e-3)
 
 
 def test_initial_kernel_has_the_variance_of_fan_out():

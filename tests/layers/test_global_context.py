@@ -72,7 +72,7 @@ def test_equals_the_definition(pooling, kind, fusions, folded):
 
 
 def test_simplified_non_local():
-    """x_i + W_v sum_j softmax_j(W_k x_j) x_j."""
+    """The formula is x_i + W_v sum_j softmax_j(W_k x_j) x_j."""
     x = RNG.normal(size=(2, 5, 7, 6))
     block = make_context("snl", dtype="float64")
     block.build(x.shape)
@@ -89,7 +89,7 @@ def test_simplified_non_local():
 
 
 def test_squeeze_excitation():
-    """x sigmoid(W_2 relu(W_1 mean(x))); mmsegmentation's form has golden numbers."""
+    """It is x sigmoid(W_2 relu(W_1 mean(x))); golden tests have mmsegmentation's."""
     x = RNG.normal(size=(2, 5, 7, 32))
     block = make_context("se", dtype="float64")
     block.build(x.shape)
@@ -105,8 +105,8 @@ def test_squeeze_excitation():
 
 
 def test_widths_of_the_hard_form():
-    """To the nearest multiple of 8, but never 10 % less."""
-    widths = [rounded_to_multiple(each) for each in (1, 11, 12, 18, 37, 72, 107)]
+    """Widths are rounded to the nearest multiple of 8, but never down by 10 %."""
+    widths = [rounded_to_multiple(width) for width in (1, 11, 12, 18, 37, 72, 107)]
     assert widths == [8, 16, 16, 24, 40, 72, 104]
 
 
@@ -149,7 +149,7 @@ def test_average_pooling_has_no_mask():
 
 
 @pytest.mark.parametrize(
-    "make",
+    "make_block",
     [
         lambda: GlobalContextBlock(0.5, "att", ("channel_mul", "channel_add")),
         lambda: GlobalContextBlock(0.5, "avg", transform="bottleneck"),
@@ -158,9 +158,9 @@ def test_average_pooling_has_no_mask():
         lambda: make_context("se_mmseg", ratio=0.25),
     ],
 )
-def test_works_inside_a_functional_model_and_round_trips(tmp_path, make):
+def test_works_inside_a_functional_model_and_round_trips(tmp_path, make_block):
     inputs = keras.Input((None, None, 8))
-    block = make()
+    block = make_block()
     model = keras.Model(inputs, block(inputs))
     randomise(block)
     model.save(tmp_path / "block.keras")

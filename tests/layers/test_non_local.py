@@ -14,7 +14,7 @@ CHANNELS = 8
 
 
 def built(mode="embedded_gaussian", dtype="float32", **settings):
-    """A block with weights that do something, the same for equal modes."""
+    """Builds a block whose weights have an effect and are equal for equal modes."""
     block = NonLocalBlock(mode=mode, dtype=dtype, **settings)
     block.build((None, None, None, CHANNELS))
     generator = np.random.default_rng(1)
@@ -30,9 +30,9 @@ def features(*shape, dtype=np.float32):
 
 @pytest.fixture()
 def few_rows(monkeypatch):
-    """Room for three rows of the affinity of 35 positions, and fewer in training."""
-    room = 3 * 35 * 4 * by_rows._FORWARD_COPIES
-    monkeypatch.setattr(by_rows, "AFFINITY_BYTES", room)
+    """Limits the affinity of 35 positions to three rows, and fewer in training."""
+    num_bytes = 3 * 35 * 4 * by_rows._FORWARD_COPIES
+    monkeypatch.setattr(by_rows, "AFFINITY_BYTES", num_bytes)
 
 
 @pytest.mark.parametrize("mode", non_local.MODES)
@@ -51,10 +51,10 @@ def test_rows_and_forms_agree(few_rows, monkeypatch, mode, folded, known):
     shape = x.shape if known else (None, None, None, CHANNELS)
     block.folded = folded
     run = tf.function(block, input_signature=[tf.TensorSpec(shape)])
-    found = run(x).numpy()
+    actual = run(x).numpy()
     block.folded = False
     monkeypatch.undo()
-    np.testing.assert_allclose(found, block(x), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(actual, block(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["embedded_gaussian", "gaussian"])
@@ -93,25 +93,25 @@ def test_attention_of_half_the_positions():
     assert attention.shape == (1, 1, 2, 3)
 
 
-def test_the_affinity_is_never_there_as_a_whole(few_rows, monkeypatch):
-    """Three rows of each of two images on the way there, one on the way back."""
+def test_the_affinity_is_never_held_as_a_whole(few_rows, monkeypatch):
+    """Each of two images has three rows in the forward pass, one in the backward."""
     rows = []
     affinity = NonLocalBlock._affinity
 
     def spy(self, queries, keys):
-        found = affinity(self, queries, keys)
-        rows.append(tuple(found.shape))
-        return found
+        actual = affinity(self, queries, keys)
+        rows.append(tuple(actual.shape))
+        return actual
 
     monkeypatch.setattr(NonLocalBlock, "_affinity", spy)
     block, x = built(), tf.constant(features(2, 5, 7))
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(block(x, training=True) ** 2)
-    there = 2 * [(1, 3, 35)] * 12
-    assert rows == there
+    forward = 2 * [(1, 3, 35)] * 12
+    assert rows == forward
     assert np.abs(tape.gradient(total, x)).max() > 0
-    assert rows[len(there) :] == [(1, 1, 35)] * 2 * 35
+    assert rows[len(forward) :] == [(1, 1, 35)] * 2 * 35
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known size", "any size"])
@@ -133,17 +133,17 @@ def test_sizes_of_which_no_row_fits_are_refused(few_rows, known):
 @pytest.mark.parametrize("mode", non_local.MODES)
 def test_16_bits_stay_near_32(few_rows, mode, dtype):
     x = tf.constant(features(2, 5, 7))
-    found, expected = [], []
-    for results, each in ((found, dtype), (expected, "float32")):
-        block = built(mode, each)
+    actual, expected = [], []
+    for results, policy in ((actual, dtype), (expected, "float32")):
+        block = built(mode, policy)
         with tf.GradientTape() as tape:
             tape.watch(x)
             outputs = block(x)
             total = tf.reduce_sum(tf.cast(outputs, tf.float32))
         results += [outputs, tape.gradient(total, x)]
-    for one, other in zip(found, expected):
-        error = np.linalg.norm(tf.cast(one, tf.float32) - other)
-        assert 0 < error < 0.03 * np.linalg.norm(other)
+    for value, exact in zip(actual, expected):
+        error = np.linalg.norm(tf.cast(value, tf.float32) - exact)
+        assert 0 < error < 0.03 * np.linalg.norm(exact)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_16_bits_stay_near_32(few_rows, mode, dtype):
     ],
 )
 def test_the_bound_is_far_from_the_affinity(shape, settings):
-    """It is a few times the input and a constant."""
+    """The bound is a constant and a few times the input."""
     block = NonLocalBlock(**settings)
     input_bytes = 4 * np.prod(shape)
     positions = shape[1] * shape[2]

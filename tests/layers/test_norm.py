@@ -10,7 +10,7 @@ EPSILON = 1e-5
 
 
 def expected_after_one_batch(x, gamma, beta):
-    """Output, running mean and running variance, from the definition."""
+    """Computes output, running mean and running variance by their formulas."""
     values = x.astype(np.float64).reshape(-1, x.shape[-1])
     mean, variance = values.mean(0), values.var(0)
     out = (x - mean) / np.sqrt(variance + EPSILON) * gamma + beta
@@ -30,11 +30,11 @@ def test_one_replica(dtype, tolerance):
     # 12 values a channel: biased and unbiased variance differ by 9 %.
     x = RNG.normal(5, 3, size=(2, 3, 2, 4)).astype(dtype)
     layer = built(x, dtype)
-    found = layer(x, training=True)
+    actual = layer(x, training=True)
     out, mean, variance = expected_after_one_batch(
         x, layer.gamma.numpy(), layer.beta.numpy()
     )
-    np.testing.assert_allclose(found, out, atol=10 * tolerance)
+    np.testing.assert_allclose(actual, out, atol=10 * tolerance)
     np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=tolerance)
     np.testing.assert_allclose(layer.moving_variance.numpy(), variance, rtol=tolerance)
 

@@ -12,18 +12,18 @@ RNG = np.random.default_rng(0)
 def test_equals_the_formula(size, align_corners):
     x = RNG.normal(size=(2, 9, 13, 3)).astype(np.float32)
     expected = oracles.resize_bilinear(x, size, align_corners)
-    found = resize_bilinear(x, size, align_corners)
-    np.testing.assert_allclose(found, expected, atol=3e-5)
+    actual = resize_bilinear(x, size, align_corners)
+    np.testing.assert_allclose(actual, expected, atol=3e-5)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("size", [(65, 97), (9, 13), (4, 5), (1, 1)])
 def test_float64_stays_float64(size, align_corners):
     x = RNG.normal(size=(2, 9, 13, 3))
-    found = resize_bilinear(x, size, align_corners).numpy()
-    assert found.dtype == np.float64
+    actual = resize_bilinear(x, size, align_corners).numpy()
+    assert actual.dtype == np.float64
     expected = oracles.resize_bilinear(x, size, align_corners)
-    np.testing.assert_allclose(found, expected, atol=1e-14)
+    np.testing.assert_allclose(actual, expected, atol=1e-14)
 
 
 def test_aligned_corners_keep_the_corner_values():

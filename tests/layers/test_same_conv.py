@@ -49,8 +49,8 @@ def test_depthwise_is_that_of_keras(size, kernel_size, strides, dilation):
     np.testing.assert_allclose(ours(x), expected, atol=1e-5)
 
 
-def by_definition(x, kernel, dilation):
-    """A sum over shifted inputs, whose gradients TensorFlow knows by simpler means."""
+def by_shifts(x, kernel, dilation):
+    """Sums shifted inputs, whose gradients need no operation for convolution."""
     size = kernel.shape[0]
     pad = dilation * (size - 1) // 2
     height, width = x.shape[1:3]
@@ -64,7 +64,7 @@ def by_definition(x, kernel, dilation):
     )
 
 
-# TensorFlow's own operation takes dilations and silently gives gradients of none.
+# TensorFlow's own operation accepts dilations, but its gradients silently ignore them.
 @pytest.mark.parametrize("kernel_size, dilation", [(3, 2), (5, 2), (3, 4)])
 def test_gradients_of_dilated_depthwise_convolutions(kernel_size, dilation):
     x = tf.constant(drawn(2, 9, 12, CHANNELS))
@@ -73,12 +73,12 @@ def test_gradients_of_dilated_depthwise_convolutions(kernel_size, dilation):
     kernel, weights = tf.constant(layer.kernel), drawn(2, 9, 12, CHANNELS)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x, kernel])
-        found = tf.reduce_sum(layer(x) * weights)
-        expected = tf.reduce_sum(by_definition(x, kernel, dilation) * weights)
-    wanted = tape.gradient(expected, [x, kernel])
-    gradients = tape.gradient(found, [x, layer.trainable_weights[0]])
-    for gradient, each in zip(gradients, wanted):
-        np.testing.assert_allclose(gradient, each, atol=1e-4)
+        actual = tf.reduce_sum(layer(x) * weights)
+        expected = tf.reduce_sum(by_shifts(x, kernel, dilation) * weights)
+    expected_gradients = tape.gradient(expected, [x, kernel])
+    gradients = tape.gradient(actual, [x, layer.trainable_weights[0]])
+    for gradient, exact in zip(gradients, expected_gradients):
+        np.testing.assert_allclose(gradient, exact, atol=1e-4)
 
 
 def test_depthwise_needs_as_many_filters_as_channels():

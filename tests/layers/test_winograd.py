@@ -15,15 +15,15 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("form", [F2, F4], ids=["F2", "F4"])
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (7, 21), (33, 4)])
-def test_equals_the_definition(size, dilation, form):
-    """In float64, by TensorFlow's own dilated convolution."""
+def test_equals_direct_convolution(size, dilation, form):
+    """TensorFlow's own dilated convolution in float64 gives the expected values."""
     inputs = RNG.normal(size=(2, *size, 5))
     kernel = RNG.normal(size=(3, 3, 5, 7))
     expected = tf.nn.convolution(inputs, kernel, padding="SAME", dilations=dilation)
-    inputs, kernel = (tf.constant(each, tf.float32) for each in (inputs, kernel))
-    found = winograd_conv2d(inputs, kernel, dilation, form)
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+    inputs, kernel = (tf.constant(array, tf.float32) for array in (inputs, kernel))
+    actual = winograd_conv2d(inputs, kernel, dilation, form)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=2e-5 * np.abs(expected).max())
 
 
 def test_any_size_in_one_graph():
@@ -43,19 +43,19 @@ def test_several_inputs_count_as_joined():
     joined = np.concatenate(parts, axis=-1)
     expected = tf.nn.convolution(joined, kernel, padding="SAME", dilations=2)
     inputs = [tf.constant(part, tf.float32) for part in parts]
-    found = winograd_conv2d(inputs, tf.constant(kernel, tf.float32), 2)
-    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+    actual = winograd_conv2d(inputs, tf.constant(kernel, tf.float32), 2)
+    np.testing.assert_allclose(actual, expected, atol=2e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("size", [(9, 6), (8, 16)])
-def test_the_gradients_are_those_of_the_definition(size, dilation):
-    """In a graph, where arguments of a custom gradient become tensors.
+def test_the_gradients_are_those_of_direct_convolution(size, dilation):
+    """The graph is needed: there, arguments of a custom gradient become tensors.
 
-    Rounding goes with the largest number, as forwards.
+    Rounding is relative to the largest number, as in the forward pass.
     """
     shapes = [(2, *size, 3), (3, 3, 3, 4), (2, *size, 4)]
-    numbers = [RNG.normal(size=shape) for shape in shapes]
+    arrays = [RNG.normal(size=shape) for shape in shapes]
 
     @tf.function(reduce_retracing=True)
     def gradients(function, inputs, kernel, upstream):
@@ -64,14 +64,14 @@ def test_the_gradients_are_those_of_the_definition(size, dilation):
             outputs = function(inputs, kernel)
         return tape.gradient(outputs, [inputs, kernel], upstream)
 
-    found = gradients(
+    actual = gradients(
         lambda x, k: trainable_winograd_conv2d(x, k, dilation),
-        *(tf.constant(each, tf.float32) for each in numbers),
+        *(tf.constant(array, tf.float32) for array in arrays),
     )
     expected = gradients(
         lambda x, k: tf.nn.convolution(x, k, padding="SAME", dilations=dilation),
-        *map(tf.constant, numbers),
+        *map(tf.constant, arrays),
     )
-    for one, other in zip(found, expected):
-        atol = 2e-5 * np.abs(other).max()
-        np.testing.assert_allclose(one, other, atol=atol)
+    for gradient, exact in zip(actual, expected):
+        atol = 2e-5 * np.abs(exact).max()
+        np.testing.assert_allclose(gradient, exact, atol=atol)

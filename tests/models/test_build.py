@@ -53,8 +53,8 @@ def test_same_seed_same_weights():
         keras.utils.set_random_seed(3)
         return build_model(config).get_weights()
 
-    for one, other in zip(weights(), weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for first, second in zip(weights(), weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_the_package_names_its_public_parts():

@@ -15,7 +15,7 @@ IMAGES = RNG.integers(0, 256, (2, 33, 41, 3), np.uint8)
 
 
 def trained(depth=18, dtype="float32"):
-    """A model whose weights and statistics are far from their initial values."""
+    """Makes a model whose weights and statistics are far from their initial values."""
     keras.utils.set_random_seed(0)
     model = Segmentor(
         4,
@@ -68,7 +68,7 @@ def test_a_mixed_precision_model_is_folded_in_float32():
 
 
 def test_the_inference_form_holds_no_softmax_and_no_same_padding():
-    """int8 softmax loses the context; ONNX Runtime refuses dilated "SAME"."""
+    """Softmax in int8 loses the context, and ONNX Runtime refuses dilated "SAME"."""
     spec = tf.TensorSpec([None, None, None, 3], tf.uint8)
     graph = inference_graph(trained(50), spec, ["labels", "logits"]).graph
     operations = [node.type for node in graph.get_operations()]

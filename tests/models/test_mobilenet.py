@@ -68,10 +68,10 @@ def test_stride_8_contains_stride_32():
 
 def test_the_first_block_of_a_stage_has_no_shortcut():
     model = make("mobilenet_v3_large", output_stride=8)
-    found = [
+    actual = [
         [getattr(b, "has_shortcut", None) for b in stage] for stage in model.stages
     ]
-    assert found == [
+    assert actual == [
         [False, True],
         [False, True, True],
         # From 80 channels to 112 in the middle.
@@ -82,9 +82,9 @@ def test_the_first_block_of_a_stage_has_no_shortcut():
 
 def test_dilations_are_contracted():
     model = make("mobilenet_v2", output_stride=8)
-    found = [{b.depthwise.conv.dilation for b in stage[1:]} for stage in model.stages]
+    actual = [{b.depthwise.conv.dilation for b in stage[1:]} for stage in model.stages]
     assert [stage[0].depthwise.conv.dilation for stage in model.stages] == [1, 1, 1, 2]
-    assert found == [{1}, {1}, {2}, {4}]
+    assert actual == [{1}, {1}, {2}, {4}]
 
 
 def test_frozen_stages_stay_as_they_are():

@@ -1,6 +1,6 @@
-"""Numbers of parameters at full depth and width (spec, section 2.3).
+"""Numbers of parameters at full depth and width (docs/reference.md, section 2.3).
 
-Zeros for weights: to draw a hundred million takes longer than all else.
+The weights are zeros, because to draw a hundred million numbers would take longest.
 """
 
 import keras
@@ -60,7 +60,7 @@ def test_whole_networks(depth, num_classes, trainable, running):
     ],
 )
 def test_parameters_of_context_blocks_at_full_width(depth, ratio, parameters):
-    """The paper's additions, exactly."""
+    """The additional parameters equal those of the paper exactly."""
     context = {"block": "gc", "stages": (2, 3, 4), "ratio": ratio}
     units = [unit for stage in ResNet(depth, context=context).stages for unit in stage]
     assert [unit.context is None for unit in units[:4]] == [True, True, True, False]

@@ -77,10 +77,10 @@ def test_keras_file_round_trips(dtype, tmp_path):
 def test_mixed_precision_stays_close_and_returns_float32(dtype):
     plain, mixed = tiny(), tiny(dtype=dtype)
     mixed.set_weights(plain.get_weights())
-    exact, found = (model(IMAGES)["logits"].numpy() for model in (plain, mixed))
-    assert found.dtype == np.float32
+    exact, actual = (model(IMAGES)["logits"].numpy() for model in (plain, mixed))
+    assert actual.dtype == np.float32
     assert all(weight.dtype == "float32" for weight in mixed.weights)
-    assert np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+    assert np.abs(actual - exact).max() < 0.05 * np.abs(exact).max()
 
 
 def test_summary_names_the_parts(capsys):

@@ -12,7 +12,7 @@ from gcnet_tf.runtime.protocol import Protocol
 
 
 class Toy(keras.Model):
-    """Classifies each pixel by its own colour, with a layer for each output."""
+    """A network that classifies pixels by colour, with a layer for each output."""
 
     def __init__(self, num_classes: int):
         super().__init__(name="gcnet")

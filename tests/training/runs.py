@@ -33,7 +33,7 @@ def final_weights(config, run: Path) -> dict:
 
 
 class Do(keras.callbacks.Callback):
-    """Acts on the model after an iteration, and records the epochs with their logs."""
+    """A callback that acts on the model after an iteration, and records epochs."""
 
     def __init__(self, iteration, action):
         super().__init__()

@@ -66,7 +66,7 @@ class Remember(keras.callbacks.Callback):
 
 @register
 class Gate(keras.layers.Layer):
-    """Scales each channel by a function of the means."""
+    """A layer that scales each channel by a function of the means."""
 
     def __init__(self, named=True, **kwargs):
         super().__init__(**kwargs)

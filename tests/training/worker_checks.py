@@ -23,7 +23,7 @@ DIES_AT = 7
 
 
 class Die(keras.callbacks.Callback):
-    """Kills the second worker in the middle of a run."""
+    """A callback that kills the second worker in the middle of a run."""
 
     def on_train_batch_end(self, batch, logs=None):
         if INDEX == 1 and batch + 1 == DIES_AT:
