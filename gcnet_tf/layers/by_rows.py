@@ -41,14 +41,15 @@ def gather_by_rows(
         part = gather(
             queries[sample, start : start + rows], keys[sample], values[sample]
         )
-        return turn + 1, parts.write(turn, part[0])
+        return turn + 1, parts.write(turn, part[0])  # (rows, channels)
 
     parts = _parts(batch * turns, values)
     _, parts = tf.while_loop(
         lambda turn, _: turn < batch * turns, step, [0, parts], parallel_iterations=1
     )
-    joined = tf.reshape(parts.stack(), [batch, turns * rows, values.shape[-1]])
-    return joined[:, :total]
+    stacked = parts.stack()  # (batch * turns, rows, channels)
+    joined = tf.reshape(stacked, [batch, turns * rows, values.shape[-1]])
+    return joined[:, :total]  # (batch, positions, channels)
 
 
 def gather_unrolled(
@@ -95,7 +96,8 @@ def _gradient_by_rows(
 ) -> tuple[tf.Tensor, ...]:
     """Computes the gradients of one sample, all `(positions, channels)`."""
     queries, keys, values, upstream = (
-        sample[tf.newaxis] for sample in (queries, keys, values, upstream)
+        sample[tf.newaxis]  # (1, positions, channels)
+        for sample in (queries, keys, values, upstream)
     )
     rows = _rows_at_once(keys, _GRADIENT_COPIES)
     total = tf.shape(queries)[1]
@@ -111,7 +113,8 @@ def _gradient_by_rows(
             gathered, [some, keys, values], upstream[:, start : start + rows]
         )
         sums = [old + tf.cast(new, old.dtype) for old, new in zip(before, gradients)]
-        return start + rows, parts.write(start // rows, part[0]), *sums
+        parts = parts.write(start // rows, part[0])  # (rows, channels)
+        return start + rows, parts, *sums
 
     parts = _parts(_ceil(total, rows), queries)
     # Sums of many parts: too fine for 16-bit arithmetic.
@@ -120,7 +123,8 @@ def _gradient_by_rows(
     _, parts, *sums = tf.while_loop(
         lambda start, *_: start < total, step, [0, parts, *sums], parallel_iterations=1
     )
-    return parts.concat(), *(tf.cast(total[0], queries.dtype) for total in sums)
+    joined = parts.concat()  # (positions, channels)
+    return joined, *(tf.cast(total[0], queries.dtype) for total in sums)
 
 
 def _ceil(dividend: Any, divisor: Any) -> Any:

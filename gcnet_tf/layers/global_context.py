@@ -216,11 +216,13 @@ class GlobalContextBlock(keras.layers.Layer):
         batch, height, width = shape[0], shape[1], shape[2]
         scores = self.mask(inputs)  # (batch, height, width, 1)
         scores = tf.reshape(scores, [batch, 1, height * width])  # (batch, 1, positions)
+        # (batch, 1, height, width)
         return tf.reshape(softmax(scores), [batch, 1, height, width])
 
     def _pool(self, inputs: tf.Tensor) -> tf.Tensor:
         """Computes the context `(batch, 1, 1, channels)`."""
         if self.mask is None:
+            # (batch, 1, 1, channels)
             return tf.reduce_mean(inputs, axis=[1, 2], keepdims=True)
         if self.folded:
             return _weighted_mean(inputs, self.mask(inputs))
@@ -228,11 +230,12 @@ class GlobalContextBlock(keras.layers.Layer):
         batch, positions = shape[0], shape[1] * shape[2]
         channels = inputs.shape[-1]
         scores = self.mask(inputs)  # (batch, height, width, 1)
-        scores = tf.reshape(scores, [batch, 1, positions])
+        scores = tf.reshape(scores, [batch, 1, positions])  # (batch, 1, positions)
         attention = tf.cast(softmax(scores), inputs.dtype)  # (batch, 1, positions)
+        # (batch, positions, channels)
         features = tf.reshape(inputs, [batch, positions, channels])
         context = attention @ features  # (batch, 1, channels)
-        return tf.reshape(context, [batch, 1, 1, channels])
+        return tf.reshape(context, [batch, 1, 1, channels])  # (batch, 1, 1, channels)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
@@ -286,6 +289,7 @@ def _weighted_mean(inputs: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     weighted = inputs * weights  # (batch, height, width, channels)
     if scores.dtype.size < 4:
         weights, weighted = (tf.cast(x, tf.float32) for x in (weights, weighted))
+    # (batch, 1, 1, channels)
     context = tf.reduce_mean(weighted, axis=[1, 2], keepdims=True)
-    context /= tf.reduce_mean(weights, axis=[1, 2], keepdims=True)
+    context /= tf.reduce_mean(weights, axis=[1, 2], keepdims=True)  # (batch, 1, 1, 1)
     return tf.cast(context, inputs.dtype)

@@ -108,7 +108,7 @@ class NonLocalBlock(keras.layers.Layer):
             positions = tf.cast(tf.shape(keys)[1], values.dtype)
             # (batch, hidden, hidden): the sum over the positions first
             sums = tf.matmul(keys, values / positions, transpose_a=True)
-            gathered = queries @ sums
+            gathered = queries @ sums  # (batch, positions, hidden)
         else:
             gather_rows = by_rows.gather_with_gradient
             if self.folded:
@@ -116,7 +116,7 @@ class NonLocalBlock(keras.layers.Layer):
                 unrolled, looped = by_rows.gather_unrolled, by_rows.gather_by_rows
                 gather_rows = unrolled if known else looped
             gathered = gather_rows(self._gather, queries, keys, values)
-        # (batch, positions, hidden) to the positions' places
+        # (batch, height, width, hidden)
         return tf.reshape(gathered, [shape[0], shape[1], shape[2], values.shape[-1]])
 
     def attention(self, inputs: tf.Tensor, queries: Any) -> tf.Tensor:
@@ -134,10 +134,11 @@ class NonLocalBlock(keras.layers.Layer):
         projected, keys, _ = self._project(inputs)
         queries = tf.convert_to_tensor(queries, tf.int32)
         positions = queries[:, 0] * shape[2] + queries[:, 1]  # (n,)
-        rows = self._affinity(tf.gather(projected, positions, axis=1), keys)
+        chosen = tf.gather(projected, positions, axis=1)  # (batch, n, hidden)
+        rows = self._affinity(chosen, keys)  # (batch, n, keys)
         step = 2 if self.sub_sample else 1
         size = [shape[0], len(queries), shape[1] // step, shape[2] // step]
-        return tf.reshape(rows, size)
+        return tf.reshape(rows, size)  # (batch, n, height, width)
 
     def _project(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns queries, keys and values, each `(batch, positions, channels)`."""
@@ -163,11 +164,11 @@ class NonLocalBlock(keras.layers.Layer):
         """Returns `(batch, queries, keys)`."""
         num_keys = tf.shape(keys)[1]
         if self.mode == "concatenation":
-            keys = tf.reshape(keys, [-1, 1, num_keys])
+            keys = tf.reshape(keys, [-1, 1, num_keys])  # (batch, 1, keys)
             return tf.nn.relu(queries + keys) / tf.cast(num_keys, queries.dtype)
         if self.mode == "embedded_gaussian" and self.use_scale:
             queries *= queries.shape[-1] ** -0.5
-        scores = tf.matmul(queries, keys, transpose_b=True)
+        scores = tf.matmul(queries, keys, transpose_b=True)  # (batch, queries, keys)
         if self.mode == "dot_product":
             return scores / tf.cast(num_keys, scores.dtype)
         return tf.cast(softmax(scores), queries.dtype)
@@ -214,6 +215,6 @@ def _positions(features: tf.Tensor) -> tf.Tensor:
     """Flattens `(batch, height, width, channels)` to `(batch, positions, channels)`."""
     shape = tf.shape(features)
     batch, height, width, channels = features.shape
-    if None in (height, width):
-        return tf.reshape(features, [shape[0], shape[1] * shape[2], channels])
-    return tf.reshape(features, [shape[0], height * width, channels])
+    num_positions = shape[1] * shape[2] if None in (height, width) else height * width
+    # (batch, positions, channels)
+    return tf.reshape(features, [shape[0], num_positions, channels])

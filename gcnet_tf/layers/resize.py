@@ -35,7 +35,8 @@ def _resize_float64(
     for axis in (1, 2):
         length = tf.shape(images)[axis]
         low, high, share = _neighbours(length, size[axis - 1], align_corners)
-        share = tf.reshape(share, [-1, 1, 1] if axis == 1 else [-1, 1])  # as images
+        # (new_height, 1, 1) or (new_width, 1), which count as (1, …, 1)
+        share = tf.reshape(share, [-1, 1, 1] if axis == 1 else [-1, 1])
         images = (1 - share) * tf.gather(images, low, axis=axis) + share * tf.gather(
             images, high, axis=axis
         )

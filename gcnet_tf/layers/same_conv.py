@@ -65,9 +65,11 @@ class DepthwiseConv2D(SameConv2D):
         # By space-to-batch where dilated. Not DepthwiseConv2dNative with dilations: on
         # a CPU its output is right and its gradients are those of no dilation, without
         # an error (oneDNN; without oneDNN it refuses).
+        side = self.kernel_size
+        kernel = tf.reshape(kernel, [side, side, self.filters, 1])  # (…, filters, 1)
         return tf.nn.depthwise_conv2d(
             inputs,
-            tf.reshape(kernel, [self.kernel_size, self.kernel_size, self.filters, 1]),
+            kernel,
             strides=[1, self.strides, self.strides, 1],
             padding="SAME",
             dilations=[self.dilation, self.dilation],

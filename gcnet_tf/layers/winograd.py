@@ -104,11 +104,13 @@ def winograd_conv2d(
     products = []
     for part, kernel_part in zip(parts, kernels):
         flat = tf.reshape(kernel_part, [9, -1])  # (3 * 3, channels * filters)
-        weights = _both_axes(form.from_kernel) @ flat  # (side * side, …)
+        weights = _both_axes(form.from_kernel) @ flat  # (side², channels * filters)
+        # (side², channels, filters)
         weights = tf.reshape(weights, [form.side**2, part.shape[-1], filters])
         products.append(grid.input_values(part) @ weights)  # (side², tiles, filters)
+    # (side², tiles * filters)
     total = tf.reshape(tf.add_n(products), [form.side**2, -1])
-    outputs = _both_axes(form.to_output) @ total  # (tile * tile, tiles * filters)
+    outputs = _both_axes(form.to_output) @ total  # (tile², tiles * filters)
     return grid.join(outputs, filters)  # (batch, height, width, filters)
 
 
@@ -146,13 +148,17 @@ def _kernel_gradient(
     """Computes the gradient of the kernel, `(3, 3, channels, filters)`."""
     channels, filters = inputs.shape[-1], upstream.shape[-1]
     grid = _Grid.of(inputs, dilation, F4)
+    # (side², tiles * filters)
     products = _both_axes(F4.to_output, transposed=True) @ grid.split(upstream)
-    products = tf.reshape(products, [F4.side**2, -1, filters])  # (side², tiles, …)
+    products = tf.reshape(
+        products, [F4.side**2, -1, filters]
+    )  # (side², tiles, filters)
     # (side², channels, filters)
     weights = tf.matmul(grid.input_values(inputs), products, transpose_a=True)
-    weights = tf.reshape(weights, [F4.side**2, -1])
+    weights = tf.reshape(weights, [F4.side**2, -1])  # (side², channels * filters)
+    # (3 * 3, channels * filters)
     kernel = _both_axes(F4.from_kernel, transposed=True) @ weights
-    return tf.reshape(kernel, [3, 3, channels, filters])
+    return tf.reshape(kernel, [3, 3, channels, filters])  # (3, 3, channels, filters)
 
 
 class _Grid(NamedTuple):
@@ -174,7 +180,7 @@ class _Grid(NamedTuple):
 
     @classmethod
     def of(cls, images: tf.Tensor, dilation: int, form: Form) -> "_Grid":
-        batch, height, width = tf.unstack(tf.shape(images)[:3])
+        batch, height, width = tf.unstack(tf.shape(images)[:3])  # () each
         block = form.tile * dilation
         rows, columns = -(-height // block), -(-width // block)
         return cls(batch, height, width, rows, columns, dilation, form)
@@ -188,32 +194,41 @@ class _Grid(NamedTuple):
         """Transforms each input tile: `(side * side, tiles, channels)`."""
         channels = images.shape[-1]
         images = self._pad(images, self.dilation)
-        height, width = tf.unstack(tf.shape(images)[1:3])
+        height, width = tf.unstack(tf.shape(images)[1:3])  # () each
+        # (side, 1, 1, rows, dilation, 1, 1)
         rows = self._places(self.rows)[:, None, None, :, :, None, None]
+        # (side, 1, 1, 1, columns, dilation)
         columns = self._places(self.columns)[:, None, None, None]
+        # (batch, 1, 1, 1, 1)
         batch = tf.range(self.batch)[:, None, None, None, None]
         # (side, side, batch, rows, dilation, columns, dilation)
         places = (batch * height + rows) * width + columns
         # One pass over memory; slices, stacked, are two.
+        # (side² * tiles, channels)
         values = tf.gather(tf.reshape(images, [-1, channels]), tf.reshape(places, [-1]))
+        # (side², tiles * channels)
         values = tf.reshape(values, [self.form.side**2, -1])
         values = _both_axes(self.form.from_input) @ values
         tiles = self.batch * self.rows * self.columns * self.dilation**2
-        return tf.reshape(values, [-1, tiles, channels])
+        return tf.reshape(values, [-1, tiles, channels])  # (side², tiles, channels)
 
     def _places(self, blocks: tf.Tensor) -> tf.Tensor:
         """Finds the tiles' positions along an axis: `(side, blocks, dilation)`."""
+        # (blocks, dilation)
         first = self.block * tf.range(blocks)[:, None] + tf.range(self.dilation)
+        # (side, blocks, dilation)
         return first + self.dilation * tf.range(self.form.side)[:, None, None]
 
     def join(self, tiles: tf.Tensor, channels: int) -> tf.Tensor:
         """Joins `(tile * tile, tiles * channels)` to images."""
         tile = self.form.tile
         sides = (self.batch * self.rows, self.dilation, self.columns)
+        # (tile, tile, batch * rows, dilation, columns, dilation * channels)
         tiles = tf.reshape(tiles, [tile, tile, *sides, self.dilation * channels])
         # (batch * rows, tile, dilation, columns, tile, dilation * channels)
         tiles = tf.transpose(tiles, [2, 0, 3, 4, 1, 5])
         height, width = self.rows * self.block, self.columns * self.block
+        # (batch, height, width, channels), of whole blocks
         images = tf.reshape(tiles, [self.batch, height, width, channels])
         return images[:, : self.height, : self.width]
 
@@ -222,8 +237,11 @@ class _Grid(NamedTuple):
         tile = self.form.tile
         sides = (self.batch * self.rows, tile, self.dilation, self.columns, tile)
         last = self.dilation * images.shape[-1]
+        # (batch * rows, tile, dilation, columns, tile, dilation * channels)
         tiles = tf.reshape(self._pad(images, 0), [*sides, last])
-        return tf.reshape(tf.transpose(tiles, [1, 4, 0, 2, 3, 5]), [tile**2, -1])
+        # (tile, tile, batch * rows, dilation, columns, dilation * channels)
+        tiles = tf.transpose(tiles, [1, 4, 0, 2, 3, 5])
+        return tf.reshape(tiles, [tile**2, -1])  # (tile², tiles * channels)
 
     def _pad(self, images: tf.Tensor, border: int) -> tf.Tensor:
         """Pads with zeros: to whole blocks, and by a border around them."""

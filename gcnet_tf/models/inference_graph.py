@@ -48,7 +48,7 @@ def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Se
     for path, weight in weights.items():
         value = _folded_value(path, source, epsilons)
         if path == _FIRST_KERNEL:
-            value /= tf.constant(deviation, value.dtype)[:, tf.newaxis]
+            value /= tf.constant(deviation, value.dtype)[:, tf.newaxis]  # (3, 1)
         weight.assign(tf.cast(value, weight.dtype))
     return folded
 

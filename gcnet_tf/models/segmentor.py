@@ -161,6 +161,7 @@ class Segmentor(keras.Model):
             height, width = tf.shape(images)[1], tf.shape(images)[2]
             rows = tf.sequence_mask(valid_size[:, 0], height, dtype)  # (batch, height)
             columns = tf.sequence_mask(valid_size[:, 1], width, dtype)  # (batch, width)
+            # (batch, height, width)
             valid = rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :]
             images *= valid[..., tf.newaxis]  # (batch, height, width, 1)
         return images if self.folded else tf.cast(images, self.compute_dtype)
