@@ -114,9 +114,11 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/python $(PARALLEL)
 
-# Pages of the Python interface, from the docstrings.
+# Pages of the Python interface, from the docstrings. Each module is named, because pdoc
+# leaves out the modules of a package that lists its public names.
+MODULES = $(subst /,.,$(basename $(shell git ls-files 'gcnet_tf/*.py' | grep -v '/__\|addons_layers')))
 docs: venv
-	$(BIN)/pdoc --docformat google --output-directory docs/api gcnet_tf '!gcnet_tf.addons_layers' '!gcnet_tf.extensions.addons_layers'
+	$(BIN)/pdoc --docformat google --output-directory docs/api $(MODULES)
 
 format: venv
 	$(BIN)/isort --quiet $(SOURCES)
