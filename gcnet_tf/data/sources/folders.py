@@ -6,17 +6,23 @@ annotation tools.
 
 from pathlib import Path
 
-from gcnet_tf.data.sources.annotation_tools import export_pairs
+from gcnet_tf.data.sources.annotation_tools import (
+    NAMES_FILES,
+    export_pairs,
+    export_splits,
+)
 from gcnet_tf.data.sources.pairs import (
     IMAGE_SUFFIXES,
+    SPLITS,
     Pair,
     by_stem,
     match,
     match_stems,
     no_images,
     require_folder,
+    sub_folders,
 )
-from gcnet_tf.data.sources.voc import voc12aug_pairs
+from gcnet_tf.data.sources.voc import LISTS, voc12aug_pairs
 from gcnet_tf.errors import UserError
 
 __all__ = [
@@ -63,7 +69,7 @@ def find_pairs(
 
     Raises:
         UserError: when a folder is missing or empty, an image has no label or a label
-            no image, or two images share a name.
+            no image, two images share a name, or the data set has no such split.
     """
     finders = {
         "voc12aug": voc12aug_pairs,
@@ -79,7 +85,42 @@ def find_pairs(
         raise UserError(f'dataset: received "{dataset}"; allowed: one of {known}.')
     root = Path(root)
     require_folder(root)
+    _require_split(dataset, root, split)
     return finders[dataset](root, split)
+
+
+def _require_split(dataset: str, root: Path, split: str) -> None:
+    """Checks that a data set has a split; "train" and "val" are left to the finders.
+
+    A split that is not there must never become the images of another one: a path like
+    "train/ulm", a name of a folder like ADE20K's "training", or a word that an export
+    without lists does not know.
+
+    Raises:
+        UserError: when it does not have it; the message lists those that it has.
+    """
+    splits = list(dict.fromkeys([*SPLITS, *sorted(_further_splits(dataset, root))]))
+    if split in splits:
+        return
+    reason = ""
+    if dataset in NAMES_FILES and not export_splits(root):
+        reason = " It has no lists of splits, so that data.val_share makes these two."
+    raise UserError(
+        f'{root} has no split "{split}"; allowed: {", ".join(splits)}.{reason}'
+    )
+
+
+def _further_splits(dataset: str, root: Path) -> list[str]:
+    if dataset in NAMES_FILES:
+        return export_splits(root)
+    if dataset == "voc12aug":
+        return [path.stem for path in (root / LISTS).glob("*.txt")]
+    if dataset == "cityscapes":
+        return sub_folders(root / "leftImg8bit")
+    if dataset == "ade20k":
+        own_names = set(ADE20K_FOLDERS.values())
+        return list(set(sub_folders(root / "images")) - own_names)
+    return [name for name in sub_folders(root) if (root / name / "images").is_dir()]
 
 
 def list_images(path: Path) -> list[Path]:

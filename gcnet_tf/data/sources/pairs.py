@@ -6,6 +6,8 @@ from pathlib import Path
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.errors import UserError, some
 
+# The splits of every data set.
+SPLITS = ("train", "val")
 # In lower case; the endings of files may have any case.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 LABEL_SUFFIXES = frozenset({".png"})
@@ -136,6 +138,12 @@ def match(
             "the labels away."
         )
     return [Pair(name, image_of[name], label_of[name]) for name in sorted(image_of)]
+
+
+def sub_folders(folder: Path) -> list[str]:
+    """Returns the names of the folders in a folder; none if it does not exist."""
+    paths = folder.iterdir() if folder.is_dir() else []
+    return [path.name for path in paths if path.is_dir()]
 
 
 def no_images(folder: Path) -> UserError:

@@ -49,8 +49,9 @@ def test_folder_missing(tmp_path):
     with pytest.raises(UserError, match=r"nowhere does not exist.*data\.root"):
         find_pairs("folder", tmp_path / "nowhere", "train")
     make_folder_tree(tmp_path)
-    with pytest.raises(UserError, match="test/images does not exist"):
-        find_pairs("folder", tmp_path, "test")
+    (tmp_path / "val" / "images").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="val/images does not exist"):
+        find_pairs("folder", tmp_path, "val")
 
 
 def test_folder_without_images(tmp_path):
