@@ -8,9 +8,10 @@ import tensorflow as tf
 from helpers import save_image
 from odd_images import zoo
 
-from gcnet_tf.data.records.samples import encode_image, read_image
+from gcnet_tf.data.records.samples import encode_image
 from gcnet_tf.data.records.shards import decode_sample
 from gcnet_tf.errors import UserError
+from gcnet_tf.runtime.image_files import read_image
 
 
 @pytest.fixture(params=zoo(), ids=lambda odd: odd.name)

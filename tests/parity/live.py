@@ -25,9 +25,10 @@ import numpy as np
 from gcnet_tf.commands import cli
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.records.samples import read_image, read_label
+from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.runtime import windows
+from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.mmseg_checkpoint import match_segmentor
 from gcnet_tf.weights.official import published_checkpoint, published_rows

@@ -34,9 +34,22 @@ from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.sources.folders import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.processor import num_cores
-from gcnet_tf.runtime.image_files import is_turned, open_image, to_rgb
+from gcnet_tf.runtime.image_files import (
+    has_more_pictures,
+    is_turned,
+    num_bands_left_out,
+    open_image,
+    to_rgb,
+)
 
-_MODE_TEXT = {"L": "grey", "1": "black and white", "P": "palette", "RGBA": "alpha"}
+_MODE_TEXT = {
+    "L": "grey",
+    "LA": "grey, alpha",
+    "1": "black and white",
+    "P": "palette",
+    "PA": "palette, alpha",
+    "RGBA": "alpha",
+}
 
 
 def check_before_conversion(config: Config) -> None:
@@ -132,7 +145,7 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
     size, digest = None, ""
     try:
         file_bytes, image = open_image(pair.image)
-        upright = to_rgb(image, pair.image)
+        upright = to_rgb(file_bytes, image, pair.image)
         size = (upright.height, upright.width)
         digest = hashlib.sha256(file_bytes).hexdigest()
         problems += _about_image(pair.image, image)
@@ -156,9 +169,19 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
 def _about_image(path: Path, image: Image.Image) -> list[Problem]:
     mode = _MODE_TEXT.get(image.mode, image.mode)
     texts = [] if mode == "RGB" else [mode]
+    if "transparency" in image.info:
+        texts.append("transparent colours")
     if is_turned(image):
         texts.append("turned (EXIF)")
-    return [("converted_image", Item(str(path), ", ".join(texts)))] if texts else []
+    if has_more_pictures(image):
+        texts.append("the first of its pictures")
+    where = str(path)
+    problems = [("converted_image", Item(where, ", ".join(texts)))] if texts else []
+    num_bands = num_bands_left_out(image)
+    if num_bands:
+        text = f"{num_bands} of {num_bands + len(image.getbands())} bands"
+        problems.append(("bands_left_out", Item(where, text)))
+    return problems
 
 
 def _sizes_item(path: Path, label: tuple[int, ...], image: tuple[int, ...]) -> Item:

@@ -50,6 +50,12 @@ KINDS = {
         "Images that are in two splits",
         "Metrics on training images are too good; leave each image in one split only.",
     ),
+    "bands_left_out": (
+        "warning",
+        "Images of which bands are left out",
+        "Only the colours are read, no infrared and the like; write a TIFF of the "
+        "three bands to use to choose them.",
+    ),
     "nothing_labelled": (
         "warning",
         "Labels in which no pixel has a class",
@@ -70,7 +76,7 @@ KINDS = {
     "converted_image": (
         "note",
         "Images that are not upright RGB",
-        "Training gets them turned upright and as RGB.",
+        "Training gets them turned upright and as RGB, without transparency.",
     ),
     "large_crop": ("note", "A crop that is larger than most scaled images", ""),
 }
