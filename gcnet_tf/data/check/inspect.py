@@ -31,7 +31,7 @@ from gcnet_tf.data.check.report import (
 from gcnet_tf.data.prepare import SPLITS, ensure_source
 from gcnet_tf.data.records.manifest import has_records
 from gcnet_tf.data.records.samples import read_label
-from gcnet_tf.data.sources.folders import Pair
+from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.processor import num_cores
 from gcnet_tf.runtime.image_files import (

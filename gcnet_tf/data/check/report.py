@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
-from gcnet_tf.data.sources.folders import Pair
+from gcnet_tf.data.sources.pairs import Pair
 
 # Number of items that the text lists for each kind.
 _NUM_SHOWN = 3
@@ -44,7 +44,7 @@ KINDS = {
         "A label has one pixel for every pixel of the upright image (turned as its "
         "EXIF orientation says).",
     ),
-    "source": ("warning", "A source that is not complete", ""),
+    "source": ("warning", "Files of a source that are missing or passed over", ""),
     "same_content": (
         "warning",
         "Images that are in two splits",

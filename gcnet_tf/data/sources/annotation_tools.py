@@ -9,9 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from gcnet_tf.data.sources.files import image_files, label_files
 from gcnet_tf.data.sources.pairs import (
-    IMAGE_SUFFIXES,
-    LABEL_SUFFIXES,
     Pair,
     by_stem,
     count,
@@ -131,8 +130,8 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     if dataset == "cvat" or not labels.is_dir():
         labels = root / "SegmentationClass"
     require_folder(labels)
-    image_of = by_stem(images, IMAGE_SUFFIXES, nested=True)
-    label_of = by_stem(labels, LABEL_SUFFIXES, nested=True)
+    image_of = by_stem(image_files(images), images)
+    label_of = by_stem(label_files(labels), labels)
     lists = _lists(root)
     listed = _listed(lists, split)
     if listed is None:

@@ -11,31 +11,24 @@ from gcnet_tf.data.sources.annotation_tools import (
     export_pairs,
     export_splits,
 )
+from gcnet_tf.data.sources.files import (
+    image_files,
+    list_files,
+    sub_folders,
+    warn_of_others,
+)
 from gcnet_tf.data.sources.pairs import (
-    IMAGE_SUFFIXES,
     SPLITS,
     Pair,
+    by_ending,
     by_stem,
     match,
     match_stems,
     no_images,
     require_folder,
-    sub_folders,
 )
 from gcnet_tf.data.sources.voc import LISTS, voc12aug_pairs
 from gcnet_tf.errors import UserError
-
-__all__ = [
-    "ADE20K_FOLDERS",
-    "CITYSCAPES_IMAGE",
-    "CITYSCAPES_TRAIN_IDS",
-    "IMAGE_SUFFIXES",
-    "LABEL_IDS",
-    "Pair",
-    "by_ending",
-    "find_pairs",
-    "list_images",
-]
 
 # Ending of a Cityscapes label with the original ids, as downloaded.
 LABEL_IDS = "_gtFine_labelIds.png"
@@ -124,17 +117,17 @@ def _further_splits(dataset: str, root: Path) -> list[str]:
 
 
 def list_images(path: Path) -> list[Path]:
-    """Returns the image file at `path`, or all image files in that folder, sorted.
+    """Returns the image file at `path`, or all images below that folder, sorted.
 
     Raises:
-        UserError: when there is no image, or when two images differ only in the ending
-            of their names.
+        UserError: when there is no image, when two images differ only in the ending of
+            their names, or when a folder cannot be listed.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UserError(f"There is no image file or folder at {path}.")
-    images = list(by_stem(path, IMAGE_SUFFIXES).values())
+    images = list(by_stem(image_files(path), path).values())
     if not images:
         raise no_images(path)
     return images
@@ -158,13 +151,10 @@ def _cityscapes(root: Path, split: str, label_ids: bool) -> list[Pair]:
     labels = root / "gtFine" / split
     require_folder(images)
     require_folder(labels)
-    image_of = by_ending(images, CITYSCAPES_IMAGE)
+    files, label_files = list_files(images), list_files(labels)
+    image_of = by_ending(files, images, CITYSCAPES_IMAGE)
+    warn_of_others(images, files, image_of.values())
     endings = [CITYSCAPES_TRAIN_IDS, LABEL_IDS]
-    labels_of = [by_ending(labels, ending) for ending in endings]
+    labels_of = [by_ending(label_files, labels, ending) for ending in endings]
     preferred, other = reversed(labels_of) if label_ids else labels_of
     return match(image_of, preferred or other, images, labels)
-
-
-def by_ending(folder: Path, ending: str) -> dict[str, Path]:
-    """Returns the files below `folder` with this ending, by the rest of their names."""
-    return {path.name.removesuffix(ending): path for path in folder.rglob(f"*{ending}")}

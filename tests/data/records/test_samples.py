@@ -13,7 +13,7 @@ from PIL import Image
 
 from gcnet_tf.data.catalog import dataset_facts, remapped
 from gcnet_tf.data.records import samples
-from gcnet_tf.data.sources.folders import Pair
+from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 
 FACTS = dataset_facts("folder", CLASSES)
