@@ -66,9 +66,13 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     return file_bytes, image
 
 
-def is_turned(image: Image.Image) -> bool:
-    """Tells whether an image's EXIF data asks to turn or mirror it."""
-    return image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
+def orientation(file_bytes: bytes, image: Image.Image) -> int:
+    """Returns the EXIF orientation: 1 for upright, 2 to 8 for turned or mirrored."""
+    if isinstance(image, TiffImageFile):
+        # Pillow turns a TIFF while it decodes it, and forgets the orientation.
+        image = Image.open(io.BytesIO(file_bytes))
+    value = image.getexif().get(_ORIENTATION_TAG)
+    return value if value in range(2, 9) else 1
 
 
 def bits_per_channel(file_bytes: bytes, image: Image.Image) -> int:

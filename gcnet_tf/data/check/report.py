@@ -16,6 +16,8 @@ _MAX_LENGTH = 400
 # Least share of an image that a class has to cover to be visible in a small picture.
 _VISIBLE_SHARE = 0.01
 
+# The kind whose images the sheet shows first, because only a look can decide.
+UNSURE_TURN = "unsure_turn"
 # Level, title and remedy of every kind of finding. Conversion refuses an error,
 # training suffers from a warning, and a note may be intended.
 KINDS = {
@@ -49,6 +51,13 @@ KINDS = {
         "warning",
         "Images that are in two splits",
         "Metrics on training images are too good; leave each image in one split only.",
+    ),
+    UNSURE_TURN: (
+        "warning",
+        "Images with an EXIF orientation that their labels may not follow",
+        "Sizes agree either way. The sheet (--sheet FILE.png) shows these images "
+        "first: where the label does not fit, it was drawn on the image as stored; then "
+        "remove the orientation from the image file, or turn the label.",
     ),
     "bands_left_out": (
         "warning",
@@ -288,6 +297,7 @@ def report_to_dict(report: Report) -> dict[str, Any]:
 def looks_to_show(report: Report, at_least: int = 12) -> list[Look]:
     """Chooses a few pairs that together show every class, the rarest class first.
 
+    Before them come up to `at_least` pairs whose label may not be turned as its image.
     A class is shown by the image of which it covers most, unless an image that is
     already chosen shows it well enough. Other pairs are added up to `at_least`.
     """
@@ -298,7 +308,12 @@ def looks_to_show(report: Report, at_least: int = 12) -> list[Look]:
         for index, count in look.counts.items():
             if index < report.facts.num_classes:
                 shares[row, index] = count / sum(look.counts.values())
-    chosen: list[int] = []
+    unsure = [
+        row
+        for row, look in enumerate(good)
+        if any(kind == UNSURE_TURN for kind, _ in look.problems)
+    ]
+    chosen = unsure[:at_least]
     largest = shares.max(axis=0, initial=0)
     for index in np.argsort(shares.sum(axis=0), kind="stable"):
         enough = min(_VISIBLE_SHARE, largest[index])

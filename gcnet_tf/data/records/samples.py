@@ -19,8 +19,8 @@ from gcnet_tf.data.sources.voc import read_sbd_mask
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.image_files import (
     bits_per_channel,
-    is_turned,
     open_image,
+    orientation,
     to_rgb,
 )
 
@@ -86,7 +86,8 @@ def encode_image(path: Path) -> tuple[bytes, tuple[int, int]]:
     is_plain = image.format in _JPEG_FORMATS or (
         image.format == "PNG" and bits_per_channel(file_bytes, image) == 8
     )
-    if is_plain and not is_turned(image) and image.mode in ("RGB", "L"):
+    is_plain = is_plain and image.mode in ("RGB", "L")
+    if is_plain and orientation(file_bytes, image) == 1:
         return file_bytes, (image.height, image.width)
     rgb = to_rgb(file_bytes, image, path)
     return _png(np.asarray(rgb)), (rgb.height, rgb.width)
