@@ -56,8 +56,8 @@ KINDS = {
         "warning",
         "Images with an EXIF orientation that their labels may not follow",
         "Sizes agree either way. The sheet (--sheet FILE.png) shows these images "
-        "first: where the label does not fit, it was drawn on the image as stored; then "
-        "remove the orientation from the image file, or turn the label.",
+        "first: where the label does not fit, it was drawn on the image as stored; "
+        "then remove the orientation from the image file, or turn the label.",
     ),
     "bands_left_out": (
         "warning",
