@@ -37,3 +37,11 @@ def make_cvat(root: Path) -> Path:
     (root / "ImageSets" / "Segmentation").mkdir(parents=True)
     (root / "ImageSets" / "Segmentation" / "default.txt").write_text("\n".join(names))
     return root
+
+
+def write_lists(root: Path, **lists: list[str]) -> None:
+    """Writes lists of names, NAME.txt each, as both tools and people do."""
+    folder = root / "ImageSets" / "Segmentation"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, entries in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join(entries))

@@ -18,10 +18,9 @@ from gcnet_tf.data.records.manifest import (
 )
 from gcnet_tf.data.shapes import DEMO_SET, generate_shapes
 from gcnet_tf.data.sources.find import deciding_settings, find_samples
+from gcnet_tf.data.sources.pairs import SPLITS as SPLITS
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
-
-SPLITS = ("train", "val")
 
 
 def ensure_source(config: Config) -> None:

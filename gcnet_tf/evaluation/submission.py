@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf.data.catalog import CITYSCAPES_IDS
-from gcnet_tf.data.sources.folders import IMAGE_SUFFIXES, list_images
+from gcnet_tf.data.sources.folders import list_images
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import new_file
 from gcnet_tf.runtime import Predictor
@@ -60,17 +60,10 @@ def check_format(file_format: str, dataset: str) -> None:
 def find_images(path: Path) -> list[Path]:
     """Lists the images of a path, see `list_images`.
 
-    In a folder without images, it lists those of the sub-folders: Cityscapes has a
-    folder for each city.
-
     Raises:
         UserError: when there are no images, or two have the same name.
     """
-    children = sorted(path.iterdir()) if path.is_dir() else []
-    folders = [path]
-    if not any(child.suffix.lower() in IMAGE_SUFFIXES for child in children):
-        folders = [child for child in children if child.is_dir()] or [path]
-    images = [image for folder in folders for image in list_images(folder)]
+    images = list_images(path)
     by_stem: dict[str, Path] = {}
     for image in images:
         first = by_stem.setdefault(image.stem, image)

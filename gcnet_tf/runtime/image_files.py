@@ -4,10 +4,12 @@ This module alone of the runtime needs Pillow; `gcnet_tf.runtime` does not impor
 """
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from gcnet_tf.errors import UserError
 
@@ -16,15 +18,24 @@ from gcnet_tf.errors import UserError
 Image.init()
 
 _ORIENTATION_TAG = 0x0112
+# Tags of a TIFF.
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277
+# Position of the bits per channel in a PNG, which the first chunk, IHDR, holds.
+_PNG_BITS = 24
+# Positions of the bytes per channel in an SGI file, and of the bits less 1 behind the
+# start of a JPEG 2000 codestream.
+_SGI_BYTES, _J2K_START, _J2K_BITS = 3, b"\xff\x4f\xff\x51", 42
+# A Netpbm header with a greatest value, which text after # may interrupt.
+_NETPBM = re.compile(rb"P[2356](?:(?:\s|#.*\n)+(\d+)){3}")
 
 
 def read_image(path: Path) -> np.ndarray:
     """Reads an image as upright RGB uint8 (height, width, 3), as training gets it.
 
     Raises:
-        UserError: when the file is not a readable image.
+        UserError: when the file is not a readable image of up to 8 bits per channel.
     """
-    return np.asarray(to_rgb(open_image(path)[1], path))
+    return np.asarray(to_rgb(*open_image(path), path))
 
 
 def open_image(path: Path) -> tuple[bytes, Image.Image]:
@@ -45,7 +56,9 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     except Exception as error:
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
-            reason = "its format is unknown"  # Pillow's text names a memory address
+            # Pillow's text names a memory address. It also raises this for a TIFF of
+            # many bands that are not of 8 bits.
+            reason = "its format, or the format of its pixels, is unknown"
         raise UserError(
             f"Cannot read {path} as an image: {reason}. "
             "The file may be damaged or cut short; replace it or move it away."
@@ -53,29 +66,78 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     return file_bytes, image
 
 
-def is_turned(image: Image.Image) -> bool:
-    """Tells whether an image's EXIF data asks to turn or mirror it."""
-    return image.getexif().get(_ORIENTATION_TAG) in range(2, 9)
+def orientation(file_bytes: bytes, image: Image.Image) -> int:
+    """Returns the EXIF orientation: 1 for upright, 2 to 8 for turned or mirrored."""
+    if isinstance(image, TiffImageFile):
+        # Pillow turns a TIFF while it decodes it, and forgets the orientation.
+        image = Image.open(io.BytesIO(file_bytes))
+    value = image.getexif().get(_ORIENTATION_TAG)
+    return value if value in range(2, 9) else 1
 
 
-def to_rgb(image: Image.Image, path: Path) -> Image.Image:
+def bits_per_channel(file_bytes: bytes, image: Image.Image) -> int:
+    """Returns the bits of a channel as the file states them.
+
+    Pillow's mode does not tell: it opens a PNG, TIFF or PPM of 16-bit RGB as 8-bit RGB.
+    """
+    if image.format == "PNG":
+        return file_bytes[_PNG_BITS]
+    if isinstance(image, TiffImageFile):
+        return int(max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))))
+    if image.format == "SGI":
+        return 8 * file_bytes[_SGI_BYTES]
+    if image.format == "JPEG2000":
+        return (file_bytes[file_bytes.find(_J2K_START) + _J2K_BITS] & 0x7F) + 1
+    netpbm = _NETPBM.match(file_bytes) if image.format == "PPM" else None
+    if netpbm:
+        return int(netpbm[1]).bit_length()
+    if image.mode.startswith("I;16"):
+        return 16
+    return 32 if image.mode in ("I", "F") else 8
+
+
+def num_bands_left_out(image: Image.Image) -> int:
+    """Counts the bands of a TIFF that Pillow does not read: infrared, height, ..."""
+    if not isinstance(image, TiffImageFile):
+        return 0
+    return int(image.tag_v2.get(_SAMPLES_PER_PIXEL, 1)) - len(image.getbands())
+
+
+def has_more_pictures(image: Image.Image) -> bool:
+    """Tells whether a file holds pages or frames after the one that is read."""
+    if image.format == "MPO":  # a photo with its own preview
+        return False
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except MemoryError:
+        raise
+    # As in `open_image`, anything may be raised, here by damage behind the first frame.
+    except Exception:
+        return True
+
+
+def to_rgb(file_bytes: bytes, image: Image.Image, path: Path) -> Image.Image:
     """Returns a decoded image upright and as 8-bit RGB.
 
     Args:
+        file_bytes: bytes of the file, of which the header is read.
         image: the decoded image.
         path: its file, for the message.
 
     Raises:
-        UserError: when the pixels have 32 bits.
+        UserError: when a channel has more than 8 bits. The file does not say which
+            value is white: sensors write 12 bits into 16, and a division by 256 would
+            make that black.
     """
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        # As in cv2.imread. Pillow's own convert("RGB") would clip at 255.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
+    bits = bits_per_channel(file_bytes, image)
+    if bits > 8:
         raise UserError(
-            f"{path} has 32-bit pixels; convert it to an 8-bit RGB or grey image."
+            f"{path} has {bits} bits per channel; allowed: 8. Convert it, with the "
+            'value of white (such as 4095) for WHITE: python -c "import cv2; a = '
+            "cv2.imread('IN', -1) * (255 / WHITE); cv2.imwrite('OUT.png', "
+            "a.clip(0, 255).round().astype('uint8'))\""
         )
+    image = ImageOps.exif_transpose(image)
     # Alpha is dropped here, because Pillow would warn of it in a palette.
     image.info.pop("transparency", None)
     return image.convert("RGB")

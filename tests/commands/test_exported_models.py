@@ -81,11 +81,6 @@ RGB = random_image(3, HEIGHT, WIDTH)
     [
         ("grey.png", Image.fromarray(RGB[..., 0]), np.dstack([RGB[..., 0]] * 3)),
         ("alpha.png", Image.fromarray(np.dstack([RGB, RGB[..., 1]])), RGB),
-        (
-            "sixteen.png",
-            Image.fromarray(RGB[..., 0].astype(np.uint16) * 256 + 77),
-            np.dstack([RGB[..., 0]] * 3),
-        ),
         ("palette.png", Image.fromarray(RGB).convert("P"), None),
         ("cmyk.jpg", Image.fromarray(RGB).convert("CMYK"), None),
         ("pixel.png", Image.fromarray(RGB[:1, :1]), RGB[:1, :1]),

@@ -58,12 +58,22 @@ def test_a_format_is_for_models_of_its_data_set():
 def test_images_of_city_folders(tmp_path):
     save_image(tmp_path / "berlin" / "berlin_1.png", random_image(0))
     save_image(tmp_path / "munich" / "munich_1.png", random_image(1))
-    (tmp_path / "README.txt").write_text("hello")
     names = [path.name for path in find_images(tmp_path)]
     assert names == ["berlin_1.png", "munich_1.png"]
-    # In a folder with images, sub-folders are ignored.
     image = save_image(tmp_path / "own.png", random_image(2))
-    assert find_images(tmp_path) == [image] == find_images(image)
+    assert find_images(image) == [image]
+    assert [path.name for path in find_images(tmp_path)] == [*names, "own.png"]
+
+
+def test_files_that_are_not_segmented_are_named(tmp_path):
+    images = [
+        save_image(tmp_path / "own.JPEG", random_image(2)),
+        save_image(tmp_path / "own_2.webp", random_image(2)),
+    ]
+    save_image(tmp_path / ".thumbnails" / "own.png", random_image(2))
+    (tmp_path / "README.txt").write_text("hello")
+    with pytest.warns(UserWarning, match=r"Passed over 1 of the 3 .*: README\.txt\."):
+        assert find_images(tmp_path) == images
 
 
 def test_images_that_would_share_a_prediction(tmp_path):

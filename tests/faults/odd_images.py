@@ -54,8 +54,8 @@ def _modes() -> list[OddImage]:
     return [
         OddImage("cmyk.jpg", cmyk, _multiplied(cmyk)),
         OddImage("grey.jpg", *_saved_and_decoded(Image.fromarray(_GREY), "JPEG")),
-        OddImage("grey_16_bit.png", _saved(Image.fromarray(deep), "PNG"), grey),
-        OddImage("rgb_16_bit.png", _rgb_16_bit_png(), _RGB),
+        OddImage("grey_16_bit.png", _saved(Image.fromarray(deep), "PNG"), None),
+        OddImage("rgb_16_bit.png", _rgb_16_bit_png(), None),
         OddImage("grey_alpha.png", _saved(grey_alpha, "PNG"), grey),
         OddImage("rgb_alpha.png", _saved(rgba, "PNG"), _RGB),
         OddImage("palette.png", _saved(palette, "PNG"), _COLOURS[_IDS]),

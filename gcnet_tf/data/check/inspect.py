@@ -22,6 +22,7 @@ from gcnet_tf.data.catalog import IGNORE_LABEL, NOT_ALLOWED, DatasetFacts, facts
 from gcnet_tf.data.check.pairs import list_pairs
 from gcnet_tf.data.check.report import (
     KINDS,
+    UNSURE_TURN,
     Item,
     Look,
     Problem,
@@ -31,12 +32,25 @@ from gcnet_tf.data.check.report import (
 from gcnet_tf.data.prepare import SPLITS, ensure_source
 from gcnet_tf.data.records.manifest import has_records
 from gcnet_tf.data.records.samples import read_label
-from gcnet_tf.data.sources.folders import Pair
+from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.processor import num_cores
-from gcnet_tf.runtime.image_files import is_turned, open_image, to_rgb
+from gcnet_tf.runtime.image_files import (
+    has_more_pictures,
+    num_bands_left_out,
+    open_image,
+    orientation,
+    to_rgb,
+)
 
-_MODE_TEXT = {"L": "grey", "1": "black and white", "P": "palette", "RGBA": "alpha"}
+_MODE_TEXT = {
+    "L": "grey",
+    "LA": "grey, alpha",
+    "1": "black and white",
+    "P": "palette",
+    "PA": "palette, alpha",
+    "RGBA": "alpha",
+}
 
 
 def check_before_conversion(config: Config) -> None:
@@ -129,13 +143,14 @@ def _look_at_all(
 
 def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
     problems: list[Problem] = []
-    size, digest = None, ""
+    size, digest, turn = None, "", 1
     try:
         file_bytes, image = open_image(pair.image)
-        upright = to_rgb(image, pair.image)
+        upright = to_rgb(file_bytes, image, pair.image)
         size = (upright.height, upright.width)
         digest = hashlib.sha256(file_bytes).hexdigest()
-        problems += _about_image(pair.image, image)
+        turn = orientation(file_bytes, image)
+        problems += _about_image(pair.image, image, turn)
     except UserError as error:
         problems.append(("unreadable_image", Item(str(pair.image), str(error))))
     counts: dict[int, int] = {}
@@ -147,18 +162,39 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
         if size not in (None, label.shape):
             item = _sizes_item(pair.label, label.shape, size)
             problems.append(("size_mismatch", item))
+        elif size and _keeps_size(turn, size):
+            item = Item(str(pair.image), f"orientation {turn}")
+            problems.append((UNSURE_TURN, item))
         histogram = np.bincount(label.ravel(), minlength=256)
         counts = {int(k): int(histogram[k]) for k in np.flatnonzero(histogram)}
         problems += _about_counts(pair.label, facts, counts)
     return Look(split, pair, facts, size, counts, digest, tuple(problems))
 
 
-def _about_image(path: Path, image: Image.Image) -> list[Problem]:
+def _keeps_size(turn: int, size: tuple[int, int]) -> bool:
+    """Tells whether an image has the same size before and after an EXIF orientation.
+
+    Then the size of its label does not show on which of the two the label was drawn.
+    """
+    return turn in (2, 3, 4) or (turn > 4 and size[0] == size[1])
+
+
+def _about_image(path: Path, image: Image.Image, turn: int) -> list[Problem]:
     mode = _MODE_TEXT.get(image.mode, image.mode)
     texts = [] if mode == "RGB" else [mode]
-    if is_turned(image):
+    if "transparency" in image.info:
+        texts.append("transparent colours")
+    if turn > 1:
         texts.append("turned (EXIF)")
-    return [("converted_image", Item(str(path), ", ".join(texts)))] if texts else []
+    if has_more_pictures(image):
+        texts.append("the first of its pictures")
+    where = str(path)
+    problems = [("converted_image", Item(where, ", ".join(texts)))] if texts else []
+    num_bands = num_bands_left_out(image)
+    if num_bands:
+        text = f"{num_bands} of {num_bands + len(image.getbands())} bands"
+        problems.append(("bands_left_out", Item(where, text)))
+    return problems
 
 
 def _sizes_item(path: Path, label: tuple[int, ...], image: tuple[int, ...]) -> Item:

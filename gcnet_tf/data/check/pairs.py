@@ -1,23 +1,22 @@
 """Pairs of a split, listed even where some files have no partner."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from gcnet_tf.config import DataConfig
 from gcnet_tf.data.catalog import CITYSCAPES_ID_MAP, facts_of, remapped
 from gcnet_tf.data.check.report import Item, Problem
+from gcnet_tf.data.sources.files import image_files, label_files, list_files
 from gcnet_tf.data.sources.find import find_samples
 from gcnet_tf.data.sources.folders import (
     ADE20K_FOLDERS,
     CITYSCAPES_IMAGE,
     CITYSCAPES_TRAIN_IDS,
-    IMAGE_SUFFIXES,
     LABEL_IDS,
-    Pair,
-    by_ending,
 )
-from gcnet_tf.data.sources.pairs import LABEL_SUFFIXES
+from gcnet_tf.data.sources.pairs import Pair, by_ending, name_in
 from gcnet_tf.errors import UserError
 
 Files = dict[str, Path]
@@ -46,7 +45,11 @@ def _go_on(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
         # Succeeds if only the number of images was wrong.
         return find_samples(replace(data, allow_partial=True), split), []
     except UserError:
+        pass
+    try:
         images, labels = _list_files(data.dataset, Path(data.root), split)
+    except UserError:
+        return [], []  # the error of `find_samples` says why
     facts = facts_of(data)
     if any(path.name.endswith(LABEL_IDS) for path in labels.values()):
         facts = replace(facts, label_map=CITYSCAPES_ID_MAP)
@@ -78,10 +81,12 @@ def _list_files(dataset: str, root: Path, split: str) -> tuple[Files, Files]:
         folder = ADE20K_FOLDERS.get(split, split)
         return _images(root / "images" / folder), _labels(root / "annotations" / folder)
     if dataset == "cityscapes":
-        labels = root / "gtFine" / split
+        images, labels = root / "leftImg8bit" / split, root / "gtFine" / split
+        files = _below(labels, list_files)
         return (
-            by_ending(root / "leftImg8bit" / split, CITYSCAPES_IMAGE),
-            by_ending(labels, CITYSCAPES_TRAIN_IDS) or by_ending(labels, LABEL_IDS),
+            by_ending(_below(images, list_files), images, CITYSCAPES_IMAGE),
+            by_ending(files, labels, CITYSCAPES_TRAIN_IDS)
+            or by_ending(files, labels, LABEL_IDS),
         )
     if dataset == "voc12aug":
         return _voc_files(root, split)
@@ -102,18 +107,12 @@ def _only(names: list[str], files: Files) -> Files:
 
 
 def _images(folder: Path) -> Files:
-    return _by_stem(folder, IMAGE_SUFFIXES)
+    return {name_in(folder, path): path for path in _below(folder, image_files)}
 
 
 def _labels(folder: Path) -> Files:
-    return _by_stem(folder, LABEL_SUFFIXES)
+    return {name_in(folder, path): path for path in _below(folder, label_files)}
 
 
-def _by_stem(folder: Path, suffixes: frozenset[str]) -> Files:
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {
-        path.stem: path
-        for path in paths
-        # macOS leaves hidden ._NAME.jpg files that are not images.
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    }
+def _below(folder: Path, list_: Callable[[Path], list[Path]]) -> list[Path]:
+    return list_(folder) if folder.is_dir() else []

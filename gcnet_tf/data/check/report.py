@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
-from gcnet_tf.data.sources.folders import Pair
+from gcnet_tf.data.sources.pairs import Pair
 
 # Number of items that the text lists for each kind.
 _NUM_SHOWN = 3
@@ -16,6 +16,8 @@ _MAX_LENGTH = 400
 # Least share of an image that a class has to cover to be visible in a small picture.
 _VISIBLE_SHARE = 0.01
 
+# The kind whose images the sheet shows first, because only a look can decide.
+UNSURE_TURN = "unsure_turn"
 # Level, title and remedy of every kind of finding. Conversion refuses an error,
 # training suffers from a warning, and a note may be intended.
 KINDS = {
@@ -44,11 +46,24 @@ KINDS = {
         "A label has one pixel for every pixel of the upright image (turned as its "
         "EXIF orientation says).",
     ),
-    "source": ("warning", "A source that is not complete", ""),
+    "source": ("warning", "Files of a source that are missing or passed over", ""),
     "same_content": (
         "warning",
         "Images that are in two splits",
         "Metrics on training images are too good; leave each image in one split only.",
+    ),
+    UNSURE_TURN: (
+        "warning",
+        "Images with an EXIF orientation that their labels may not follow",
+        "Sizes agree either way. The sheet (--sheet FILE.png) shows these images "
+        "first: where the label does not fit, it was drawn on the image as stored; "
+        "then remove the orientation from the image file, or turn the label.",
+    ),
+    "bands_left_out": (
+        "warning",
+        "Images of which bands are left out",
+        "Only the colours are read, no infrared and the like; write a TIFF of the "
+        "three bands to use to choose them.",
     ),
     "nothing_labelled": (
         "warning",
@@ -70,7 +85,7 @@ KINDS = {
     "converted_image": (
         "note",
         "Images that are not upright RGB",
-        "Training gets them turned upright and as RGB.",
+        "Training gets them turned upright and as RGB, without transparency.",
     ),
     "large_crop": ("note", "A crop that is larger than most scaled images", ""),
 }
@@ -282,6 +297,7 @@ def report_to_dict(report: Report) -> dict[str, Any]:
 def looks_to_show(report: Report, at_least: int = 12) -> list[Look]:
     """Chooses a few pairs that together show every class, the rarest class first.
 
+    Before them come up to `at_least` pairs whose label may not be turned as its image.
     A class is shown by the image of which it covers most, unless an image that is
     already chosen shows it well enough. Other pairs are added up to `at_least`.
     """
@@ -292,7 +308,12 @@ def looks_to_show(report: Report, at_least: int = 12) -> list[Look]:
         for index, count in look.counts.items():
             if index < report.facts.num_classes:
                 shares[row, index] = count / sum(look.counts.values())
-    chosen: list[int] = []
+    unsure = [
+        row
+        for row, look in enumerate(good)
+        if any(kind == UNSURE_TURN for kind, _ in look.problems)
+    ]
+    chosen = unsure[:at_least]
     largest = shares.max(axis=0, initial=0)
     for index in np.argsort(shares.sum(axis=0), kind="stable"):
         enough = min(_VISIBLE_SHARE, largest[index])

@@ -17,10 +17,13 @@ from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.data.sources.voc import read_sbd_mask
 from gcnet_tf.errors import UserError
-from gcnet_tf.runtime.image_files import is_turned, open_image, to_rgb
+from gcnet_tf.runtime.image_files import (
+    bits_per_channel,
+    open_image,
+    orientation,
+    to_rgb,
+)
 
-# Position in the file of the bit depth, which the first chunk, IHDR, holds.
-_PNG_BIT_DEPTH_BYTE = 24
 # Phones write MPO: a JPEG followed by further pictures.
 _JPEG_FORMATS = ("JPEG", "MPO")
 # cv2.IMWRITE_PNG_FILTER and …_NONE. OpenCV before 4.12 does not define them, and
@@ -73,16 +76,20 @@ def encode_image(path: Path) -> tuple[bytes, tuple[int, int]]:
 
     The source's own bytes are stored if every decoder reads them as the same upright
     RGB: JPEG and 8-bit PNG, colour or grey, without an EXIF rotation. Any other image
-    (CMYK, palette, 16 bits, alpha, BMP, TIFF, ...) is decoded and stored as PNG, which
-    is lossless.
+    (CMYK, palette, alpha, BMP, TIFF, ...) is decoded and stored as PNG, which is
+    lossless.
+
+    Raises:
+        UserError: when the file is not a readable image of up to 8 bits per channel.
     """
     file_bytes, image = open_image(path)
     is_plain = image.format in _JPEG_FORMATS or (
-        image.format == "PNG" and file_bytes[_PNG_BIT_DEPTH_BYTE] == 8
+        image.format == "PNG" and bits_per_channel(file_bytes, image) == 8
     )
-    if is_plain and not is_turned(image) and image.mode in ("RGB", "L"):
+    is_plain = is_plain and image.mode in ("RGB", "L")
+    if is_plain and orientation(file_bytes, image) == 1:
         return file_bytes, (image.height, image.width)
-    rgb = to_rgb(image, path)
+    rgb = to_rgb(file_bytes, image, path)
     return _png(np.asarray(rgb)), (rgb.height, rgb.width)
 
 
@@ -123,7 +130,7 @@ def _read_png(path: Path, facts: DatasetFacts) -> np.ndarray:
             f"{path} is a {image.format} file; a label must be a PNG, because other "
             "formats change or cannot hold class ids."
         )
-    bit_depth = file_bytes[_PNG_BIT_DEPTH_BYTE]
+    bit_depth = bits_per_channel(file_bytes, image)
     if facts.label_colours and bit_depth <= 8 and image.mode in ("1", "L", "P", "RGB"):
         return _ids_of_colours(path, np.asarray(image.convert("RGB")), facts)
     if facts.label_colours:

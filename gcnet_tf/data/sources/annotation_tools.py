@@ -9,9 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from gcnet_tf.data.sources.files import image_files, label_files
 from gcnet_tf.data.sources.pairs import (
-    IMAGE_SUFFIXES,
-    LABEL_SUFFIXES,
     Pair,
     by_stem,
     count,
@@ -20,6 +19,7 @@ from gcnet_tf.data.sources.pairs import (
     read_names,
     require_folder,
 )
+from gcnet_tf.data.sources.voc import LISTS
 from gcnet_tf.errors import UserError, some
 
 NAMES_FILES = {"labelme": "class_names.txt", "cvat": "labelmap.txt"}
@@ -109,7 +109,7 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     Args:
         dataset: "labelme" or "cvat".
         root: folder of the export.
-        split: "train" or "val".
+        split: "train" or "val", or one of `export_splits`.
         val_share: share of the images for "val" where no lists divide them; 0 or 1
             gives one split all of them.
 
@@ -130,9 +130,9 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     if dataset == "cvat" or not labels.is_dir():
         labels = root / "SegmentationClass"
     require_folder(labels)
-    image_of = by_stem(images, IMAGE_SUFFIXES, nested=True)
-    label_of = by_stem(labels, LABEL_SUFFIXES, nested=True)
-    lists = _lists(root / "ImageSets" / "Segmentation")
+    image_of = by_stem(image_files(images), images)
+    label_of = by_stem(label_files(labels), labels)
+    lists = _lists(root)
     listed = _listed(lists, split)
     if listed is None:
         all_names = {name for path in lists for name in read_names(path)}
@@ -152,22 +152,35 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     )
 
 
-def _lists(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.txt")) if folder.is_dir() else []
+def export_splits(root: Path) -> list[str]:
+    """Returns the splits of the lists; none if no list is for "train" or "val".
+
+    Such lists only select images, which `data.val_share` divides, so that a split of
+    their own would share its images with "train".
+    """
+    return list(_split_lists(_lists(root)))
+
+
+def _lists(root: Path) -> list[Path]:
+    return sorted((root / LISTS).glob("*.txt"))
+
+
+def _split_lists(lists: list[Path]) -> dict[str, Path]:
+    """Returns the list of each split; none if there is none for "train" or "val"."""
+    split_of = {
+        spelling: split for split, names in _LIST_NAMES.items() for spelling in names
+    }
+    list_of = {split_of.get(path.stem.lower(), path.stem): path for path in lists}
+    return list_of if list_of.keys() & _LIST_NAMES.keys() else {}
 
 
 def _listed(lists: list[Path], split: str) -> set[str] | None:
     """Returns the names that the lists give a split; None if no list is for a split.
 
     Raises:
-        UserError: when there is a list for the other split only.
+        UserError: when there is a list for another split only.
     """
-    list_of = {
-        split_name: path
-        for path in lists
-        for split_name, spellings in _LIST_NAMES.items()
-        if path.stem.lower() in spellings
-    }
+    list_of = _split_lists(lists)
     if not list_of:
         return None
     if split not in list_of:

@@ -23,7 +23,7 @@ from gcnet_tf.data.sources.annotation_tools import (
     read_export,
 )
 from gcnet_tf.data.sources.folders import LABEL_IDS, find_pairs
-from gcnet_tf.data.sources.pairs import Pair
+from gcnet_tf.data.sources.pairs import SPLITS, Pair
 from gcnet_tf.errors import UserError
 
 
@@ -34,7 +34,7 @@ def find_samples(
 
     Args:
         data: names the sources.
-        split: "train" or "val".
+        split: "train", "val" or another split that the source has.
         listed: pairs to use in place of those in data.root.
 
     Returns:
@@ -42,10 +42,10 @@ def find_samples(
         "also1-", "also2-", ...
 
     Raises:
-        UserError: when a source is missing or incomplete, or when its classes do not
-            fit.
+        UserError: when a source is missing or incomplete, when it has no such split, or
+            when its classes do not fit.
     """
-    main = SourceConfig(data.dataset, data.root, data.label_map, ("train", "val"))
+    main = SourceConfig(data.dataset, data.root, data.label_map, SPLITS)
     main_pairs = _find(data, main, split) if listed is None else listed
     pairs = _with_facts(main_pairs, data, main, "data")
     for index, source in enumerate(data.also):

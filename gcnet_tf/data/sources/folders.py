@@ -6,30 +6,29 @@ annotation tools.
 
 from pathlib import Path
 
-from gcnet_tf.data.sources.annotation_tools import export_pairs
+from gcnet_tf.data.sources.annotation_tools import (
+    NAMES_FILES,
+    export_pairs,
+    export_splits,
+)
+from gcnet_tf.data.sources.files import (
+    image_files,
+    list_files,
+    sub_folders,
+    warn_of_others,
+)
 from gcnet_tf.data.sources.pairs import (
-    IMAGE_SUFFIXES,
+    SPLITS,
     Pair,
+    by_ending,
     by_stem,
     match,
     match_stems,
     no_images,
     require_folder,
 )
-from gcnet_tf.data.sources.voc import voc12aug_pairs
+from gcnet_tf.data.sources.voc import LISTS, voc12aug_pairs
 from gcnet_tf.errors import UserError
-
-__all__ = [
-    "ADE20K_FOLDERS",
-    "CITYSCAPES_IMAGE",
-    "CITYSCAPES_TRAIN_IDS",
-    "IMAGE_SUFFIXES",
-    "LABEL_IDS",
-    "Pair",
-    "by_ending",
-    "find_pairs",
-    "list_images",
-]
 
 # Ending of a Cityscapes label with the original ids, as downloaded.
 LABEL_IDS = "_gtFine_labelIds.png"
@@ -63,7 +62,7 @@ def find_pairs(
 
     Raises:
         UserError: when a folder is missing or empty, an image has no label or a label
-            no image, or two images share a name.
+            no image, two images share a name, or the data set has no such split.
     """
     finders = {
         "voc12aug": voc12aug_pairs,
@@ -79,21 +78,56 @@ def find_pairs(
         raise UserError(f'dataset: received "{dataset}"; allowed: one of {known}.')
     root = Path(root)
     require_folder(root)
+    _require_split(dataset, root, split)
     return finders[dataset](root, split)
 
 
-def list_images(path: Path) -> list[Path]:
-    """Returns the image file at `path`, or all image files in that folder, sorted.
+def _require_split(dataset: str, root: Path, split: str) -> None:
+    """Checks that a data set has a split; "train" and "val" are left to the finders.
+
+    A split that is not there must never become the images of another one: a path like
+    "train/ulm", a name of a folder like ADE20K's "training", or a word that an export
+    without lists does not know.
 
     Raises:
-        UserError: when there is no image, or when two images differ only in the ending
-            of their names.
+        UserError: when it does not have it; the message lists those that it has.
+    """
+    splits = list(dict.fromkeys([*SPLITS, *sorted(_further_splits(dataset, root))]))
+    if split in splits:
+        return
+    reason = ""
+    if dataset in NAMES_FILES and not export_splits(root):
+        reason = " It has no lists of splits, so that data.val_share makes these two."
+    raise UserError(
+        f'{root} has no split "{split}"; allowed: {", ".join(splits)}.{reason}'
+    )
+
+
+def _further_splits(dataset: str, root: Path) -> list[str]:
+    if dataset in NAMES_FILES:
+        return export_splits(root)
+    if dataset == "voc12aug":
+        return [path.stem for path in (root / LISTS).glob("*.txt")]
+    if dataset == "cityscapes":
+        return sub_folders(root / "leftImg8bit")
+    if dataset == "ade20k":
+        own_names = set(ADE20K_FOLDERS.values())
+        return list(set(sub_folders(root / "images")) - own_names)
+    return [name for name in sub_folders(root) if (root / name / "images").is_dir()]
+
+
+def list_images(path: Path) -> list[Path]:
+    """Returns the image file at `path`, or all images below that folder, sorted.
+
+    Raises:
+        UserError: when there is no image, when two images differ only in the ending of
+            their names, or when a folder cannot be listed.
     """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UserError(f"There is no image file or folder at {path}.")
-    images = list(by_stem(path, IMAGE_SUFFIXES).values())
+    images = list(by_stem(image_files(path), path).values())
     if not images:
         raise no_images(path)
     return images
@@ -117,13 +151,10 @@ def _cityscapes(root: Path, split: str, label_ids: bool) -> list[Pair]:
     labels = root / "gtFine" / split
     require_folder(images)
     require_folder(labels)
-    image_of = by_ending(images, CITYSCAPES_IMAGE)
+    files, label_files = list_files(images), list_files(labels)
+    image_of = by_ending(files, images, CITYSCAPES_IMAGE)
+    warn_of_others(images, files, image_of.values())
     endings = [CITYSCAPES_TRAIN_IDS, LABEL_IDS]
-    labels_of = [by_ending(labels, ending) for ending in endings]
+    labels_of = [by_ending(label_files, labels, ending) for ending in endings]
     preferred, other = reversed(labels_of) if label_ids else labels_of
     return match(image_of, preferred or other, images, labels)
-
-
-def by_ending(folder: Path, ending: str) -> dict[str, Path]:
-    """Returns the files below `folder` with this ending, by the rest of their names."""
-    return {path.name.removesuffix(ending): path for path in folder.rglob(f"*{ending}")}

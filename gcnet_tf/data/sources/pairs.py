@@ -1,14 +1,16 @@
 """Pairs of image and label, and the search for pairs by name in two folders."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gcnet_tf.data.catalog import DatasetFacts
+from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, image_files, label_files
 from gcnet_tf.errors import UserError, some
 
-# In lower case; the endings of files may have any case.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-LABEL_SUFFIXES = frozenset({".png"})
+# The splits of every data set.
+SPLITS: Final = ("train", "val")
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Pair:
     """An image and its label.
 
     Attributes:
-        name: the image's file name without its ending; unique within the split.
+        name: the image's file name without its ending, like "sub/name" in a sub-folder;
+            unique within the split.
         image: path of the image.
         label: path of the label, a PNG or an SBD .mat file.
         facts: facts for reading the label, if they differ from the rest of the split.
@@ -60,7 +63,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def match_stems(images: Path, labels: Path) -> list[Pair]:
-    """Pairs the files of two folders by their names without the ending.
+    """Pairs the files below two folders by their names without the ending.
 
     Raises:
         UserError: when a file has no partner in the other folder, or when a folder is
@@ -69,38 +72,49 @@ def match_stems(images: Path, labels: Path) -> list[Pair]:
     for folder in (images, labels):
         require_folder(folder)
     return match(
-        by_stem(images, IMAGE_SUFFIXES),
-        by_stem(labels, LABEL_SUFFIXES),
+        by_stem(image_files(images), images),
+        by_stem(label_files(labels), labels),
         images,
         labels,
     )
 
 
-def by_stem(
-    folder: Path, suffixes: frozenset[str], nested: bool = False
-) -> dict[str, Path]:
-    """Returns the files with certain endings, by their names without the ending.
-
-    Args:
-        folder: the folder of the files.
-        suffixes: endings in lower case.
-        nested: looks into sub-folders, too; their names are like "sub/name".
+def by_stem(files: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """Returns files by their names in a folder without the ending, like "sub/name".
 
     Raises:
         UserError: when two files differ only in their ending.
     """
+    return _by_name(files, folder, lambda path: name_in(folder, path))
+
+
+def by_ending(files: Iterable[Path], folder: Path, ending: str) -> dict[str, Path]:
+    """Returns the files with an ending, by the rest of their names without folders.
+
+    Raises:
+        UserError: when two folders have a file of the same name.
+    """
+    chosen = (path for path in files if path.name.endswith(ending))
+    return _by_name(chosen, folder, lambda path: path.name.removesuffix(ending))
+
+
+def name_in(folder: Path, path: Path) -> str:
+    """Returns the name of a file in a folder without the ending, like "sub/name"."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _by_name(
+    paths: Iterable[Path], folder: Path, name_of: Callable[[Path], str]
+) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*") if nested else folder.iterdir()):
-        # macOS leaves hidden ._NAME.jpg files that are not images.
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in files:
+    for path in paths:
+        first = files.setdefault(name_of(path), path)
+        if first != path:
+            both = f"{first.relative_to(folder)} and {path.relative_to(folder)}"
             raise UserError(
-                f"{files[name].name} and {path.name} in {folder} differ only in the "
-                "ending, so that they would share a label; rename one of them."
+                f"{both} in {folder} differ only in the ending or the folder, so that "
+                "they would share a label; rename one of them."
             )
-        files[name] = path
     return files
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from gcnet_tf.data.sources.pairs import Pair, count, read_names, require_folder
 from gcnet_tf.errors import UserError, first_line, some
 
+# Folder of the lists, NAME.txt of each split, here and in exports of annotation tools.
+LISTS = Path("ImageSets", "Segmentation")
 # Places of SBD in the folder that VOC2012 is in: the one that mmsegmentation expects,
 # and the one to which SBD's archive unpacks.
 _SBD_FOLDERS = ("VOCaug/dataset", "benchmark_RELEASE/dataset")
@@ -25,7 +27,7 @@ def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
         UserError: when a list is missing, when a file in a list is missing, or when
             lists overlap.
     """
-    lists = root / "ImageSets" / "Segmentation"
+    lists = root / LISTS
     require_folder(root / "JPEGImages")
     require_folder(root / "SegmentationClass")
     names = read_names(lists / f"{split}.txt")
@@ -54,7 +56,7 @@ def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
 def _augmented(root: Path, train: list[str]) -> list[Pair] | None:
     """Returns the pairs that SBD adds; None if its masks or their list are missing."""
     sbd = _sbd_folder(root)
-    names = _augmented_names(root / "ImageSets" / "Segmentation", train, sbd)
+    names = _augmented_names(root / LISTS, train, sbd)
     if names is None:
         return None
     if (root / "SegmentationClassAug").is_dir():

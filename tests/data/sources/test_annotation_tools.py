@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from annotation_trees import CLASSES, COLOURS, make_cvat, make_labelme
+from annotation_trees import CLASSES, COLOURS, make_cvat, make_labelme, write_lists
 from helpers import random_label
 from PIL import Image
 
@@ -80,13 +80,6 @@ def test_one_image_is_too_few(tmp_path):
     make_labelme(tmp_path, 1)
     with pytest.raises(UserError, match="too few images for a val split"):
         names("labelme", tmp_path, "val")
-
-
-def write_lists(root, **lists):
-    folder = root / "ImageSets" / "Segmentation"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, entries in lists.items():
-        (folder / f"{name}.txt").write_text("\n".join(entries))
 
 
 @pytest.mark.parametrize("val", ["val", "Validation"])

@@ -11,7 +11,7 @@ from PIL import Image
 from gcnet_tf.config import config_from_dict
 from gcnet_tf.data.catalog import dataset_facts
 from gcnet_tf.data.records import shards
-from gcnet_tf.data.sources.folders import Pair
+from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.data.stream import lanes, photometric, pipeline
 from gcnet_tf.errors import UserError
 from gcnet_tf.training.distributed.strategy import make_strategy
