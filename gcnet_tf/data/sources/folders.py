@@ -10,10 +10,8 @@ from gcnet_tf.data.sources.annotation_tools import export_pairs
 from gcnet_tf.data.sources.pairs import (
     IMAGE_SUFFIXES,
     Pair,
-    by_stem,
     match,
     match_stems,
-    no_images,
     require_folder,
 )
 from gcnet_tf.data.sources.voc import voc12aug_pairs
@@ -28,7 +26,6 @@ __all__ = [
     "Pair",
     "by_ending",
     "find_pairs",
-    "list_images",
 ]
 
 # Ending of a Cityscapes label with the original ids, as downloaded.
@@ -80,23 +77,6 @@ def find_pairs(
     root = Path(root)
     require_folder(root)
     return finders[dataset](root, split)
-
-
-def list_images(path: Path) -> list[Path]:
-    """Returns the image file at `path`, or all image files in that folder, sorted.
-
-    Raises:
-        UserError: when there is no image, or when two images differ only in the ending
-            of their names.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"There is no image file or folder at {path}.")
-    images = list(by_stem(path, IMAGE_SUFFIXES).values())
-    if not images:
-        raise no_images(path)
-    return images
 
 
 def _folder(root: Path, split: str) -> list[Pair]:
