@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "NAME.png, with the ids that the test server takes",
     )
     parser.add_argument(
-        "--zip", metavar="FILE", help="pack the NAME.png files into this archive"
+        "--zip", metavar="FILE.zip", help="pack the NAME.png files into this archive"
     )
     args = parser.parse_args(argv)
     out = Path(args.out)

@@ -103,7 +103,7 @@ def find_images(source: Path) -> list[Path]:
     Predictions of earlier runs are no images.
 
     Raises:
-        UserError: when there are no images.
+        UserError: when there are no images, or a folder cannot be listed.
     """
     if source.is_file():
         return [source]
@@ -125,15 +125,25 @@ def find_images(source: Path) -> list[Path]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """Yields the files below a folder; links to folders are followed, loops are not."""
+    """Yields the files below a folder; links to folders are followed, loops are not.
+
+    Hidden folders hold copies that programs keep for themselves.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(
+            f"Cannot list the folder {error.filename}: {error.strerror}. Change its "
+            "permissions, or move it away."
+        ) from error
+
     visited = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:
             folders.clear()
             continue
         visited.add(real)
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(folder, name) for name in sorted(names))
 
 

@@ -1,6 +1,7 @@
 """Files of predictions, with a network that numpy computes."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ def images(tmp_path):
 
 def test_sub_folders_are_kept(images, tmp_path):
     (images / "left" / "._x.png").write_text("of macOS")
+    save_image(images / ".cache" / "a.png", random_image(9))
     (images / "README.txt").write_text("hello")
     (images / "right" / "loop").symlink_to(images)
     outcome = run(images, tmp_path / "out")
@@ -67,6 +69,30 @@ def test_sub_folders_are_kept(images, tmp_path):
     ]
     ids = np.asarray(Image.open(tmp_path / "out" / "left" / "x.png"))
     np.testing.assert_array_equal(ids, random_image(1).argmax(-1))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(images, monkeypatch):
+    def scandir(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    real = os.scandir
+    monkeypatch.setattr(predictions.os, "scandir", scandir)
+    with pytest.raises(UserError, match="deep: Permission denied"):
+        predictions.find_images(images)
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path, full_disk):
+    """The class ids fit, and the overlay does not."""
+    image = save_image(tmp_path / "in" / "a.png", random_image(0))
+    out = tmp_path / "out"
+    with full_disk(1500), pytest.raises(
+        UserError, match="Cannot write .*a_overlay.png"
+    ):
+        run(image, out)
+    assert list(files_in(out)) == ["a.png"]
+    assert run(image, out) == (1, 0, [])
 
 
 def test_no_images(tmp_path):
