@@ -1,7 +1,9 @@
 """Set-up before any TensorFlow operation runs, and fixtures of all tests."""
 
 import os
+import resource
 import sys
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import pytest
@@ -54,6 +56,22 @@ def pytest_collection_finish(session):
         )
         # This starts TensorFlow, after which nothing can change the number.
         tf.config.list_logical_devices()
+
+
+@pytest.fixture
+def full_disk():
+    """Context in which no file of this process can grow beyond a number of bytes."""
+
+    @contextmanager
+    def limited(num_bytes):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limited
 
 
 @pytest.fixture(scope="session")

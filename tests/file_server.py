@@ -25,6 +25,7 @@ class FileServer:
         cut_after: number of bytes after which a cut answer ends.
         cuts: number of answers to cut.
         requests: (path, Range header or None) of every request so far.
+        passwords: Authorization header, or None, of every request so far.
     """
 
     files: dict[str, bytes]
@@ -39,6 +40,7 @@ class FileServer:
 
     def __enter__(self) -> "FileServer":
         self.requests: list[tuple[str, str | None]] = []
+        self.passwords: list[str | None] = []
         handler = type("Handler", (_Handler,), {"files": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         # A short poll, because leaving the block waits for one.
@@ -61,6 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         files = self.files
         files.requests.append((self.path, self.headers["Range"]))
+        files.passwords.append(self.headers["Authorization"])
         content = files.files.get(self.path)
         if files.status or content is None:
             self.send_error(files.status or 404)

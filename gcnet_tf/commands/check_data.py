@@ -19,12 +19,17 @@ from gcnet_tf.data.check.inspect import check_data
 from gcnet_tf.data.prepare import SPLITS, ensure_source
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.results import new_result, require_place, write_result
 from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.visualize.pictures import contact_sheet, small_overlay
 
 
 def draw_sheet(report: check_report.Report, path: Path) -> None:
-    """Draws labels over their images, a tile per example, in a PNG file."""
+    """Draws labels over their images, a tile per example, in a PNG file.
+
+    Raises:
+        UserError: when there is no readable pair, or the file cannot be written.
+    """
     classes, palette = report.facts.classes, report.facts.palette
     tiles = []
     for look in check_report.looks_to_show(report):
@@ -33,8 +38,8 @@ def draw_sheet(report: check_report.Report, path: Path) -> None:
         tiles.append((f"{look.split}/{look.pair.name}", tile))
     if not tiles:
         raise UserError("There is no readable pair to draw on the sheet.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(tiles, classes, palette).save(path)
+    with new_result(path) as partial:
+        contact_sheet(tiles, classes, palette).save(partial)
     print(f"Sheet:    {path}")
 
 
@@ -53,18 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.sheet and Path(args.sheet).suffix != ".png":
         raise UserError(f"--sheet: received {args.sheet}; it must end in .png.")
+    for file in filter(None, (args.json, args.sheet)):
+        require_place(Path(file))
     config = load_config(args.cfg, args.set)
     ensure_source(config)
 
     report = check_data(config, args.split)
     print(check_report.format_report(report))
     if args.json:
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps(check_report.report_to_dict(report), indent=2) + "\n"
-        )
-        print(f"Findings: {path}")
+        text = json.dumps(check_report.report_to_dict(report), indent=2)
+        write_result(Path(args.json), text + "\n")
+        print(f"Findings: {args.json}")
     if args.sheet:
         draw_sheet(report, Path(args.sheet))
     if report.kinds("error"):

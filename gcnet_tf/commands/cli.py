@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import select
 import shlex
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 from gcnet_tf.commands import COMMANDS
 from gcnet_tf.config import Config
@@ -25,6 +27,8 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+# As shells report a program that SIGPIPE has ended.
+EXIT_READER_GONE = 141
 # BSD's EX_TEMPFAIL: the same command may succeed when it is started again.
 EXIT_WORKER_LOST = 75
 
@@ -238,15 +242,54 @@ def _name_in_wheel(match: re.Match) -> str:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's `main`; turns a `UserError` into a message and exit code 2."""
+    """Runs a command's `main`; turns a `UserError` into a message and exit code 2.
+
+    When the reader of the output has gone, as `head` does, it ends without a word.
+    """
     warnings.formatwarning = lambda message, *details: (
         f"Warning: {as_started_here(str(message))}\n"
     )
     try:
-        sys.exit(main() or 0)
+        try:
+            code: Any = _exit_code(main)
+        finally:
+            sys.stdout.flush()  # here, because at the exit an error cannot be caught
+    except BrokenPipeError:
+        if not _silence_closed_pipes():
+            raise
+        code = EXIT_READER_GONE
+    sys.exit(code)
+
+
+def _exit_code(main: Callable[[], int | None]) -> Any:
+    """Runs a command's `main`, prints its errors, and returns the exit code."""
+    try:
+        return main() or 0
+    except SystemExit as end:
+        return end.code
     except UserError as error:
         print(f"Error: {as_started_here(str(error))}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        return EXIT_INTERRUPTED
+
+
+def _silence_closed_pipes() -> bool:
+    """Sends the rest of an output that nobody reads to nowhere.
+
+    Returns:
+        True when there is such an output: when the error is of no other pipe.
+    """
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    closed = [
+        descriptor
+        for descriptor, event in poll.poll(0)
+        if event & (select.POLLERR | select.POLLHUP)
+    ]
+    with open(os.devnull, "wb") as nowhere:
+        for descriptor in closed:
+            os.dup2(nowhere.fileno(), descriptor)
+    return bool(closed)

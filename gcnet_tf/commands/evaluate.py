@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf.commands import cli
+from gcnet_tf.files.results import require_place, write_result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
 
+    if args.json:
+        require_place(Path(args.json))
+
     cli.start_tensorflow()
     from gcnet_tf.data.prepare import ensure_records
     from gcnet_tf.evaluation.evaluate import evaluate
@@ -38,8 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     assert metrics is not None  # only training stops an evaluation
     print(format_table(metrics, predictor.classes))
     if args.json:
-        path = Path(args.json)
-        path.parent.mkdir(parents=True, exist_ok=True)
         results = {"split": args.split, **metrics.to_dict(predictor.classes)}
-        path.write_text(json.dumps(results, indent=2) + "\n")
+        write_result(Path(args.json), json.dumps(results, indent=2) + "\n")
     return 0

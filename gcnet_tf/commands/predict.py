@@ -11,8 +11,9 @@ from pathlib import Path
 
 from gcnet_tf.commands import cli
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation import submission
-from gcnet_tf.visualize.video import segment_video
+from gcnet_tf.evaluation import predictions, submission
+from gcnet_tf.evaluation.load import model_hash
+from gcnet_tf.visualize.video import check_video, segment_video
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_mode_argument(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--image", metavar="FILE_OR_FOLDER", help="image or folder to segment"
+        "--image",
+        metavar="FILE_OR_FOLDER",
+        help="image to segment, or folder, with its sub-folders",
     )
     source.add_argument(
         "--video",
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "NAME.png, with the ids that the test server takes",
     )
     parser.add_argument(
-        "--zip", metavar="FILE", help="pack the NAME.png files into this archive"
+        "--zip", metavar="FILE.zip", help="pack the NAME.png files into this archive"
     )
     args = parser.parse_args(argv)
     out = Path(args.out)
@@ -52,17 +55,42 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(
                 "--video: leave out --format and --zip, which go with --image."
             )
+        check_video(args.video, out)
         predictor, _ = cli.load_predictor(args)
         segment_video(args.video, out, predictor.labels, predictor.palette)
         return 0
-    images = submission.find_images(Path(args.image))
-    submission.check_folder(out, images)
+    tasks = predictions.plan(Path(args.image), out, args.format)
+    files = [task.ids for task in tasks]
+    if args.zip:
+        submission.check_zip(Path(args.zip), files)
 
     predictor, config = cli.load_predictor(args)
     submission.check_format(args.format, config.data.dataset)
-    files = submission.write_predictions(predictor, images, out, args.format)
-    print(f"Wrote {len(files)} prediction(s) to {out}")
+    model = predictions.model_record(
+        model_hash(args.weights, args.model), predictor, config
+    )
+    outcome = predictions.write_predictions(predictor, tasks, model, args.format)
+    _report(outcome, out)
     if args.zip:
         submission.write_zip(Path(args.zip), files)
         print(f"Packed them into {args.zip}")
     return 0
+
+
+def _report(outcome: predictions.Outcome, out: Path) -> None:
+    """Prints how many predictions there are, and refuses to go on without some.
+
+    Raises:
+        UserError: when images could not be segmented; it names them.
+    """
+    present = (
+        f"; {outcome.num_present} were there already" if outcome.num_present else ""
+    )
+    print(f"Wrote {outcome.num_written} prediction(s) to {out}{present}", flush=True)
+    if outcome.failures:
+        lines = "\n".join(outcome.failures)
+        raise UserError(
+            f"{len(outcome.failures)} image(s) could not be segmented. Replace them or "
+            "move them away, and run the command again, which does only what is "
+            f"missing:\n{lines}"
+        )

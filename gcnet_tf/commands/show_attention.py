@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gcnet_tf.commands import cli
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.results import require_place
 from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.visualize import attention
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     points = attention.spread_points(size)
     if args.points:
         points = attention.parse_points(args.points, size)
-    cli.make_folder(Path(args.out))
+    path = Path(args.out) / f"{Path(args.image).stem}_attention.png"
+    require_place(path)
 
     cli.start_tensorflow()
     from gcnet_tf.evaluation.load import load_model
@@ -59,7 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         model, config = load_model(None, None, run, [])
         name = "/".join(Path(run).resolve().parts[-2:])
         maps += attention.attention_maps(name, model, config, image, points)
-    path = Path(args.out) / f"{Path(args.image).stem}_attention.png"
     attention.draw(path, image, points, maps)
     print(f"Wrote {path}")
     return 0

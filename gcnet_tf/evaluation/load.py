@@ -12,7 +12,7 @@ from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime import Predictor, open_network
 from gcnet_tf.runtime.backends import SAVED_MODEL, SUFFIXES, format_of
-from gcnet_tf.runtime.manifest import ExportManifest
+from gcnet_tf.runtime.manifest import ExportManifest, content_hash
 from gcnet_tf.runtime.predict import Network
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import load_weights, weights_of_run
@@ -58,6 +58,18 @@ def load_predictor(
         return _load_exported(model, overrides, mode, cfg, weights)
     segmentor, config = load_model(cfg, weights, model, overrides)
     return predictor_from_model(segmentor, config, mode), config
+
+
+def model_hash(weights: str | None, model: str | None) -> str:
+    """Returns the hex SHA-256 of the file, or folder, that holds a model's weights.
+
+    Args:
+        weights, model: those with which `load_predictor` has loaded it.
+    """
+    path = Path(str(weights or model))
+    if weights is None and not is_exported(model) and path.is_dir():
+        path = weights_of_run(path)
+    return content_hash(path)
 
 
 def load_model(

@@ -1,4 +1,4 @@
-"""Prediction files, with our class ids or in the format of a test server.
+"""Predictions for test servers: their ids, and the archive that they take.
 
 The servers of Cityscapes and ADE20K expect one 8-bit PNG per image, named after it,
 with their own ids (docs/reference.md, section 5.6).
@@ -9,16 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf.data.catalog import CITYSCAPES_IDS
-from gcnet_tf.data.sources.folders import list_images
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import new_file
-from gcnet_tf.runtime import Predictor
-from gcnet_tf.runtime.image_files import read_image
-from gcnet_tf.visualize.pictures import overlay, with_legend
+from gcnet_tf.files.results import new_result, require_place
 
 # The id that the server of a data set expects for each class, in the order of our ids.
 SERVER_IDS = {
@@ -57,65 +52,23 @@ def check_format(file_format: str, dataset: str) -> None:
         )
 
 
-def find_images(path: Path) -> list[Path]:
-    """Lists the images of a path, see `list_images`.
+def check_zip(archive: Path, files: Sequence[Path]) -> None:
+    """Checks, before the files are there, that they can be packed into an archive.
 
     Raises:
-        UserError: when there are no images, or two have the same name.
+        UserError: when the archive cannot be written, or two files have one name.
     """
-    images = list_images(path)
-    by_stem: dict[str, Path] = {}
-    for image in images:
-        first = by_stem.setdefault(image.stem, image)
-        if first != image:
+    if archive.suffix.lower() != ".zip":
+        raise UserError(f"--zip: received {archive}; it must end in .zip.")
+    require_place(archive)
+    by_name: dict[str, Path] = {}
+    for file in files:
+        first = by_name.setdefault(file.name, file)
+        if first != file:
             raise UserError(
-                f"{first} and {image} have the same name, so that one prediction would "
-                "replace the other; segment the folders one at a time."
+                f"--zip: {first} and {file} have the same name, and an archive has no "
+                "folders; rename one of the images, or leave out --zip."
             )
-    return images
-
-
-def check_folder(out: Path, images: Sequence[Path]) -> None:
-    """Checks that predictions, NAME.png, do not replace the images.
-
-    Raises:
-        UserError: when they could.
-    """
-    if out.resolve() in {image.parent.resolve() for image in images}:
-        raise UserError(
-            f"--out {out} is where the images lie, and NAME.png of a prediction could "
-            "replace an image; choose another folder."
-        )
-
-
-def write_predictions(
-    predictor: Predictor, images: Sequence[Path], out: Path, file_format: str
-) -> list[Path]:
-    """Segments images; writes NAME.png, and for "ids" also NAME_overlay.png.
-
-    Args:
-        predictor: segments the images.
-        images: the files of the images.
-        out: the folder for the predictions.
-        file_format: one of `FORMATS`.
-
-    Returns:
-        The files NAME.png.
-
-    Raises:
-        UserError: when an image cannot be read.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    for path in tqdm(images, desc="predict", unit="img", disable=None):
-        image = read_image(path)
-        labels = predictor.labels(image)
-        ids = server_ids(labels, file_format)
-        Image.fromarray(ids).save(out / f"{path.stem}.png")
-        if file_format == "ids":
-            picture = overlay(image, labels, predictor.palette)
-            legend = with_legend(picture, labels, predictor.classes, predictor.palette)
-            legend.save(out / f"{path.stem}_overlay.png")
-    return [out / f"{path.stem}.png" for path in images]
 
 
 def write_zip(archive: Path, files: Sequence[Path]) -> None:
@@ -124,14 +77,10 @@ def write_zip(archive: Path, files: Sequence[Path]) -> None:
     Raises:
         UserError: when the archive cannot be written.
     """
-    try:
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        # Stored without compression: PNGs are compressed already.
-        with (
-            new_file(archive) as partial,
-            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as target,
-        ):
-            for file in tqdm(files, desc="zip", unit="file", disable=None):
-                target.write(file, file.name)
-    except OSError as error:
-        raise UserError(f"Cannot write {archive}: {error}") from error
+    # Stored without compression: PNGs are compressed already.
+    with (
+        new_result(archive) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as target,
+    ):
+        for file in tqdm(files, desc="zip", unit="file", disable=None):
+            target.write(file, file.name)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import urllib.error
-import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import IO
 from tqdm import tqdm
 
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.address import hidden, is_address, request_for, shown
 from gcnet_tf.files.atomic import partial_path
 
 _BLOCK_BYTES = 2**18
@@ -51,7 +51,8 @@ def download(
     that want the same file, one downloads it and the others wait.
 
     Args:
-        url: http or https address.
+        url: http or https address; a user name and a password in it are sent to its
+            host, and never shown.
         path: path of the file; missing folders are made.
         digest: the expected SHA-256, or its first digits; also for a file that is
             already there. The prefix "md5:" or "sha1:" names another hash.
@@ -77,23 +78,18 @@ def download(
         _check_present(path, digest, allow_mismatch)
     except OSError as error:
         raise UserError(
-            f"Cannot keep {url} at {path}: {first_line(error)}. Check the free space "
-            "and the permissions there, and run again."
+            f"Cannot keep {shown(url)} at {path}: {first_line(error)}. Check the free "
+            "space and the permissions there, and run again."
         ) from error
     return path
 
 
 def _check_url(url: str) -> None:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        known = False
-    # Printable ASCII only, because urllib sends nothing else.
-    if not known or not re.fullmatch("[!-~]+", url):
+    if not is_address(url):
         raise UserError(
-            f"Cannot download {url!r}: an address must begin with http:// or https:// "
-            "and a host, and have no spaces. Give a local file by its path instead."
+            f"Cannot download {shown(url)!r}: an address must begin with http:// or "
+            "https:// and a host, and have no spaces. Give a local file by its path "
+            "instead."
         )
 
 
@@ -147,12 +143,12 @@ def _check_new(url: str, path: Path, digest: str | None, allow_mismatch: bool) -
     if wrong and not allow_mismatch:
         _partial(path).unlink()
         raise UserError(
-            f"{url} gave a file with {wrong}; it was removed. Run again, and if the "
-            f"same happens, the server has another file: put the right one at {path} "
-            "by other means."
+            f"{shown(url)} gave a file with {wrong}; it was removed. Run again, and if "
+            f"the same happens, the server has another file: put the right one at "
+            f"{path} by other means."
         )
     if wrong:
-        warnings.warn(f"{url} has {wrong}.", stacklevel=2)
+        warnings.warn(f"{shown(url)} has {wrong}.", stacklevel=2)
 
 
 def _mismatch(path: Path, digest: str | None) -> str | None:
@@ -190,8 +186,8 @@ def _fetch(url: str, path: Path, file: IO[bytes]) -> None:
             break
         furthest = file.tell()
     raise UserError(
-        f"The download of {url} failed: {reason}. Check the network and run again, it "
-        f"goes on from there; or put the file at {path} by other means."
+        f"The download of {shown(url)} failed: {reason}. Check the network and run "
+        f"again, it goes on from there; or put the file at {path} by other means."
     )
 
 
@@ -260,7 +256,7 @@ def _request(
 ) -> http.client.HTTPResponse | None:
     """Sends a request; returns None when the server does not have the range."""
     # Some servers refuse the user agent of urllib.
-    request = urllib.request.Request(url, headers={"User-Agent": "gcnet_tf"} | headers)
+    request = request_for(url, {"User-Agent": "gcnet_tf"} | headers)
     response: http.client.HTTPResponse | None = None
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
@@ -269,7 +265,7 @@ def _request(
         error.close()
         status = error.code
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _Cut(str(getattr(error, "reason", error))) from error
+        raise _Cut(hidden(str(getattr(error, "reason", error)))) from error
     if "Range" in headers and status == 416:
         return None
     if status != 200 and not ("Range" in headers and status == 206):
@@ -288,8 +284,8 @@ def _refusal(url: str, path: Path, status: int) -> str:
         advice = "Try again later"
     meaning = http.client.responses.get(status, "unknown")
     return (
-        f"The server answers {status} ({meaning}) to {url}. {advice}, or put the file "
-        f"at {path} by other means."
+        f"The server answers {status} ({meaning}) to {shown(url)}. {advice}, or put "
+        f"the file at {path} by other means."
     )
 
 
@@ -309,7 +305,12 @@ def _note_version(
     if not response.headers.get(header, "").startswith('"'):
         header = "Last-Modified"
     validator = response.headers.get(header)
-    version = {"url": url, "header": header, "validator": validator, "total": total}
+    version = {
+        "url": shown(url),
+        "header": header,
+        "validator": validator,
+        "total": total,
+    }
     _version_file(_partial(path)).write_text(json.dumps(version))
 
 
@@ -317,7 +318,9 @@ def _known_version(path: Path, url: str) -> dict | None:
     """Reads what `_note_version` wrote; None if the download cannot resume."""
     try:
         version = json.loads(_version_file(_partial(path)).read_text())
-        usable = version["url"] == url and version["validator"] and version["total"]
+        usable = (
+            version["url"] == shown(url) and version["validator"] and version["total"]
+        )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return version if usable else None

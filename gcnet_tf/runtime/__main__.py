@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,8 @@ def _write(out: Path, content: bytes) -> None:
         partial.write_bytes(content)
         os.replace(partial, out)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise UserError(
             f"Cannot write {out}: {error.strerror}. Name a file in a folder that is "
             "there and has space."

@@ -196,7 +196,15 @@ class _Run:
         return keep_ratio_size(*size, scale, fit)
 
     def _passes(self, images: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields the logits of every scale and view, mirrored ones mirrored back."""
+        """Yields the logits of every scale and view, mirrored ones mirrored back.
+
+        The arrays are contiguous: of another array, `numpy.take` first copies the
+        whole, and resizing takes rows of it for every strip.
+        """
+        return map(np.ascontiguousarray, self._views(images))
+
+    def _views(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the arrays of `_passes`, which may be views of others."""
         if self.network.logits is None:
             raise UserError(self._labels_only_message(images.shape[1:3]))
         for scale in self.protocol.scales():

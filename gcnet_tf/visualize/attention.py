@@ -13,7 +13,7 @@ import numpy as np
 
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import new_file
+from gcnet_tf.files.results import new_result
 from gcnet_tf.runtime.resize import resize_image, resize_logits
 from gcnet_tf.runtime.windows import keep_ratio_size
 
@@ -130,6 +130,9 @@ def draw(
 
     Every map has its own colour scale, from its smallest to its largest value, which
     its title gives.
+
+    Raises:
+        UserError: when the file cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -157,7 +160,7 @@ def draw(
         axes.set_title(f"{attention.title}\n{scale}", fontsize=9)
         if attention.point is not None:
             _mark(axes, attention.point, "")
-    with new_file(path) as partial:
+    with new_result(path) as partial:
         figure.savefig(partial, dpi=110, format="png")
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import partial_path
+from gcnet_tf.files.results import cannot_write, new_result, require_place
 from gcnet_tf.visualize.pictures import Palette, overlay
 
 # A function from RGB uint8 (height, width, 3) to a picture of the same size.
@@ -28,6 +29,34 @@ def overlay_path(source: str, out: Path) -> Path:
     """Returns the path of the video that `segment_video` writes."""
     name = f"camera_{source}" if source.isdigit() else Path(source).stem
     return out / f"{name}_overlay.mp4"
+
+
+def check_video(source: str, out: Path) -> None:
+    """Checks, before a model is loaded, that a video is there, and its overlay can be.
+
+    Whether a camera's frames are shown or written is known when it is opened.
+
+    Raises:
+        UserError: when the video is no file, or its overlay cannot be written.
+    """
+    if source.isdigit():
+        return
+    if not Path(source).is_file():
+        raise UserError(
+            f"--video {source} is no file; name a video, or the number of a camera."
+        )
+    _check_overlay(source, out)
+
+
+def _check_overlay(source: str, out: Path) -> None:
+    path = overlay_path(source, out)
+    # clip.mp4 and clip.avi have the same overlay, and a camera sees nothing twice.
+    if path.exists():
+        raise UserError(
+            f"{path} exists, and would be replaced by the overlay of {source}; move it "
+            "away, or choose another --out."
+        )
+    require_place(path)
 
 
 def segment_video(
@@ -49,14 +78,11 @@ def segment_video(
         palette: RGB per class.
 
     Raises:
-        UserError: when the source cannot be opened, holds no frame, or is the file that
-            the result would replace.
+        UserError: when the source cannot be opened, holds no frame, or the result
+            cannot be written or would replace a file.
     """
+    check_video(source, out)
     path = overlay_path(source, out)
-    if not source.isdigit() and path.resolve() == Path(source).resolve():
-        raise UserError(
-            f"{source} would be replaced by its own overlay; choose another --out."
-        )
 
     def paint(frame: np.ndarray) -> np.ndarray:
         return overlay(frame, labels(frame), palette)
@@ -67,6 +93,7 @@ def segment_video(
             _show(_frames(capture, source), paint)
             return
         if source.isdigit():
+            _check_overlay(source, out)
             print(
                 "This OpenCV has no windows (opencv-python-headless has none): "
                 f"writing {path} until Ctrl-C.",
@@ -86,10 +113,6 @@ def _open(source: str) -> cv2.VideoCapture:
     if source.isdigit():
         capture = cv2.VideoCapture(int(source))
         hint = "Is it plugged in, and not in use by another program?"
-    elif not Path(source).is_file():
-        raise UserError(
-            f"--video {source} is no file; name a video, or the number of a camera."
-        )
     else:
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG)
         hint = "It may be damaged, or no video; FFmpeg must be able to read it."
@@ -125,8 +148,6 @@ def _frames(capture: cv2.VideoCapture, source: str) -> Iterator[np.ndarray]:
 def _write(capture: cv2.VideoCapture, source: str, path: Path, paint: Paint) -> None:
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 0 < rate < 1000 else _RATE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
     writer = None
     count = written = 0
     start = time.monotonic()
@@ -134,7 +155,7 @@ def _write(capture: cv2.VideoCapture, source: str, path: Path, paint: Paint) -> 
         for frame in _frames(capture, source):
             picture = cv2.cvtColor(paint(frame), cv2.COLOR_RGB2BGR)
             if writer is None:
-                writer = _writer(partial, rate, picture.shape[1::-1])
+                writer = _writer(path, rate, picture.shape[1::-1])
             count += 1
             # A camera continues while the network computes, so its frames are repeated.
             due = (time.monotonic() - start) * rate if source.isdigit() else count
@@ -144,16 +165,38 @@ def _write(capture: cv2.VideoCapture, source: str, path: Path, paint: Paint) -> 
     finally:
         if writer is not None:
             writer.release()  # writes the index without which no player opens it
-            os.replace(partial, path)
+            with new_result(path) as partial:
+                _require_frames(partial, path, written)
             print(f"Wrote {count} frame(s) to {path}")
 
 
 def _writer(path: Path, rate: float, width_height: tuple[int, ...]) -> cv2.VideoWriter:
+    """Opens the temporary file of `new_result`, which moves it when it is whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
     codec = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), codec, rate, width_height)
+    partial = partial_path(path)
+    writer = cv2.VideoWriter(str(partial), codec, rate, width_height)
     if not writer.isOpened():
+        partial.unlink(missing_ok=True)
         raise UserError(f"Cannot write {path}; is the folder writable, the disk full?")
     return writer
+
+
+def _require_frames(partial: Path, path: Path, written: int) -> None:
+    """Checks that all frames can be read: the writer is silent about a full disk."""
+    capture = cv2.VideoCapture(str(partial), cv2.CAP_FFMPEG)
+    num_frames = 0
+    while num_frames < written and capture.grab():
+        num_frames += 1
+    capture.release()
+    if num_frames < written:
+        raise UserError(
+            f"Cannot write {path}: of {written} frames, {num_frames} can be read "
+            "again. The disk may be full; make space, or choose another --out."
+        )
 
 
 def _has_windows() -> bool:

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import new_file
+from gcnet_tf.files.results import new_result
 from gcnet_tf.models import Segmentor
 from gcnet_tf.weights.files import weights_by_path
 from gcnet_tf.weights.mmseg_checkpoint import require_reference
@@ -20,27 +19,25 @@ def export_mmseg(model: Segmentor, out: Path) -> int:
     mmsegmentation's `load_state_dict` accepts them in strict mode, although the file
     lacks the counters of batches, which are optional.
 
+    Args:
+        model: the model.
+        out: the new file, named *.npz.
+
     Returns:
         The number of tensors.
 
     Raises:
-        UserError: when the suffix is wrong, the file cannot be written, or the
-            reference does not have the model.
+        UserError: when the file cannot be written, or the reference does not have the
+            model.
     """
-    if out.suffix != ".npz":
-        raise UserError(f"--out is a file named *.npz. Received: {out}")
     weights = weights_by_path(model)
     require_reference(weights)
     state: dict[str, Any] = {
         _key(path, model): to_reference(path, weight.numpy())
         for path, weight in weights.items()
     }
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(out) as partial:
-            np.savez(partial, **state)
-    except OSError as error:
-        raise UserError(f"Cannot write {out}: {error}") from error
+    with new_result(out) as partial:
+        np.savez(partial, **state)
     return len(state)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import new_file, require_space
 from gcnet_tf.files.checksum import append_checksum, check_file, file_sha256, unsealed
+from gcnet_tf.files.results import require_place
 
 # Functions import TensorFlow, and `compat` with it, only when they need it: the list of
 # checkpoints does not.
@@ -157,14 +158,11 @@ def check_weights_path(path: Path) -> None:
     """Checks, before any long work, that weights can be written to a path.
 
     Raises:
-        UserError: when the suffix is wrong, or the folder cannot be made.
+        UserError: when the suffix is wrong, or the file cannot be written.
     """
     if not path.name.endswith(SUFFIX):
         raise UserError(f"Weights are files named *{SUFFIX}. Received: {path}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make the folder {path.parent}: {error}") from error
+    require_place(path)
 
 
 def save_weights(model: "keras.Model", path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from gcnet_tf.config import load_config
 from gcnet_tf.config.load import shipped_configs
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.address import shown
 from gcnet_tf.files.checksum import file_sha256
 from gcnet_tf.files.download import cache_folder, download, hash_in_name
 
@@ -27,7 +28,7 @@ def fetch(url: str, allow_hash_mismatch: bool = False) -> Path:
     Raises:
         UserError: when the file cannot be downloaded, or its hash differs.
     """
-    name = url.rsplit("/", 1)[-1]
+    name = shown(url).rsplit("/", 1)[-1]
     path = cache_folder() / "checkpoints" / name
     return download(url, path, hash_in_name(name), allow_hash_mismatch)
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -123,6 +124,33 @@ def test_arguments_that_do_not_go_with_an_exported_file(predict, tmp_path):
     with pytest.raises(UserError, match="evaluation.scales"):
         predict(image, "--set", "evaluation.scales=[1,2]")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_image_does_not_end_the_rest(onnx, tmp_path, capsys):
+    for seed in range(3):
+        save_image(tmp_path / "in" / f"p{seed}.png", random_image(seed, HEIGHT, WIDTH))
+    damaged = tmp_path / "in" / "p1.png"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:700])
+    out = tmp_path / "out"
+    arguments = ["--model", onnx, "--image", damaged.parent, "--out", out]
+    with pytest.raises(
+        UserError, match=r"1 image\(s\) could not.*\n.*p1.png"
+    ) as caught:
+        call_script("predict", *arguments, "--zip", tmp_path / "ids.zip")
+    assert str(caught.value).count("p1.png") == 1
+    assert capsys.readouterr().out == f"Wrote 2 prediction(s) to {out}\n"
+    assert not (tmp_path / "ids.zip").exists()
+
+    damaged.write_bytes(whole)
+    call_script("predict", *arguments, "--zip", tmp_path / "ids.zip")
+    text = capsys.readouterr().out
+    assert text.startswith(f"Wrote 1 prediction(s) to {out}; 2 were there already\n")
+    with zipfile.ZipFile(tmp_path / "ids.zip") as packed:
+        assert packed.namelist() == ["p0.png", "p1.png", "p2.png"]
+    # Another mode is another model.
+    call_script("predict", *arguments, "--mode", "tiled")
+    assert capsys.readouterr().out == f"Wrote 3 prediction(s) to {out}\n"
 
 
 def test_a_video(onnx, tmp_path, capsys):

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,11 @@ from weights.mmseg_states import drawn_state
 from weights.torch_files import call, write_torch_file
 
 from gcnet_tf.config import load_config
+from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
+from gcnet_tf.weights.export_mmseg import export_mmseg
 from gcnet_tf.weights.files import load_weights, weight_shapes, weights_by_path
+from gcnet_tf.weights.import_mmseg import import_weights
 from gcnet_tf.weights.mmseg_names import reference_key, to_ours
 
 SMALL = {
@@ -58,6 +62,23 @@ def assert_holds(config, weights, state):
     for path, weight in weights_by_path(model).items():
         expected = to_ours(path, state[reference_key(path)])
         np.testing.assert_array_equal(weight.numpy(), expected, err_msg=path)
+
+
+def test_a_full_disk_is_one_sentence(state, tmp_path, full_disk):
+    config = load_config(write_config(tmp_path / "config.json"))
+    file = SimpleNamespace(state_dict=state, meta={})
+    before = sorted(tmp_path.iterdir())
+    with full_disk(10_000):
+        for out, write in (
+            (
+                tmp_path / "a.weights.h5",
+                lambda out: import_weights(file, config, out, "x"),
+            ),
+            (tmp_path / "a.npz", lambda out: export_mmseg(build_model(config), out)),
+        ):
+            with pytest.raises(UserError, match=f"Cannot write {out}: File too large"):
+                write(out)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_there_and_back(scripts, tmp_path, state):
@@ -171,7 +192,10 @@ def cut(path):
     [
         (["--checkpoint", "x.pth", "--out", "{}/weights.npz"], "*.weights.h5"),
         (["--download", "--out", "{}/a.weights.h5"], "no published.checkpoint_url"),
-        (["--checkpoint", "x.pth", "--out", "{}/config.json/a.weights.h5"], "folder"),
+        (
+            ["--checkpoint", "x.pth", "--out", "{}/config.json/a.weights.h5"],
+            "Not a directory",
+        ),
     ],
 )
 def test_bad_arguments(arguments, words, scripts, tmp_path):

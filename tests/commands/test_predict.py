@@ -41,21 +41,31 @@ def predict(folder, *arguments, cfg=CITYSCAPES):
     call_script("predict", *model, "--set", *SETTINGS, *images, *arguments)
 
 
+def files_in(folder):
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+
+
 def test_cityscapes_ids_in_a_zip(folder, tmp_path):
     predict(folder, "--out", tmp_path / "ids")
-    names = [f"{c}_000000_000019_leftImg8bit" for c in ("berlin", "munich")]
+    names = [f"{c}/{c}_000000_000019_leftImg8bit" for c in ("berlin", "munich")]
     expected_names = [
         f"{name}{end}" for name in names for end in (".png", "_overlay.png")
     ]
-    assert sorted(path.name for path in (tmp_path / "ids").iterdir()) == expected_names
+    assert files_in(tmp_path / "ids") == expected_names
 
     archive = tmp_path / "test.zip"
     server = ["--format", "cityscapes", "--zip", archive]
     predict(folder, "--out", tmp_path / "server", *server)
-    files = sorted((tmp_path / "server").iterdir())
-    assert [path.stem for path in files] == names
+    assert files_in(tmp_path / "server") == [f"{name}.png" for name in names]
+    files = sorted((tmp_path / "server").rglob("*.png"))
     for path in files:
-        ours = np.asarray(Image.open(tmp_path / "ids" / path.name))
+        ours = np.asarray(
+            Image.open(tmp_path / "ids" / path.relative_to(tmp_path / "server"))
+        )
         image = Image.open(path)
         assert image.mode == "L"
         expected = np.array(SERVER_IDS["cityscapes"])[ours]

@@ -1,3 +1,5 @@
+import hashlib
+
 import cv2
 import keras
 import numpy as np
@@ -6,7 +8,11 @@ import pytest
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.evaluate import evaluate
-from gcnet_tf.evaluation.load import load_model, predictor_from_model
+from gcnet_tf.evaluation.load import (
+    load_model,
+    model_hash,
+    predictor_from_model,
+)
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.models import build_model
 
@@ -110,3 +116,17 @@ def test_the_arguments_must_name_one_model():
             load_model(*arguments, [])
     with pytest.raises(UserError, match="not both"):
         load_model(None, "a.weights.h5", "run", [])
+
+
+def test_the_hash_of_a_model_is_that_of_its_weights(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text("{}")
+    (run / "best.weights.h5").write_bytes(b"first")
+    of_run = model_hash(None, str(run))
+    assert of_run == hashlib.sha256(b"first").hexdigest()
+    assert model_hash(str(run / "best.weights.h5"), None) == of_run
+    (run / "best.weights.h5").write_bytes(b"second")
+    assert model_hash(None, str(run)) != of_run
+    (tmp_path / "m.keras").write_bytes(b"second")
+    assert model_hash(None, str(tmp_path / "m.keras")) == model_hash(None, str(run))

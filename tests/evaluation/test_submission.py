@@ -10,9 +10,8 @@ from helpers import random_image, save_image
 from gcnet_tf.data.catalog import CITYSCAPES_ID_MAP, dataset_facts
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.submission import (
-    check_folder,
     check_format,
-    find_images,
+    check_zip,
     server_ids,
     write_zip,
 )
@@ -55,48 +54,6 @@ def test_a_format_is_for_models_of_its_data_set():
         check_format("cityscapes", "voc12aug")
 
 
-def test_images_of_city_folders(tmp_path):
-    save_image(tmp_path / "berlin" / "berlin_1.png", random_image(0))
-    save_image(tmp_path / "munich" / "munich_1.png", random_image(1))
-    names = [path.name for path in find_images(tmp_path)]
-    assert names == ["berlin_1.png", "munich_1.png"]
-    image = save_image(tmp_path / "own.png", random_image(2))
-    assert find_images(image) == [image]
-    assert [path.name for path in find_images(tmp_path)] == [*names, "own.png"]
-
-
-def test_files_that_are_not_segmented_are_named(tmp_path):
-    images = [
-        save_image(tmp_path / "own.JPEG", random_image(2)),
-        save_image(tmp_path / "own_2.webp", random_image(2)),
-    ]
-    save_image(tmp_path / ".thumbnails" / "own.png", random_image(2))
-    (tmp_path / "README.txt").write_text("hello")
-    with pytest.warns(UserWarning, match=r"Passed over 1 of the 3 .*: README\.txt\."):
-        assert find_images(tmp_path) == images
-
-
-def test_images_that_would_share_a_prediction(tmp_path):
-    save_image(tmp_path / "berlin" / "1.png", random_image(0))
-    save_image(tmp_path / "munich" / "1.jpg", random_image(1))
-    with pytest.raises(UserError, match="same name"):
-        find_images(tmp_path)
-
-
-def test_no_images(tmp_path):
-    with pytest.raises(UserError, match="No images"):
-        find_images(tmp_path)
-    with pytest.raises(UserError, match="no image file or folder"):
-        find_images(tmp_path / "gone")
-
-
-def test_predictions_do_not_replace_images(tmp_path):
-    image = save_image(tmp_path / "a.png", random_image(0))
-    check_folder(tmp_path / "out", [image])
-    with pytest.raises(UserError, match="choose another folder"):
-        check_folder(tmp_path / "out" / "..", [image])
-
-
 def test_zip_holds_the_files_without_folders(tmp_path):
     files = [save_image(tmp_path / "a" / f"{i}.png", random_image(i)) for i in range(2)]
     archive = tmp_path / "new" / "test.zip"
@@ -113,3 +70,13 @@ def test_a_zip_that_fails_leaves_the_one_before(tmp_path):
         write_zip(archive, [tmp_path / "gone.png"])
     assert archive.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["test.zip"]
+
+
+def test_files_of_one_name_do_not_share_a_place_in_the_zip(tmp_path):
+    left, right = tmp_path / "left" / "1.png", tmp_path / "right" / "1.png"
+    check_zip(tmp_path / "new" / "x.zip", [left, tmp_path / "2.png"])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match=f"{left} and {right} have the same name"):
+        check_zip(tmp_path / "x.zip", [left, right])
+    with pytest.raises(UserError, match=r"a.png; it must end in .zip"):
+        check_zip(tmp_path / "a.png", [left])

@@ -55,6 +55,7 @@ def test_class_ids_with_the_palette_of_the_manifest(model, photo, tmp_path, caps
         (("", "photo.png", "."), "ends in .png"),
         (("", "photo.png", "folder.png"), "is a folder"),
         (("", "photo.png", "no/ids.png"), "Cannot write"),
+        (("", "photo.png", "photo.png/ids.png"), "Cannot write"),
     ],
 )
 def test_one_sentence_for_wrong_paths(model, photo, tmp_path, capsys, paths, words):

@@ -130,6 +130,33 @@ def test_large_images_are_never_held_as_logits(monkeypatch):
     assert len(heights) > 100 and max(heights) == 8
 
 
+@pytest.mark.parametrize("size", [None, (50, 70)])
+@pytest.mark.parametrize("pixels", [0, 10**6])
+def test_strips_are_taken_from_contiguous_logits(size, pixels, monkeypatch):
+    """numpy.take copies any other array as a whole, and is called for every strip.
+
+    Views are those of mirror images, and of inputs that were padded.
+    """
+    contiguous = []
+
+    def remember(logits, *arguments):
+        contiguous.append(logits.flags.c_contiguous)
+        strip = resize(logits, *arguments)
+        # The bits are those of any other order in memory.
+        view = logits[:, :, ::-1].copy()[:, :, ::-1]
+        np.testing.assert_array_equal(strip, resize(view, *arguments))
+        return strip
+
+    resize = predict.resize_logits
+    monkeypatch.setattr(predict, "resize_logits", remember)
+    monkeypatch.setattr(predict, "_STRIP", 1000)
+    network = Network(logits, size=size, pixels=pixels)
+    for protocol in (WHOLE, SLIDE, MS_FLIP):
+        predict_labels(network, protocol, IMAGE)
+        predict_probabilities(network, protocol, IMAGE)
+    assert len(contiguous) > 20 and all(contiguous)
+
+
 def test_logits_that_are_too_large_are_refused(monkeypatch):
     monkeypatch.setattr(predict, "_MAX_BYTES", 50_000)
     run = Predictor.of_network(ANY, WHOLE, (), ())

@@ -127,7 +127,10 @@ def test_the_script(runs, image, tmp_path, capsys):
         (("--model", "{}/gc", "--other", "gone"), "--other: gone is not a run folder"),
         (("--model", "{}/gc", "--points", "99,0"), "99,0 is outside"),
         (("--model", "{}/gc", "--image", "gone.png"), "--image: there is no file gone"),
-        (("--model", "{}/gc", "--out", "{}/gc/config.json"), "cannot make the folder"),
+        (
+            ("--model", "{}/gc", "--out", "{}/gc/config.json"),
+            "Cannot write .*Not a dir",
+        ),
     ],
 )
 def test_wrong_input(arguments, message, runs, image, tmp_path):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.visualize import video
-from gcnet_tf.visualize.video import overlay_path, segment_video
+from gcnet_tf.visualize.video import check_video, overlay_path, segment_video
 
 PALETTE = ((255, 0, 0), (0, 0, 255))
 NUM_FRAMES = 6
@@ -82,7 +83,7 @@ def test_an_error_before_the_first_frame_leaves_nothing(source, tmp_path):
 
     with pytest.raises(UserError, match="No."):
         segment_video(source, tmp_path / "out", broken, PALETTE)
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_videos_that_cannot_be_opened(tmp_path):
@@ -127,14 +128,37 @@ def test_a_video_that_is_cut_short(tmp_path, capsys):
     assert f"states 40 frames and {len(painted)} could be read" in text
 
 
-def test_a_video_is_not_replaced_by_its_own_overlay(tmp_path):
-    """The overlay would replace the target of a link, the video itself."""
-    target = overlay_path("drive.mp4", tmp_path)
-    target.write_bytes(b"mine")
-    (tmp_path / "drive.mp4").symlink_to(target)
-    with pytest.raises(UserError, match="replaced by its own overlay"):
-        segment_video(str(tmp_path / "drive.mp4"), tmp_path, labels, PALETTE)
-    assert target.read_bytes() == b"mine"
+def test_a_file_is_never_replaced(source, tmp_path):
+    """The overlay of drive.mp4 has the name of that of drive.avi."""
+    segment_video(source, tmp_path / "out", labels, PALETTE)
+    path = overlay_path(source, tmp_path / "out")
+    before = path.read_bytes()
+    other = tmp_path / "drive.mp4"
+    other.write_bytes(Path(source).read_bytes())
+    with pytest.raises(UserError, match=f"{path} exists.* overlay of {other}"):
+        segment_video(str(other), tmp_path / "out", labels, PALETTE)
+    # The video is a link to where its own overlay would be.
+    other.unlink()
+    other.symlink_to(path)
+    with pytest.raises(UserError, match="exists, and would be replaced"):
+        segment_video(str(other), tmp_path / "out", labels, PALETTE)
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_is_no_success(tmp_path, full_disk, capsys):
+    """The writer of OpenCV says nothing of it."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), np.uint8)
+    source = write_video(tmp_path / "noise.avi", noise)
+    with full_disk(20_000), pytest.raises(UserError, match="of 60 frames, .* disk"):
+        segment_video(source, tmp_path / "out", lambda frame: frame[..., 0], PALETTE)
+    assert not list((tmp_path / "out").iterdir())
+    assert "Wrote" not in capsys.readouterr().out
+
+
+def test_a_place_where_no_video_can_be_written(source, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot write .*drive_overlay.mp4: Not a dir"):
+        check_video(source, tmp_path / "file" / "out")
 
 
 class Camera:
@@ -157,12 +181,21 @@ class Camera:
         pass
 
 
+open_file = cv2.VideoCapture
+
+
+def camera_or_file(source, *options):
+    return open_file(source, *options) if options else Camera()
+
+
 def test_a_camera_without_a_window_is_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(video.cv2, "VideoCapture", lambda index: Camera())
+    monkeypatch.setattr(video.cv2, "VideoCapture", camera_or_file)
     monkeypatch.setattr(video, "_has_windows", lambda: False)
     clock = iter([0.0, 0.01, 0.1, 0.2])
     monkeypatch.setattr(video.time, "monotonic", lambda: next(clock))
     segment_video("0", tmp_path, labels, PALETTE)
+    with pytest.raises(UserError, match="camera_0_overlay.mp4 exists"):
+        segment_video("0", tmp_path, labels, PALETTE)
     text = capsys.readouterr().out
     assert "opencv-python-headless has none" in text and "camera_0_overlay" in text
     monkeypatch.undo()

@@ -21,6 +21,7 @@ from gcnet_tf.data.sources.annotation_tools import (
 from gcnet_tf.data.sources.folders import find_pairs
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.results import write_result
 
 _TEMPLATE = "template_folder"
 _LAYOUTS = """\
@@ -130,6 +131,8 @@ def write_config(found: Found, root: Path, out: Path, name: str) -> None:
     Raises:
         UserError: when the file exists or cannot be written.
     """
+    if out.exists():
+        raise UserError(f"{out} exists already; name another file in --out.")
     template = shipped_configs()[_TEMPLATE]
     config = read_json(template)
     folder = os.path.relpath(template.parent, out.absolute().parent)
@@ -145,13 +148,7 @@ def write_config(found: Found, root: Path, out: Path, name: str) -> None:
     scale, crop = _scale_and_crop(found.size)
     config["augment"] |= {"base_scale": scale, "crop_size": crop}
     config["evaluation"] |= {"scale": scale}
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(format_json(config) + "\n")
-    except FileExistsError:
-        raise UserError(f"{out} exists already; name another file in --out.") from None
-    except OSError as error:
-        raise UserError(f"Cannot write {out}: {error.strerror}.") from None
+    write_result(out, format_json(config) + "\n")
 
 
 def _scale_and_crop(size: tuple[int, int]) -> tuple[list[int], list[int]]:

@@ -12,7 +12,6 @@ from gcnet_tf.data.sources.annotation_tools import (
     export_splits,
 )
 from gcnet_tf.data.sources.files import (
-    image_files,
     list_files,
     sub_folders,
     warn_of_others,
@@ -21,10 +20,8 @@ from gcnet_tf.data.sources.pairs import (
     SPLITS,
     Pair,
     by_ending,
-    by_stem,
     match,
     match_stems,
-    no_images,
     require_folder,
 )
 from gcnet_tf.data.sources.voc import LISTS, voc12aug_pairs
@@ -114,23 +111,6 @@ def _further_splits(dataset: str, root: Path) -> list[str]:
         own_names = set(ADE20K_FOLDERS.values())
         return list(set(sub_folders(root / "images")) - own_names)
     return [name for name in sub_folders(root) if (root / name / "images").is_dir()]
-
-
-def list_images(path: Path) -> list[Path]:
-    """Returns the image file at `path`, or all images below that folder, sorted.
-
-    Raises:
-        UserError: when there is no image, when two images differ only in the ending of
-            their names, or when a folder cannot be listed.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"There is no image file or folder at {path}.")
-    images = list(by_stem(image_files(path), path).values())
-    if not images:
-        raise no_images(path)
-    return images
 
 
 def _folder(root: Path, split: str) -> list[Pair]:

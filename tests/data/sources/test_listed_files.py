@@ -15,8 +15,8 @@ from helpers import (
 
 from gcnet_tf.config import config_from_dict
 from gcnet_tf.data.check.inspect import check_data
-from gcnet_tf.data.sources.files import list_files
-from gcnet_tf.data.sources.folders import find_pairs, list_images
+from gcnet_tf.data.sources.files import image_files, list_files
+from gcnet_tf.data.sources.folders import find_pairs
 from gcnet_tf.errors import UserError
 
 HIDDEN = [
@@ -59,7 +59,7 @@ def test_sub_folders_are_taken(tmp_path):
         (folder / "day" / "one").mkdir(parents=True)
         path.rename(folder / "day" / "one" / path.name)
     assert names("folder", tmp_path) == ["day/one/train_001", "train_000", "train_002"]
-    images = list_images(tmp_path / "train" / "images")
+    images = image_files(tmp_path / "train" / "images")
     assert [path.stem for path in images] == ["train_001", "train_000", "train_002"]
 
 
