@@ -73,6 +73,12 @@ class DataConfig:
     """Share of the images that goes to val where an export of labelme or cvat has no
     lists of its own; a hash of the image's name decides."""
 
+    on_changed_source: Literal["convert", "stop", "ignore"] = "convert"
+    """Reaction where images or labels have changed since they were converted. convert:
+    converts them again, but a resumed run keeps its records and says so; stop: says
+    what to do; ignore: does not compare. A source that is not there has not
+    changed."""
+
     deterministic: bool = True
     """true: batches hold the same samples in every run; false: batches take the samples
     that are ready first, which is faster on many cores where images differ much in

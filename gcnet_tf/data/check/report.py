@@ -72,6 +72,7 @@ KINDS = {
         "Images that are not upright RGB",
         "Training gets them turned upright and as RGB.",
     ),
+    "records": ("note", "Records that do not belong to these files or settings", ""),
     "large_crop": ("note", "A crop that is larger than most scaled images", ""),
 }
 LEVELS = ("error", "warning", "note")
