@@ -36,7 +36,7 @@ KINDS = {
         "error",
         "Labels with values that are not allowed",
         "Allowed are the ids of the classes, and 255 for not labelled. Correct the "
-        "labels, or the list of classes.",
+        "labels or the list of classes, or map other ids by data.label_map.",
     ),
     "size_mismatch": (
         "error",

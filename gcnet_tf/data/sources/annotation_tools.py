@@ -4,7 +4,6 @@ Both have JPEGImages/, SegmentationClass/ and a text file that names the classes
 Classes are matched by name, so that the configuration may list them in any order.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from gcnet_tf.data.sources.pairs import (
     read_names,
     require_folder,
 )
+from gcnet_tf.data.sources.share import names_of_share
 from gcnet_tf.errors import UserError, some
 
 NAMES_FILES = {"labelme": "class_names.txt", "cvat": "labelmap.txt"}
@@ -136,12 +136,8 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     listed = _listed(lists, split)
     if listed is None:
         all_names = {name for path in lists for name in read_names(path)}
-        listed = _names_by_hash(all_names or {*image_of, *label_of}, split, val_share)
-    if image_of and not listed:
-        raise UserError(
-            f"{images} has too few images for a {split} split; add images, or the "
-            "lists ImageSets/Segmentation/train.txt and val.txt."
-        )
+        all_names = all_names or {*image_of, *label_of}
+        listed = names_of_share(all_names, split, val_share, images)
     if lists:
         _require_all(listed, image_of, images)
     return match(
@@ -152,8 +148,22 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     )
 
 
+def has_split_lists(root: Path) -> bool:
+    """Tells whether an export divides its images by lists for train and val."""
+    return bool(_list_of(_lists(root / "ImageSets" / "Segmentation")))
+
+
 def _lists(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.txt")) if folder.is_dir() else []
+
+
+def _list_of(lists: list[Path]) -> dict[str, Path]:
+    return {
+        split_name: path
+        for path in lists
+        for split_name, spellings in _LIST_NAMES.items()
+        if path.stem.lower() in spellings
+    }
 
 
 def _listed(lists: list[Path], split: str) -> set[str] | None:
@@ -162,12 +172,7 @@ def _listed(lists: list[Path], split: str) -> set[str] | None:
     Raises:
         UserError: when there is a list for the other split only.
     """
-    list_of = {
-        split_name: path
-        for path in lists
-        for split_name, spellings in _LIST_NAMES.items()
-        if path.stem.lower() in spellings
-    }
+    list_of = _list_of(lists)
     if not list_of:
         return None
     if split not in list_of:
@@ -176,20 +181,6 @@ def _listed(lists: list[Path], split: str) -> set[str] | None:
             f"{split}.txt. Add it, or rename the others to let data.val_share decide."
         )
     return set(read_names(list_of[split]))
-
-
-def _names_by_hash(names: set[str], split: str, val_share: float) -> set[str]:
-    """Returns the part of the names that a split gets.
-
-    With two names or more and a share between 0 and 1, each split gets at least one.
-    The order of the hashes is the same on every machine, and images that are added
-    later move only few others from one split to the other.
-    """
-    mixed = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    num_val = round(val_share * len(mixed))
-    if 0 < val_share < 1:
-        num_val = min(max(num_val, 1), len(mixed) - 1)
-    return set(mixed[:num_val] if split == "val" else mixed[num_val:])
 
 
 def _require_all(names: set[str], image_of: dict[str, Path], images: Path) -> None:

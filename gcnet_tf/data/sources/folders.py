@@ -6,9 +6,14 @@ annotation tools.
 
 from pathlib import Path
 
-from gcnet_tf.data.sources.annotation_tools import export_pairs
+from gcnet_tf.data.sources.annotation_tools import (
+    NAMES_FILES,
+    export_pairs,
+    has_split_lists,
+)
 from gcnet_tf.data.sources.pairs import (
     IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
     Pair,
     by_stem,
     match,
@@ -16,8 +21,9 @@ from gcnet_tf.data.sources.pairs import (
     no_images,
     require_folder,
 )
+from gcnet_tf.data.sources.share import names_of_share
 from gcnet_tf.data.sources.voc import voc12aug_pairs
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, some
 
 __all__ = [
     "ADE20K_FOLDERS",
@@ -28,6 +34,7 @@ __all__ = [
     "Pair",
     "by_ending",
     "find_pairs",
+    "is_divided_by_share",
     "list_images",
 ]
 
@@ -53,8 +60,8 @@ def find_pairs(
         dataset: voc12aug, ade20k, cityscapes, shapes, folder, labelme or cvat.
         root: the data set's folder, `data.root` in a configuration.
         split: "train", "val" or another split that the folder has.
-        val_share: for labelme and cvat without lists: the share of the images that
-            "val" gets; "train" gets the rest.
+        val_share: where neither lists nor a folder val/ divide the images: the share
+            of them that "val" gets; "train" gets the rest.
         label_ids: for cityscapes: prefers *_labelIds.png to *_labelTrainIds.png.
 
     Returns:
@@ -69,8 +76,8 @@ def find_pairs(
         "voc12aug": voc12aug_pairs,
         "ade20k": _ade20k,
         "cityscapes": lambda root, split: _cityscapes(root, split, label_ids),
-        "shapes": _folder,
-        "folder": _folder,
+        "shapes": lambda root, split: _folder(root, split, val_share),
+        "folder": lambda root, split: _folder(root, split, val_share),
         "labelme": lambda root, split: export_pairs("labelme", root, split, val_share),
         "cvat": lambda root, split: export_pairs("cvat", root, split, val_share),
     }
@@ -99,8 +106,41 @@ def list_images(path: Path) -> list[Path]:
     return images
 
 
-def _folder(root: Path, split: str) -> list[Pair]:
-    return match_stems(root / split / "images", root / split / "labels")
+def is_divided_by_share(dataset: str, root: Path) -> bool:
+    """Tells whether data.val_share decides about the splits of a folder."""
+    if dataset in NAMES_FILES:
+        return not has_split_lists(root)
+    return dataset in ("folder", "shapes") and not (root / "val").exists()
+
+
+def _folder(root: Path, split: str, val_share: float) -> list[Pair]:
+    if split not in ("train", "val") or not is_divided_by_share("folder", root):
+        return match_stems(root / split / "images", root / split / "labels")
+    if 0 < val_share < 1:
+        _require_no_other_split(root)
+    images, labels = root / "train" / "images", root / "train" / "labels"
+    require_folder(images)
+    require_folder(labels)
+    image_of = by_stem(images, IMAGE_SUFFIXES)
+    label_of = by_stem(labels, LABEL_SUFFIXES)
+    names = names_of_share({*image_of, *label_of}, split, val_share, images)
+    return match(
+        {name: path for name, path in image_of.items() if name in names},
+        {name: path for name, path in label_of.items() if name in names},
+        images,
+        labels,
+    )
+
+
+def _require_no_other_split(root: Path) -> None:
+    """Refuses a folder such as valid/, which may be the validation set."""
+    others = {path.parent.name for path in root.glob("*/images")} - {"train", "test"}
+    if others:
+        raise UserError(
+            f"{root} has no folder val, but {some(sorted(others))}. Rename the "
+            "validation set to val, or move the folder away to keep the share "
+            "data.val_share of the training images for validation."
+        )
 
 
 def _ade20k(root: Path, split: str) -> list[Pair]:

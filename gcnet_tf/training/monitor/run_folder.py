@@ -69,7 +69,7 @@ def check_same_records(
     Raises:
         UserError: when the records are others.
     """
-    changed = [split for split in before or () if before[split] != now.get(split)]
+    changed = [s for s, digest in (before or {}).items() if digest != now.get(s)]
     if changed:
         raise UserError(
             f"The records of {' and '.join(changed)} are not those that {run} was "

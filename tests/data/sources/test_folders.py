@@ -40,6 +40,7 @@ def test_folder_takes_all_endings_in_any_case(tmp_path):
     # Files that macOS and people leave in a folder; neither is an image.
     touch(tmp_path / "train" / "images" / "._a.b0.jpg")
     touch(tmp_path / "train" / "images" / "notes.txt")
+    (tmp_path / "val").mkdir()  # without it, a share would be kept
     pairs = find_pairs("folder", tmp_path, "train")
     assert [pair.name for pair in pairs] == [f"a.b{number}" for number in range(6)]
     assert [pair.image.suffix[1:] for pair in pairs] == endings
