@@ -7,8 +7,11 @@ import pytest
 from annotation_trees import CLASSES, COLOURS, make_cvat, make_labelme
 from helpers import make_folder_tree, random_image, save_image
 
-from gcnet_tf.config import load_config
+from gcnet_tf.config import config_from_dict, load_config
+from gcnet_tf.data.catalog import facts_of
+from gcnet_tf.data.check.inspect import check_data
 from gcnet_tf.data.check.recognise import found_text, recognise, write_config
+from gcnet_tf.data.check.report import findings_text
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.sources.find import find_samples
 from gcnet_tf.errors import UserError
@@ -168,3 +171,15 @@ def test_a_share_is_proposed_where_nothing_divides(tmp_path, make_tree):
 def test_no_share_is_proposed_for_a_divided_folder(tmp_path):
     recognised = recognise(make_folder_tree(tmp_path))
     assert recognised.val_share is None and "val_share" not in found_text(recognised)
+
+
+def test_errors_about_ids_name_the_setting(tmp_path):
+    root = make_folder_tree(tmp_path / "source")
+    path = root / "train" / "labels" / "train_000.png"
+    save_image(path, np.full((24, 32), 3, np.uint8))  # as where ids begin at 1
+    data = {"root": str(root), "records": "r", "classes": ["a", "b", "c"]}
+    config = config_from_dict({"data": {"dataset": "folder", **data}})
+    report = check_data(config, progress=False)
+    assert "data.label_map" in findings_text(report, ["label_values"])
+    with pytest.raises(UserError, match="holds the value 3; .* data.label_map"):
+        read_label(path, facts_of(config.data))
