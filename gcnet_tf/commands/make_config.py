@@ -6,6 +6,8 @@ It knows the project's own folder layout and the exports of labelme (its VOC for
 and CVAT (Segmentation mask 1.1).
 """
 
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,14 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--name",
-        help="name of the folder of records; default: that of the data's folder",
+        help="name of the folder of records; default: the data folder's, with a "
+        "hash of its path",
     )
     args = parser.parse_args(argv)
     layout = recognise(args.root)
-    name = args.name or args.root.resolve().name
+    name = args.name or _records_name(args.root.resolve())
     write_config(layout, args.root, args.out, name)
     load_config(args.out)  # an error in it should show now, not in training
     print(found_text(layout))
     print(f"Written: {args.out}")
     print(f"Next:    {cli.command_text('make_tfrecords', ['--cfg', args.out])}")
     return 0
+
+
+def _records_name(root: Path) -> str:
+    """Returns a name that two folders of the same name do not share."""
+    return f"{root.name}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"

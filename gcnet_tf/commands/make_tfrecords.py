@@ -11,7 +11,7 @@ from pathlib import Path
 from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
 from gcnet_tf.data.prepare import SPLITS, conversion_text, ensure_records
-from gcnet_tf.data.records.manifest import has_records
+from gcnet_tf.data.records.manifest import has_records, read_manifest
 from gcnet_tf.data.sources.listing import listed_pairs
 from gcnet_tf.data.sources.official import download_dataset
 
@@ -62,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     splits = (args.split,) if args.split else SPLITS
     records = config.data.records
-    kept_splits = [s for s in splits if has_records(records, s) and not args.overwrite]
+    kept_before = {
+        split: read_manifest(records, split, check_files=False)
+        for split in splits
+        if has_records(records, split) and not args.overwrite
+    }
     pairs = listed_pairs(*args.list) if args.list else None
     cli.start_tensorflow()
     manifests = ensure_records(
@@ -73,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         limit=args.limit,
         listed=pairs,
     )
+    # A changed source is converted again.
+    kept_splits = [s for s, kept in kept_before.items() if kept == manifests[s]]
     print(f"\n{conversion_text(config, manifests, kept_splits)}\n\nRecords: {records}")
     if all(has_records(records, split) for split in SPLITS):
         print(f"Next:    {cli.training_command(args)}")

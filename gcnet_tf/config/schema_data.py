@@ -70,8 +70,15 @@ class DataConfig:
     """Further sources whose images are added; they use the classes of this section."""
 
     val_share: float = Field(default=0.2, gt=0, le=0.9)
-    """Share of the images that goes to val where an export of labelme or cvat has no
-    lists of its own; a hash of the image's name decides."""
+    """Share of the images that goes to val where a folder has no val/, or an export of
+    labelme or cvat no lists of its own; a hash of the image's name decides, and images
+    in one of several sub-folders stay together."""
+
+    on_changed_source: Literal["convert", "stop", "ignore"] = "convert"
+    """Reaction where images or labels have changed since they were converted. convert:
+    converts them again, but a resumed run keeps its records and says so; stop: says
+    what to do; ignore: does not compare. A source that is not there has not
+    changed."""
 
     deterministic: bool = True
     """true: batches hold the same samples in every run; false: batches take the samples

@@ -16,6 +16,11 @@ from gcnet_tf.data.records.manifest import (
     pixel_table,
     read_manifest,
 )
+from gcnet_tf.data.records.source import (
+    FROM_LISTS,
+    source_fingerprint,
+    source_has_changed,
+)
 from gcnet_tf.data.shapes import DEMO_SET, generate_shapes
 from gcnet_tf.data.sources.find import deciding_settings, find_samples
 from gcnet_tf.data.sources.pairs import SPLITS as SPLITS
@@ -54,12 +59,12 @@ def ensure_records(
     limit: int | None = None,
     listed: list[Pair] | None = None,
 ) -> dict[str, Manifest]:
-    """Converts the splits that have no records, or all of them with `overwrite`.
+    """Converts the outdated splits, or all of them with `overwrite`.
 
     Args:
         config: names the data set, its folder and the folder of the records.
         splits: the splits to convert.
-        overwrite: converts also the splits that have records.
+        overwrite: converts also the splits whose records are up to date.
         num_workers: number of threads; None for one per core.
         limit: greatest number of images to convert in each split, the first ones; None
             for all.
@@ -69,18 +74,23 @@ def ensure_records(
         The manifest of each split.
 
     Raises:
-        UserError: when records are damaged or those of another data set, when the
-            source is missing, or when a source file is bad.
+        UserError: as `outdated_splits`; also when the source is missing, or when a
+            source file is bad.
     """
     facts = facts_of(config.data)
     data = config.data
+    if overwrite:
+        outdated = list(splits)
+    elif listed is None:
+        outdated = outdated_splits(config, splits)
+    else:
+        outdated = [split for split in splits if not has_records(data.records, split)]
     manifests = {}
     for split in splits:
-        if not overwrite and has_records(data.records, split):
+        if split not in outdated:
             manifests[split] = matching_manifest(config, split)
             _mention_limit(manifests[split], limit, data.records)
-    missing = [split for split in splits if split not in manifests]
-    if not missing:
+    if not outdated:
         return manifests
 
     if listed is None:
@@ -89,12 +99,12 @@ def ensure_records(
     data_to_convert = dataclasses.replace(data, allow_partial=True) if limit else data
     # All splits are listed first, so that a mistake in val is reported before train is
     # converted.
-    pairs = {split: find_samples(data_to_convert, split, listed) for split in missing}
+    pairs = {split: find_samples(data_to_convert, split, listed) for split in outdated}
 
     # Imported only here, because it loads TensorFlow, which takes ten seconds.
     from gcnet_tf.data.records.shards import write_records
 
-    for split in missing:
+    for split in outdated:
         manifests[split] = write_records(
             pairs[split],
             data.records,
@@ -103,8 +113,99 @@ def ensure_records(
             num_workers=num_workers,
             made_with=deciding_settings(data, split),
             limit=limit,
+            source=(
+                source_fingerprint(pairs[split][:limit])
+                if listed is None
+                else FROM_LISTS
+            ),
         )
     return {split: manifests[split] for split in splits}
+
+
+def outdated_splits(config: Config, splits: Sequence[str] = SPLITS) -> list[str]:
+    """Returns the splits to convert: without records, or with a changed source.
+
+    Warns of a changed source under data.on_changed_source=convert.
+
+    Raises:
+        UserError: when records are damaged or those of another data set; or for a
+            changed source, under data.on_changed_source=stop.
+    """
+    changed = []
+    if config.data.on_changed_source != "ignore":
+        changed = changed_splits(config, splits)
+    if changed and config.data.on_changed_source == "stop":
+        raise UserError(
+            f"{_changed_text(config, changed)} Convert them again: "
+            "scripts/make_tfrecords.py --cfg CONFIG --overwrite; or use the records as "
+            "they are: --set data.on_changed_source=ignore."
+        )
+    if changed:
+        warnings.warn(
+            f"{_changed_text(config, changed)} They are converted again; --set "
+            "data.on_changed_source=ignore keeps the records.",
+            stacklevel=2,
+        )
+    return [
+        split
+        for split in splits
+        if split in changed or not has_records(config.data.records, split)
+    ]
+
+
+def changed_splits(config: Config, splits: Sequence[str] = SPLITS) -> list[str]:
+    """Returns the splits whose records were made from other files than the present.
+
+    Raises:
+        UserError: when records are damaged or those of another data set.
+    """
+    return [
+        split
+        for split in splits
+        if has_records(config.data.records, split)
+        and source_has_changed(config.data, matching_manifest(config, split))
+    ]
+
+
+def keeping_records(config: Config) -> Config:
+    """Returns the configuration with which a resumed run keeps the records it has.
+
+    Warns when their source has changed.
+
+    Raises:
+        UserError: as `outdated_splits`.
+    """
+    data = config.data
+    if data.on_changed_source != "convert":
+        return config
+    if changed := changed_splits(config):
+        warnings.warn(
+            f"{_changed_text(config, changed)} This run goes on with its records; a "
+            "new run, with another --out, converts the files again.",
+            stacklevel=2,
+        )
+    return dataclasses.replace(
+        config, data=dataclasses.replace(data, on_changed_source="ignore")
+    )
+
+
+def record_digests(config: Config) -> dict[str, str]:
+    """Returns a hash of each split's records.
+
+    Raises:
+        UserError: when a split has no records, or a damaged manifest.
+    """
+    return {
+        split: read_manifest(config.data.records, split, False).content_digest()
+        for split in SPLITS
+    }
+
+
+def _changed_text(config: Config, splits: Sequence[str]) -> str:
+    return (
+        f"The images or labels of {' and '.join(splits)} in {config.data.root} are not "
+        f"those that the records in {config.data.records} were made from."
+    )
 
 
 def matching_manifest(config: Config, split: str) -> Manifest:

@@ -15,7 +15,7 @@ from gcnet_tf.compat import lacking
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check.inspect import check_before_conversion
-from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.prepare import ensure_records, keeping_records, record_digests
 from gcnet_tf.data.records.damage import Damage
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.stream.pipeline import TrainingBatch
@@ -31,7 +31,7 @@ from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
-from gcnet_tf.training.monitor.run_folder import check_run, open_run
+from gcnet_tf.training.monitor.run_folder import check_run, check_same_records, open_run
 from gcnet_tf.training.optimization.averages import averaged, restart_averages
 from gcnet_tf.training.optimization.class_weights import (
     check_class_weights,
@@ -102,6 +102,8 @@ def _prepare(config: Config, run: Path, resume: bool) -> tuple[float, ...] | Non
     check_names(config)
     check_run(run, config, resume)
     check_class_weights(config)
+    if resume:
+        config = keeping_records(config)
     # Before the run folder exists, so that missing data leaves no folder behind.
     check_before_conversion(config)
     manifests = ensure_records(config)
@@ -167,6 +169,7 @@ class _Training:
         Returns:
             A sentence that tells what was loaded, and the progress as in JSON.
         """
+        records = record_digests(self.config)
         checkpoint = newest_checkpoint(self.run)
         if checkpoint is None:
             origin, progress = initialise(self.model, self.config), {}
@@ -176,8 +179,10 @@ class _Training:
             progress = checkpoints.restore_checkpoint(
                 checkpoint, self.model, self.optimizer
             )
+            if self.config.data.on_changed_source != "ignore":
+                check_same_records(self.run, progress.get("records"), records)
         open_run(self.run, self.config)
-        return origin, progress
+        return origin, {**progress, "records": records}
 
     def close(self) -> None:
         """Closes the monitor, and removes the temporary files of `Repair`."""

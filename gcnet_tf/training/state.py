@@ -16,6 +16,7 @@ class Progress:
         evaluation_due: whether a signal has stopped an evaluation; a resumed run begins
             with it.
         unreported: values that the monitor has not reported, see `Monitor.unreported`.
+        records: digest of each split's records, by which a resumed run knows them.
     """
 
     iteration: int = 0
@@ -23,6 +24,7 @@ class Progress:
     evaluations_since_best: int = 0
     evaluation_due: bool = False
     unreported: dict[str, Any] | None = None
+    records: dict[str, str] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":

@@ -52,9 +52,10 @@ def test_only_the_missing_split_is_made(tmp_path):
 
 def test_overwrite_makes_all_again(tmp_path):
     make_folder_tree(tmp_path / "source")
-    config = make_config(tmp_path)
+    config = make_config(tmp_path, on_changed_source="ignore")
     prepare.ensure_records(config)
     make_folder_tree(tmp_path / "source", num_train=5)
+    assert prepare.ensure_records(config)["train"].num_samples == 3
     assert prepare.ensure_records(config)["train"].num_samples == 3
     assert prepare.ensure_records(config, overwrite=True)["train"].num_samples == 5
 

@@ -29,8 +29,7 @@ from gcnet_tf.data.check.report import (
     Report,
     findings_text,
 )
-from gcnet_tf.data.prepare import SPLITS, ensure_source
-from gcnet_tf.data.records.manifest import has_records
+from gcnet_tf.data.prepare import SPLITS, changed_splits, ensure_source, outdated_splits
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
@@ -53,21 +52,25 @@ _MODE_TEXT = {
 }
 
 
-def check_before_conversion(config: Config) -> None:
-    """Checks the splits that have no records yet, unless `data.check` is false.
+def check_before_conversion(config: Config, splits: Sequence[str] = SPLITS) -> None:
+    """Checks the splits that will be converted, unless `data.check` is false.
 
     The findings at level "warning" become Python warnings. Nothing is printed when
     there are none.
 
     Raises:
-        UserError: when there are errors, with all of them; or when there is no source.
+        UserError: when there are errors, with all of them; when there is no source; or
+            as `outdated_splits`.
     """
-    records = config.data.records
-    missing = [split for split in SPLITS if not has_records(records, split)]
-    if not (config.data.check and missing):
+    if not config.data.check:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # conversion itself warns of a changed source
+        outdated = outdated_splits(config, splits)
+    if not outdated:
         return
     ensure_source(config)
-    report = check_data(config, missing)
+    report = check_data(config, outdated)
     errors = report.kinds("error")
     if errors:
         raise UserError(
@@ -110,6 +113,7 @@ def check_data(
     _add(findings, _between_splits(report))
     _add(findings, _about_classes(report))
     _add(findings, _about_crop(report, config.augment))
+    _add(findings, _about_records(config, splits))
     ordered = {kind: findings[kind] for kind in KINDS if findings[kind]}
     return dataclasses.replace(report, findings=ordered)
 
@@ -289,6 +293,20 @@ def _about_crop(report: Report, augment: AugmentConfig) -> list[Problem]:
         "augment.base_scale"
     )
     return [("large_crop", Item("augment.crop_size", text))]
+
+
+def _about_records(config: Config, splits: Sequence[str]) -> list[Problem]:
+    """Finds splits whose present records do not belong to these files or settings."""
+    problems = []
+    for split in splits:
+        try:
+            changed = changed_splits(config, [split])
+            text = "made from other files, see data.on_changed_source"
+        except UserError as error:
+            changed, text = [split], str(error)
+        if changed:
+            problems.append(("records", Item(split, text)))
+    return problems
 
 
 def padded_share(size: tuple[int, int], augment: AugmentConfig) -> float:

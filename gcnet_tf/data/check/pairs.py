@@ -15,8 +15,10 @@ from gcnet_tf.data.sources.folders import (
     CITYSCAPES_IMAGE,
     CITYSCAPES_TRAIN_IDS,
     LABEL_IDS,
+    is_divided_by_share,
 )
 from gcnet_tf.data.sources.pairs import Pair, by_ending, name_in
+from gcnet_tf.data.sources.share import names_of_share
 from gcnet_tf.errors import UserError
 
 Files = dict[str, Path]
@@ -47,7 +49,7 @@ def _go_on(data: DataConfig, split: str) -> tuple[list[Pair], list[Problem]]:
     except UserError:
         pass
     try:
-        images, labels = _list_files(data.dataset, Path(data.root), split)
+        images, labels = _list_files(data, split)
     except UserError:
         return [], []  # the error of `find_samples` says why
     facts = facts_of(data)
@@ -70,11 +72,14 @@ def _strays(images: Files, labels: Files) -> list[Problem]:
     ]
 
 
-def _list_files(dataset: str, root: Path, split: str) -> tuple[Files, Files]:
+def _list_files(data: DataConfig, split: str) -> tuple[Files, Files]:
     """Lists images and labels by name.
 
     Both are empty for layouts in which the files alone do not make the split.
     """
+    dataset, root = data.dataset, Path(data.root)
+    if dataset in ("folder", "shapes") and is_divided_by_share(dataset, root):
+        return _share_files(root / "train", split, data.val_share)
     if dataset in ("folder", "shapes"):
         return _images(root / split / "images"), _labels(root / split / "labels")
     if dataset == "ade20k":
@@ -91,6 +96,16 @@ def _list_files(dataset: str, root: Path, split: str) -> tuple[Files, Files]:
     if dataset == "voc12aug":
         return _voc_files(root, split)
     return {}, {}
+
+
+def _share_files(folder: Path, split: str, val_share: float) -> tuple[Files, Files]:
+    images, labels = _images(folder / "images"), _labels(folder / "labels")
+    all_names = images.keys() | labels.keys()
+    try:
+        names = sorted(names_of_share(all_names, split, val_share, folder))
+    except UserError:
+        return {}, {}
+    return _only(names, images), _only(names, labels)
 
 
 def _voc_files(root: Path, split: str) -> tuple[Files, Files]:

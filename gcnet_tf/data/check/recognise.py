@@ -18,7 +18,7 @@ from gcnet_tf.data.sources.annotation_tools import (
     NAMES_FILES,
     read_export,
 )
-from gcnet_tf.data.sources.folders import find_pairs
+from gcnet_tf.data.sources.folders import find_pairs, is_divided_by_share
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.results import write_result
@@ -27,12 +27,15 @@ _TEMPLATE = "template_folder"
 _LAYOUTS = """\
 Known layouts:
   folder    train/images/  train/labels/  val/images/  val/labels/
+            (without val/, a share of train/ is kept for validation)
   labelme   JPEGImages/  SegmentationClass/ or SegmentationClassPNG/  class_names.txt
   cvat      JPEGImages/  SegmentationClass/  labelmap.txt  (Segmentation mask 1.1)"""
 # The reference's crop.
 _LARGEST_CROP = 512
 # Limits photos from a camera of many megapixels.
 _LARGEST_SHORT_SIDE = 1024
+# Share of the images that is kept for validation where nothing divides them.
+_VAL_SHARE = 0.1
 # Crops are a multiple of this number of pixels.
 _MULTIPLE = 32
 
@@ -49,6 +52,9 @@ class Found:
         size: median (height, width) of the images.
         are_names_known: false if the folder has no names, so that those in `classes`
             are made up.
+        val_share: share of the images for val; None where the folder divides them.
+        label_map: pairs (id in the labels, class id or 255), where the ids are not
+            0, 1, ...
     """
 
     dataset: str
@@ -57,6 +63,8 @@ class Found:
     num_images: dict[str, int]
     size: tuple[int, int]
     are_names_known: bool
+    val_share: float | None = None
+    label_map: tuple[tuple[int, int], ...] = ()
 
 
 def recognise(root: Path) -> Found:
@@ -66,13 +74,19 @@ def recognise(root: Path) -> Found:
         UserError: when the layout is unknown, or files are missing.
     """
     dataset = _layout(root)
-    pairs_of = {split: find_pairs(dataset, root, split) for split in ("train", "val")}
+    is_shared = is_divided_by_share(dataset, root)
+    pairs_of = {
+        split: find_pairs(dataset, root, split, val_share=_VAL_SHARE)
+        for split in ("train", "val")
+    }
     all_pairs = [pair for pairs in pairs_of.values() for pair in pairs]
     size = _median_size(all_pairs)
+    label_map: tuple[tuple[int, int], ...] = ()
     if dataset == "folder":
-        num_classes = _num_classes(all_pairs)
-        classes = tuple(f"class_{index}" for index in range(num_classes))
-        palette = automatic_palette(num_classes)
+        ids = _class_ids(all_pairs)
+        classes = tuple(f"class_{file_id}" for file_id in ids)
+        palette = automatic_palette(len(ids))
+        label_map = _map_of_ids(ids)
     else:
         export = read_export(dataset, root)
         colours = export.colours or automatic_palette(len(export.names))
@@ -84,7 +98,16 @@ def recognise(root: Path) -> Found:
         classes = tuple(name for name, _ in entries)
         palette = tuple(colour for _, colour in entries)
     num_images = {split: len(pairs) for split, pairs in pairs_of.items()}
-    return Found(dataset, classes, palette, num_images, size, dataset != "folder")
+    return Found(
+        dataset,
+        classes,
+        palette,
+        num_images,
+        size,
+        are_names_known=dataset != "folder",
+        val_share=_VAL_SHARE if is_shared else None,
+        label_map=label_map,
+    )
 
 
 def _layout(root: Path) -> str:
@@ -109,14 +132,28 @@ def _median_size(pairs: list[Pair]) -> tuple[int, int]:
     return int(median(h for h, _ in sizes)), int(median(w for _, w in sizes))
 
 
-def _num_classes(pairs: list[Pair]) -> int:
-    """Returns one more than the largest id in the labels, but at least 2."""
+def _class_ids(pairs: list[Pair]) -> list[int]:
+    """Returns the ids that occur in the labels, sorted, and at least two."""
     facts = DatasetFacts("folder", (), (), "", label_map=tuple(range(256)))
     present = np.zeros(256, bool)
     for pair in tqdm(pairs, desc="labels", unit="label", disable=None):
         present[np.unique(read_label(pair.label, facts))] = True
-    ids = np.flatnonzero(present[:IGNORE_LABEL])
-    return max(2, int(ids.max(initial=0)) + 1)
+    ids = [int(file_id) for file_id in np.flatnonzero(present[:IGNORE_LABEL])]
+    # Models have at least two classes.
+    unused = [file_id for file_id in (0, 1) if file_id not in ids]
+    return sorted([*ids, *unused[: max(0, 2 - len(ids))]])
+
+
+def _map_of_ids(ids: list[int]) -> tuple[tuple[int, int], ...]:
+    """Maps ids with gaps, or from 1, to 0, 1, ...; returns () where they are these.
+
+    The ids below, which would stay as they are, must not become classes by accident.
+    """
+    indices = range(len(ids))
+    if ids == list(indices):
+        return ()
+    absent = [(index, IGNORE_LABEL) for index in indices if index not in ids]
+    return tuple(sorted([*zip(ids, indices), *absent]))
 
 
 def write_config(found: Found, root: Path, out: Path, name: str) -> None:
@@ -145,6 +182,10 @@ def write_config(found: Found, root: Path, out: Path, name: str) -> None:
         "classes": list(found.classes),
         "palette": [list(colour) for colour in found.palette],
     }
+    if found.label_map:
+        config["data"]["label_map"] = [list(pair) for pair in found.label_map]
+    if found.val_share is not None:
+        config["data"]["val_share"] = found.val_share
     scale, crop = _scale_and_crop(found.size)
     config["augment"] |= {"base_scale": scale, "crop_size": crop}
     config["evaluation"] |= {"scale": scale}
@@ -171,6 +212,18 @@ def found_text(found: Found) -> str:
         f"Images:  {counts}; the median is {width}x{height} (width x height)",
         f"Classes: {len(found.classes)}: {', '.join(found.classes)}",
     ]
+    if found.val_share is not None:
+        lines.insert(
+            2,
+            f"         Nothing divides them: {found.val_share:.0%} are kept for "
+            "validation (data.val_share).",
+        )
+    if found.label_map:
+        ids = ", ".join(str(i) for i, index in found.label_map if index != IGNORE_LABEL)
+        lines.append(
+            f"         The labels hold the ids {ids}; data.label_map maps them to "
+            "0, 1, ..."
+        )
     if not found.are_names_known:
         lines.append(
             "         Their names are not in the folder: put them into the file."

@@ -38,7 +38,7 @@ KINDS = {
         "error",
         "Labels with values that are not allowed",
         "Allowed are the ids of the classes, and 255 for not labelled. Correct the "
-        "labels, or the list of classes.",
+        "labels or the list of classes, or map other ids by data.label_map.",
     ),
     "size_mismatch": (
         "error",
@@ -87,6 +87,7 @@ KINDS = {
         "Images that are not upright RGB",
         "Training gets them turned upright and as RGB, without transparency.",
     ),
+    "records": ("note", "Records that do not belong to these files or settings", ""),
     "large_crop": ("note", "A crop that is larger than most scaled images", ""),
 }
 LEVELS = ("error", "warning", "note")

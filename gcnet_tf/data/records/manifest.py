@@ -5,6 +5,7 @@ split that has one is complete. The files of a killed run have none and are neve
 """
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ class Manifest:
         made_with: the settings that decided about the contents, as JSON values.
         limit: greatest number of images, if only the first ones of the split were
             converted; else None.
+        source: fingerprint of the files that the records were made from, see
+            `records.source`; None in records of older versions.
     """
 
     dataset: str
@@ -53,6 +56,12 @@ class Manifest:
     shards: tuple[Shard, ...]
     made_with: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
+    source: str | None = None
+
+    def content_digest(self) -> str:
+        """Returns a hash of all records, the same wherever they lie."""
+        text = " ".join(shard.sha256 for shard in self.shards)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:

@@ -117,7 +117,8 @@ def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
         raise UserError(
             f"{path} holds the value{'s' if refused.size > 1 else ''} {values}"
             f"{' and more' if refused.size > 5 else ''}; allowed are "
-            f"{_allowed_text(facts)}. Correct the label, or the list of classes."
+            f"{_allowed_text(facts)}. Correct the label or the list of classes, or map "
+            "the values by data.label_map."
         )
     return label_map.astype(np.uint8)[file_ids]
 

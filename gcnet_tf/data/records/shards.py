@@ -56,6 +56,7 @@ def write_records(
     progress: bool = True,
     made_with: dict[str, Any] | None = None,
     limit: int | None = None,
+    source: str | None = None,
 ) -> Manifest:
     """Converts a split; afterwards it is complete, or it has no manifest.
 
@@ -74,6 +75,7 @@ def write_records(
         made_with: for the manifest: the settings that decided about the contents.
         limit: greatest number of pairs to convert, the first ones; None for all. The
             manifest states it.
+        source: for the manifest: the fingerprint of these pairs.
 
     Returns:
         The manifest, which <directory>/<split>/manifest.json holds, too.
@@ -89,7 +91,9 @@ def write_records(
         manifest = _write_split(
             pairs[:limit], folder, split, facts, num_workers, shard_bytes, progress
         )
-        manifest = replace(manifest, made_with=made_with or {}, limit=limit)
+        manifest = replace(
+            manifest, made_with=made_with or {}, limit=limit, source=source
+        )
         write_manifest(manifest, folder)
         for note in folder.glob(f"*{NOTE}"):
             note.unlink()

@@ -4,7 +4,6 @@ Both have JPEGImages/, SegmentationClass/ and a text file that names the classes
 Classes are matched by name, so that the configuration may list them in any order.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from gcnet_tf.data.sources.pairs import (
     read_names,
     require_folder,
 )
+from gcnet_tf.data.sources.share import names_of_share
 from gcnet_tf.data.sources.voc import LISTS
 from gcnet_tf.errors import UserError, some
 
@@ -136,12 +136,8 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     listed = _listed(lists, split)
     if listed is None:
         all_names = {name for path in lists for name in read_names(path)}
-        listed = _names_by_hash(all_names or {*image_of, *label_of}, split, val_share)
-    if image_of and not listed:
-        raise UserError(
-            f"{images} has too few images for a {split} split; add images, or the "
-            "lists ImageSets/Segmentation/train.txt and val.txt."
-        )
+        all_names = all_names or {*image_of, *label_of}
+        listed = names_of_share(all_names, split, val_share, images)
     if lists:
         _require_all(listed, image_of, images)
     return match(
@@ -189,20 +185,6 @@ def _listed(lists: list[Path], split: str) -> set[str] | None:
             f"{split}.txt. Add it, or rename the others to let data.val_share decide."
         )
     return set(read_names(list_of[split]))
-
-
-def _names_by_hash(names: set[str], split: str, val_share: float) -> set[str]:
-    """Returns the part of the names that a split gets.
-
-    With two names or more and a share between 0 and 1, each split gets at least one.
-    The order of the hashes is the same on every machine, and images that are added
-    later move only few others from one split to the other.
-    """
-    mixed = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
-    num_val = round(val_share * len(mixed))
-    if 0 < val_share < 1:
-        num_val = min(max(num_val, 1), len(mixed) - 1)
-    return set(mixed[:num_val] if split == "val" else mixed[num_val:])
 
 
 def _require_all(names: set[str], image_of: dict[str, Path], images: Path) -> None:

@@ -12,6 +12,8 @@ from gcnet_tf.data.sources.annotation_tools import (
     export_splits,
 )
 from gcnet_tf.data.sources.files import (
+    image_files,
+    label_files,
     list_files,
     sub_folders,
     warn_of_others,
@@ -20,12 +22,14 @@ from gcnet_tf.data.sources.pairs import (
     SPLITS,
     Pair,
     by_ending,
+    by_stem,
     match,
     match_stems,
     require_folder,
 )
+from gcnet_tf.data.sources.share import names_of_share
 from gcnet_tf.data.sources.voc import LISTS, voc12aug_pairs
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, some
 
 # Ending of a Cityscapes label with the original ids, as downloaded.
 LABEL_IDS = "_gtFine_labelIds.png"
@@ -49,8 +53,8 @@ def find_pairs(
         dataset: voc12aug, ade20k, cityscapes, shapes, folder, labelme or cvat.
         root: the data set's folder, `data.root` in a configuration.
         split: "train", "val" or another split that the folder has.
-        val_share: for labelme and cvat without lists: the share of the images that
-            "val" gets; "train" gets the rest.
+        val_share: where neither lists nor a folder val/ divide the images: the share
+            of them that "val" gets; "train" gets the rest.
         label_ids: for cityscapes: prefers *_labelIds.png to *_labelTrainIds.png.
 
     Returns:
@@ -65,8 +69,8 @@ def find_pairs(
         "voc12aug": voc12aug_pairs,
         "ade20k": _ade20k,
         "cityscapes": lambda root, split: _cityscapes(root, split, label_ids),
-        "shapes": _folder,
-        "folder": _folder,
+        "shapes": lambda root, split: _folder(root, split, val_share),
+        "folder": lambda root, split: _folder(root, split, val_share),
         "labelme": lambda root, split: export_pairs("labelme", root, split, val_share),
         "cvat": lambda root, split: export_pairs("cvat", root, split, val_share),
     }
@@ -113,8 +117,41 @@ def _further_splits(dataset: str, root: Path) -> list[str]:
     return [name for name in sub_folders(root) if (root / name / "images").is_dir()]
 
 
-def _folder(root: Path, split: str) -> list[Pair]:
-    return match_stems(root / split / "images", root / split / "labels")
+def is_divided_by_share(dataset: str, root: Path) -> bool:
+    """Tells whether data.val_share decides about the splits of a folder."""
+    if dataset in NAMES_FILES:
+        return not export_splits(root)
+    return dataset in ("folder", "shapes") and not (root / "val").exists()
+
+
+def _folder(root: Path, split: str, val_share: float) -> list[Pair]:
+    if split not in SPLITS or not is_divided_by_share("folder", root):
+        return match_stems(root / split / "images", root / split / "labels")
+    if 0 < val_share < 1:
+        _require_no_other_split(root)
+    images, labels = root / "train" / "images", root / "train" / "labels"
+    require_folder(images)
+    require_folder(labels)
+    image_of = by_stem(image_files(images), images)
+    label_of = by_stem(label_files(labels), labels)
+    names = names_of_share({*image_of, *label_of}, split, val_share, images)
+    return match(
+        {name: path for name, path in image_of.items() if name in names},
+        {name: path for name, path in label_of.items() if name in names},
+        images,
+        labels,
+    )
+
+
+def _require_no_other_split(root: Path) -> None:
+    """Refuses a folder such as valid/, which may be the validation set."""
+    others = {*_further_splits("folder", root)} - {"train", "test"}
+    if others:
+        raise UserError(
+            f"{root} has no folder val, but {some(sorted(others))}. Rename the "
+            "validation set to val, or move the folder away to keep the share "
+            "data.val_share of the training images for validation."
+        )
 
 
 def _ade20k(root: Path, split: str) -> list[Pair]:
@@ -131,10 +168,10 @@ def _cityscapes(root: Path, split: str, label_ids: bool) -> list[Pair]:
     labels = root / "gtFine" / split
     require_folder(images)
     require_folder(labels)
-    files, label_files = list_files(images), list_files(labels)
+    files, files_of_labels = list_files(images), list_files(labels)
     image_of = by_ending(files, images, CITYSCAPES_IMAGE)
     warn_of_others(images, files, image_of.values())
     endings = [CITYSCAPES_TRAIN_IDS, LABEL_IDS]
-    labels_of = [by_ending(label_files, labels, ending) for ending in endings]
+    labels_of = [by_ending(files_of_labels, labels, ending) for ending in endings]
     preferred, other = reversed(labels_of) if label_ids else labels_of
     return match(image_of, preferred or other, images, labels)

@@ -1,6 +1,7 @@
 """The run folder, which is made once, recognised on resume and never overwritten."""
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 from gcnet_tf.config import Config, config_to_dict, format_json, load_config
@@ -20,6 +21,7 @@ FREE_SETTINGS = {
     "data.root",
     "data.records",
     "data.check",
+    "data.on_changed_source",
     "data.on_error",
     "train.early_stopping",
     "train.log_every",
@@ -50,6 +52,30 @@ def check_run(run: Path, config: Config, resume: bool) -> None:
         raise UserError(
             f"{run} already exists. Add --resume to go on with that run, or choose "
             "another folder with --out."
+        )
+
+
+def check_same_records(
+    run: Path, before: Mapping[str, str] | None, now: Mapping[str, str]
+) -> None:
+    """Checks that a resumed run goes on with the data that it was trained on.
+
+    Args:
+        run: the run folder.
+        before: digest of each split's records at the last checkpoint; None where an
+            older version wrote it.
+        now: digest of each split's present records.
+
+    Raises:
+        UserError: when the records are others.
+    """
+    changed = [s for s, digest in (before or {}).items() if digest != now.get(s)]
+    if changed:
+        raise UserError(
+            f"The records of {' and '.join(changed)} are not those that {run} was "
+            "trained on: they were made again since, from other files. Start a new run "
+            "with another --out; or, to go on with the present records, add --set "
+            "data.on_changed_source=ignore."
         )
 
 

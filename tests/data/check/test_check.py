@@ -195,7 +195,7 @@ def test_a_crop_that_is_too_large_is_noted(tmp_path):
 
 def test_a_missing_split_is_an_error_and_the_other_is_checked(tmp_path):
     root = make_folder_tree(tmp_path / "source")
-    shutil.rmtree(root / "val")
+    shutil.rmtree(root / "val" / "images")
     save_image(
         root / "train" / "labels" / "train_000.png", np.full((24, 32), 9, np.uint8)
     )

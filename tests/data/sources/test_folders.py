@@ -37,6 +37,7 @@ def test_folder_takes_all_endings_in_any_case(tmp_path):
     for number, ending in enumerate(endings):
         touch(tmp_path / "train" / "images" / f"a.b{number}.{ending}")
         touch(tmp_path / "train" / "labels" / f"a.b{number}.PNG")
+    (tmp_path / "val").mkdir()  # without it, a share would be kept
     pairs = find_pairs("folder", tmp_path, "train")
     found = {pair.name: pair.image.suffix[1:] for pair in pairs}
     assert found == {f"a.b{number}": ending for number, ending in enumerate(endings)}
