@@ -6,9 +6,12 @@ folder gets its name when it is complete and on the disk. So a killed run leaves
 checkpoint, and `weights.files.newest_checkpoint` notices one that a disk has damaged.
 """
 
+import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,6 +28,7 @@ from gcnet_tf.weights.files import (
     list_checkpoints,
     load_weights,
     save_weights,
+    weights_hash,
 )
 
 OPTIMIZER_FILE = "optimizer.npz"
@@ -39,6 +43,9 @@ def save_checkpoint(
 ) -> Path:
     """Writes a checkpoint and removes all but the newest `keep`.
 
+    Where the checkpoint of this iteration holds the same weights and optimiser already,
+    only its state is replaced.
+
     Args:
         run: the run folder.
         model: model whose weights are saved.
@@ -50,16 +57,20 @@ def save_checkpoint(
         The folder of the checkpoint.
     """
     final = run / "checkpoints" / f"{state['iteration']:08d}"
-    with new_folder(final) as partial:
-        save_weights(model, partial / WEIGHTS_FILE)
-        variables = optimizer_state(optimizer)
-        values = {name: variable.numpy() for name, variable in variables.items()}
-        np.savez(partial / OPTIMIZER_FILE, **values)
-        digests = {
-            name: file_sha256(partial / name) for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
-        }
-        sealed_state = sealed({**state, "files": digests})
-        (partial / STATE_FILE).write_text(json.dumps(sealed_state, indent=2))
+    variables = optimizer_state(optimizer)
+    values = {name: variable.numpy() for name, variable in variables.items()}
+    state = {**state, "variables": _digest(model, values)}
+    if digests := _digests_of_same(final, state["variables"]):
+        write_text(final / STATE_FILE, _state_text(state, digests))
+    else:
+        with new_folder(final) as partial:
+            save_weights(model, partial / WEIGHTS_FILE)
+            np.savez(partial / OPTIMIZER_FILE, **values)
+            digests = {
+                name: file_sha256(partial / name)
+                for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
+            }
+            (partial / STATE_FILE).write_text(_state_text(state, digests))
     checkpoints = list_checkpoints(run)
     index = checkpoints.index(final)
     # Checkpoints after this iteration are damaged ones that the resumed run skipped.
@@ -70,6 +81,32 @@ def save_checkpoint(
     for leftover in final.parent.glob(f"{PARTIAL}*"):  # of a run that was killed
         shutil.rmtree(leftover)
     return final
+
+
+def _digest(model: keras.Model, optimizer_values: Mapping[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of the values of all weights and of the optimiser."""
+    digest = hashlib.sha256(weights_hash(model).encode())
+    for name, value in optimizer_values.items():
+        digest.update(f"{name}\0{value.dtype}{value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _digests_of_same(checkpoint: Path, variables: str) -> dict[str, str]:
+    """Returns the checksums of the files of an intact checkpoint of these variables.
+
+    They are {} where the checkpoint is missing, damaged, or of other values.
+    """
+    try:
+        checkpoint_state(checkpoint)
+        state = json.loads((checkpoint / STATE_FILE).read_text())
+    except ValueError:
+        return {}
+    return state["files"] if state.get("variables") == variables else {}
+
+
+def _state_text(state: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    return json.dumps(sealed({**state, "files": digests}), indent=2)
 
 
 def restore_checkpoint(

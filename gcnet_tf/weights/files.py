@@ -74,6 +74,7 @@ def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
             file = checkpoint / name
             if file_sha256(file) != digest:
                 raise ValueError("its content does not match its checksum")
+        state.pop("variables", None)  # concerns the writer alone
         state["iteration"] + 0
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is damaged: {first_line(error)}") from error

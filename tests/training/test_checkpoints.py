@@ -1,3 +1,5 @@
+import os
+
 import h5py
 import keras
 import numpy as np
@@ -53,6 +55,28 @@ def test_restores_weights_velocity_and_state(tmp_path):
     one_step(second_model, second_optimizer)
     for value, restored in zip(model.get_weights(), second_model.get_weights()):
         np.testing.assert_array_equal(value, restored)
+
+
+def test_the_same_values_are_written_once(tmp_path):
+    model, optimizer = trainee()
+    checkpoint = save(tmp_path, 7, model, optimizer)
+    files = [checkpoint / WEIGHTS_FILE, checkpoint / "optimizer.npz"]
+
+    def written_again(due):
+        """Saves, and tells whether the files have been written."""
+        for file in files:
+            os.utime(file, (0, 0))
+        state = {"iteration": 7, "evaluation_due": due}
+        save_checkpoint(tmp_path, model, optimizer, state, keep=3)
+        assert restore_checkpoint(checkpoint, *trainee()) == state
+        return all(file.stat().st_mtime > 0 for file in files)
+
+    assert not written_again(True)
+    flip(files[1], 100)
+    assert written_again(False)
+    assert not written_again(True)
+    one_step(model, optimizer)  # as a callback at the end of an evaluation may
+    assert written_again(False)
 
 
 def test_keeps_the_newest(tmp_path):
