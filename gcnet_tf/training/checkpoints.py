@@ -8,6 +8,7 @@ checkpoint, and `weights.files.newest_checkpoint` notices one that a disk has da
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +18,21 @@ import keras
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.files.atomic import PARTIAL, new_folder, remove_folder, write_text
+from gcnet_tf.files.atomic import (
+    PARTIAL,
+    new_folder,
+    partial_path,
+    remove_folder,
+    write_text,
+)
 from gcnet_tf.files.checksum import file_sha256, sealed
 from gcnet_tf.training.optimization.optimizers import optimizer_state
 from gcnet_tf.weights.files import (
+    BEST_METRICS,
     BEST_WEIGHTS,
     STATE_FILE,
     WEIGHTS_FILE,
+    best_miou,
     checkpoint_state,
     list_checkpoints,
     load_weights,
@@ -144,6 +153,22 @@ def restore_checkpoint(
 
 
 def save_best(run: Path, model: keras.Model, metrics: dict) -> None:
-    """Replaces the best weights of the run, and the metrics beside them."""
-    save_weights(model, run / BEST_WEIGHTS)
-    write_text(run / "best.json", json.dumps(metrics, indent=2))
+    """Replaces the best weights of the run, unless they are better, and their metrics.
+
+    The files decide, because a run that resumes from an old checkpoint has forgotten
+    later evaluations. The weights hold their mIoU, and the metrics of other weights
+    are gone before they come: a kill in between never pairs the two.
+    """
+    if best_miou(run) > metrics["mIoU"]:
+        return
+    path = run / BEST_METRICS
+    old_metrics = partial_path(path)
+    if path.exists():
+        os.replace(path, old_metrics)
+    try:
+        save_weights(model, run / BEST_WEIGHTS, metrics["mIoU"])
+    except BaseException:
+        if old_metrics.exists():
+            os.replace(old_metrics, path)
+        raise
+    write_text(path, json.dumps(metrics, indent=2))
