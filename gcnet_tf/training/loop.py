@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.errors import UserError
 from gcnet_tf.extensions.named import check_names
+from gcnet_tf.files.lock import locked
 from gcnet_tf.models import build_model
 from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
-from gcnet_tf.training.distributed.strategy import make_strategy
+from gcnet_tf.training.distributed.strategy import check_batch_size, make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
@@ -71,23 +72,18 @@ def train(
             `model.stop_training` ends the training.
 
     Raises:
-        UserError: when training is impossible with these settings or data, the loss is
-            not finite, the memory is too small, or the disk is full.
+        UserError: when training is impossible with these settings or data, another
+            process trains in the folder, the loss is not finite, the memory is too
+            small, or the disk is full.
         Interrupted: after Ctrl-C or SIGTERM, when a checkpoint is saved.
         WorkerLost: when another worker has disappeared.
     """
     run = Path(out)
     strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
-    num_replicas = strategy.num_replicas_in_sync
-    if config.train.batch_size % num_replicas:
-        raise UserError(
-            f"train.batch_size is {config.train.batch_size}, the number of images over "
-            f"all {num_replicas} replicas together; it must be a multiple of "
-            f"{num_replicas}."
-        )
+    check_batch_size(config.train.batch_size, strategy.num_replicas_in_sync)
     workers = Workers(strategy)
-    with workers.noticing_losses(), explaining(run):
-        weights = workers.chief_does(lambda: _prepare(config, run, resume))
+    with workers.noticing_losses(), explaining(run), ExitStack() as lock:
+        weights = workers.chief_does(lambda: _prepare(config, run, resume, lock))
         training = _Training(config, run, workers, weights)
         try:
             training.loop([*callbacks, *named_callbacks(config)])
@@ -96,8 +92,11 @@ def train(
     return run
 
 
-def _prepare(config: Config, run: Path, resume: bool) -> tuple[float, ...] | None:
-    """Checks everything, makes missing records, and returns the class weights."""
+def _prepare(
+    config: Config, run: Path, resume: bool, lock: ExitStack
+) -> tuple[float, ...] | None:
+    """Locks the run, checks everything, makes records, and returns class weights."""
+    lock.enter_context(locked(run))
     check_names(config)
     check_run(run, config, resume)
     check_class_weights(config)
