@@ -1,11 +1,11 @@
 """The batches of a run: resumed at an iteration, shared by workers, repaired."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
 import tensorflow as tf
 
-from gcnet_tf.data.records.damage import READ_ERRORS, DamagedData, check_sizes
+from gcnet_tf.data.records.damage import READ_ERRORS, check_sizes
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.stream.lanes import Share
 from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
@@ -23,7 +23,6 @@ class Batches:
         strategy: tf.distribute.Strategy,
         progress: Progress,
         repair: Repair,
-        save: Callable[[], None],
     ):
         """Prepares to read; `remaining` opens the records.
 
@@ -31,12 +30,10 @@ class Batches:
             strategy: distributes each batch to its replicas.
             progress: says which iteration is next.
             repair: finds and replaces damaged records; holds the configuration.
-            save: is called before `DamagedData` ends the training.
         """
         self._strategy = strategy
         self._progress = progress
         self._repair = repair
-        self._save = save
 
     def remaining(self) -> Generator[tuple[TrainingBatch, float], None, None]:
         """Yields the remaining batches with the seconds spent waiting for each.
@@ -52,11 +49,7 @@ class Batches:
                 batch = next(iterator)
             except READ_ERRORS as error:
                 self._repair.find(error)
-                try:
-                    self._repair.go_on()
-                except DamagedData:
-                    self._save()
-                    raise
+                self._repair.go_on()
                 iterator = None
                 continue
             yield batch, time.perf_counter() - start

@@ -6,25 +6,38 @@ folder gets its name when it is complete and on the disk. So a killed run leaves
 checkpoint, and `weights.files.newest_checkpoint` notices one that a disk has damaged.
 """
 
+import hashlib
 import json
+import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.files.atomic import PARTIAL, new_folder, remove_folder, write_text
+from gcnet_tf.files.atomic import (
+    PARTIAL,
+    new_folder,
+    partial_path,
+    remove_folder,
+    write_text,
+)
 from gcnet_tf.files.checksum import file_sha256, sealed
 from gcnet_tf.training.optimization.optimizers import optimizer_state
 from gcnet_tf.weights.files import (
+    BEST_METRICS,
     BEST_WEIGHTS,
     STATE_FILE,
     WEIGHTS_FILE,
+    best_miou,
     checkpoint_state,
     list_checkpoints,
     load_weights,
     save_weights,
+    weights_hash,
 )
 
 OPTIMIZER_FILE = "optimizer.npz"
@@ -39,6 +52,9 @@ def save_checkpoint(
 ) -> Path:
     """Writes a checkpoint and removes all but the newest `keep`.
 
+    Where the checkpoint of this iteration holds the same weights and optimiser already,
+    only its state is replaced.
+
     Args:
         run: the run folder.
         model: model whose weights are saved.
@@ -50,16 +66,20 @@ def save_checkpoint(
         The folder of the checkpoint.
     """
     final = run / "checkpoints" / f"{state['iteration']:08d}"
-    with new_folder(final) as partial:
-        save_weights(model, partial / WEIGHTS_FILE)
-        variables = optimizer_state(optimizer)
-        values = {name: variable.numpy() for name, variable in variables.items()}
-        np.savez(partial / OPTIMIZER_FILE, **values)
-        digests = {
-            name: file_sha256(partial / name) for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
-        }
-        sealed_state = sealed({**state, "files": digests})
-        (partial / STATE_FILE).write_text(json.dumps(sealed_state, indent=2))
+    variables = optimizer_state(optimizer)
+    values = {name: variable.numpy() for name, variable in variables.items()}
+    state = {**state, "variables": _digest(model, values)}
+    if digests := _digests_of_same(final, state["variables"]):
+        write_text(final / STATE_FILE, _state_text(state, digests))
+    else:
+        with new_folder(final) as partial:
+            save_weights(model, partial / WEIGHTS_FILE)
+            np.savez(partial / OPTIMIZER_FILE, **values)
+            digests = {
+                name: file_sha256(partial / name)
+                for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
+            }
+            (partial / STATE_FILE).write_text(_state_text(state, digests))
     checkpoints = list_checkpoints(run)
     index = checkpoints.index(final)
     # Checkpoints after this iteration are damaged ones that the resumed run skipped.
@@ -70,6 +90,32 @@ def save_checkpoint(
     for leftover in final.parent.glob(f"{PARTIAL}*"):  # of a run that was killed
         shutil.rmtree(leftover)
     return final
+
+
+def _digest(model: keras.Model, optimizer_values: Mapping[str, np.ndarray]) -> str:
+    """Returns the SHA-256 of the values of all weights and of the optimiser."""
+    digest = hashlib.sha256(weights_hash(model).encode())
+    for name, value in optimizer_values.items():
+        digest.update(f"{name}\0{value.dtype}{value.shape}\n".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _digests_of_same(checkpoint: Path, variables: str) -> dict[str, str]:
+    """Returns the checksums of the files of an intact checkpoint of these variables.
+
+    They are {} where the checkpoint is missing, damaged, or of other values.
+    """
+    try:
+        checkpoint_state(checkpoint)
+        state = json.loads((checkpoint / STATE_FILE).read_text())
+    except ValueError:
+        return {}
+    return state["files"] if state.get("variables") == variables else {}
+
+
+def _state_text(state: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    return json.dumps(sealed({**state, "files": digests}), indent=2)
 
 
 def restore_checkpoint(
@@ -107,6 +153,22 @@ def restore_checkpoint(
 
 
 def save_best(run: Path, model: keras.Model, metrics: dict) -> None:
-    """Replaces the best weights of the run, and the metrics beside them."""
-    save_weights(model, run / BEST_WEIGHTS)
-    write_text(run / "best.json", json.dumps(metrics, indent=2))
+    """Replaces the best weights of the run, unless they are better, and their metrics.
+
+    The files decide, because a run that resumes from an old checkpoint has forgotten
+    later evaluations. The weights hold their mIoU, and the metrics of other weights
+    are gone before they come: a kill in between never pairs the two.
+    """
+    if best_miou(run) > metrics["mIoU"]:
+        return
+    path = run / BEST_METRICS
+    old_metrics = partial_path(path)
+    if path.exists():
+        os.replace(path, old_metrics)
+    try:
+        save_weights(model, run / BEST_WEIGHTS, metrics["mIoU"])
+    except BaseException:
+        if old_metrics.exists():
+            os.replace(old_metrics, path)
+        raise
+    write_text(path, json.dumps(metrics, indent=2))

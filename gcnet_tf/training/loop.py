@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,25 @@ from gcnet_tf import compat
 from gcnet_tf.compat import lacking
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.check.inspect import check_before_conversion
-from gcnet_tf.data.prepare import ensure_records, keeping_records, record_digests
+from gcnet_tf.data.prepare import record_digests
 from gcnet_tf.data.records.damage import Damage
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.metrics import Metrics
-from gcnet_tf.extensions.named import check_names
 from gcnet_tf.models import build_model
 from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
-from gcnet_tf.training.distributed.strategy import make_strategy
+from gcnet_tf.training.distributed.strategy import check_batch_size, make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
-from gcnet_tf.training.monitor.run_folder import check_run, check_same_records, open_run
-from gcnet_tf.training.optimization.averages import averaged, restart_averages
-from gcnet_tf.training.optimization.class_weights import (
-    check_class_weights,
-    class_weights,
-)
+from gcnet_tf.training.monitor.run_folder import check_same_records, open_run
+from gcnet_tf.training.optimization.averages import restart_averages
 from gcnet_tf.training.optimization.losses import make_loss
 from gcnet_tf.training.optimization.optimizers import make_optimizer
+from gcnet_tf.training.prepare import prepare_run
 from gcnet_tf.training.state import Progress
 from gcnet_tf.training.step import make_train_step
 from gcnet_tf.training.stopping import (
@@ -72,42 +66,24 @@ def train(
             `model.stop_training` ends the training.
 
     Raises:
-        UserError: when training is impossible with these settings or data, the loss is
-            not finite, the memory is too small, or the disk is full.
+        UserError: when training is impossible with these settings or data, another
+            process trains in the folder, the loss is not finite, the memory is too
+            small, or the disk is full.
         Interrupted: after Ctrl-C or SIGTERM, when a checkpoint is saved.
         WorkerLost: when another worker has disappeared.
     """
     run = Path(out)
     strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
-    num_replicas = strategy.num_replicas_in_sync
-    if config.train.batch_size % num_replicas:
-        raise UserError(
-            f"train.batch_size is {config.train.batch_size}, the number of images over "
-            f"all {num_replicas} replicas together; it must be a multiple of "
-            f"{num_replicas}."
-        )
+    check_batch_size(config.train.batch_size, strategy.num_replicas_in_sync)
     workers = Workers(strategy)
-    with workers.noticing_losses(), explaining(run):
-        weights = workers.chief_does(lambda: _prepare(config, run, resume))
+    with workers.noticing_losses(), explaining(run), ExitStack() as lock:
+        weights = workers.chief_does(lambda: prepare_run(config, run, resume, lock))
         training = _Training(config, run, workers, weights)
         try:
             training.loop([*callbacks, *named_callbacks(config)])
         finally:
             training.close()
     return run
-
-
-def _prepare(config: Config, run: Path, resume: bool) -> tuple[float, ...] | None:
-    """Checks everything, makes missing records, and returns the class weights."""
-    check_names(config)
-    check_run(run, config, resume)
-    check_class_weights(config)
-    if resume:
-        config = keeping_records(config)
-    # Before the run folder exists, so that missing data leaves no folder behind.
-    check_before_conversion(config)
-    manifests = ensure_records(config)
-    return class_weights(config, manifests["train"])
 
 
 class _Training:
@@ -143,9 +119,11 @@ class _Training:
                 config.train.batch_size,
                 config.train.evaluate_every,
                 self.progress.unreported,
+                self.progress.evaluation_due,
             )
+        self.whole = True  # weights and progress belong together and can be saved
         self.repair = Repair(config, "train", self._report_damage)
-        self.batches = Batches(strategy, self.progress, self.repair, self._save)
+        self.batches = Batches(strategy, self.progress, self.repair)
         self.monitor.say(origin)
         if weights is not None:
             pairs = zip(self.facts.classes, weights)
@@ -153,7 +131,15 @@ class _Training:
                 f"{name.strip()} {weight:.3g}" for name, weight in pairs
             )
             self.monitor.say(f"Class weights: {weights_text}.")
-        self.validation = Validation(config, self.model, workers, self.monitor)
+        self.validation = Validation(
+            config,
+            run,
+            self.model,
+            self.optimizer,
+            workers,
+            self.monitor,
+            self.progress,
+        )
         self.train_step = make_train_step(
             self.model,
             self.optimizer,
@@ -205,8 +191,12 @@ class _Training:
         callback_list.on_train_begin()
         callback_list.on_epoch_begin(progress.iteration // settings.evaluate_every)
         reason = StopReason.NONE
-        with stop_signals() as signals, closing(self.batches.remaining()) as batches:
-            if progress.evaluation_due:  # a signal stopped the last one
+        with (
+            stop_signals() as signals,
+            closing(self.batches.remaining()) as batches,
+            self._saving_before_errors(),
+        ):
+            if progress.evaluation_due:  # the last one did not end
                 self._evaluate(callback_list, {}, signals)
                 self._save()
                 reason = self._reason_to_stop(signals)
@@ -217,12 +207,13 @@ class _Training:
                 last = progress.iteration == settings.iterations
                 if last or progress.iteration % settings.log_every == 0:
                     self.monitor.report(progress.iteration)
-                if last or progress.iteration % settings.evaluate_every == 0:
+                evaluating = progress.iteration % settings.evaluate_every == 0
+                if last or evaluating:
                     self._evaluate(callback_list, losses, signals)
                 reason = self._reason_to_stop(signals)
                 stopping = bool(reason) or self._has_stalled()
                 checkpoint_due = progress.iteration % settings.checkpoint_every == 0
-                if last or stopping or checkpoint_due:
+                if last or evaluating or stopping or checkpoint_due:
                     self._save()
                 if stopping:
                     break
@@ -260,11 +251,13 @@ class _Training:
 
     def _step(self, batch: TrainingBatch, waited: float) -> dict[str, float]:
         start = time.perf_counter()
+        self.whole = False
         losses = {name: float(value) for name, value in self.train_step(batch).items()}
         worked = time.perf_counter() - start
         if not all(math.isfinite(value) for value in losses.values()):
             raise self._not_finite(losses)
         self.progress.iteration += 1
+        self.whole = True
         # The rate of the step just made; steps are counted from 0.
         rate = float(self.schedule(self.progress.iteration - 1))
         self.monitor.step(losses, rate, waited, worked)
@@ -287,31 +280,21 @@ class _Training:
         losses: dict[str, float],
         signals: list[StopReason],
     ) -> None:
-        """Evaluates the model; if a signal stops it, a resumed run begins with it."""
+        """Evaluates the model, after saving that the evaluation is due.
+
+        Whatever ends it, a resumed run begins with it. The caller saves again, which
+        writes only the progress.
+        """
         progress = self.progress
         progress.evaluation_due = True
-        start = time.perf_counter()
-        with averaged(self.optimizer, self.model):
-            metrics = self.validation.run(progress.iteration, signals)
-            if metrics is None:
-                return
-            progress.evaluation_due = False
-            self._record_metrics(metrics)
-        self.monitor.evaluated(time.perf_counter() - start)
-        results = self.validation.named.results()
-        self.monitor.report_named_metrics(progress.iteration, results)
-        logs = {f"val_{name}": value for name, value in results.items()}
+        self._save()
+        logs = self.validation.run(signals)
+        if logs is None:
+            return
         epoch = (progress.iteration - 1) // self.config.train.evaluate_every
-        callback_list.on_epoch_end(epoch, {**losses, **logs, "val_mIoU": metrics.miou})
+        callback_list.on_epoch_end(epoch, {**losses, **logs})
         if progress.iteration < self.config.train.iterations:
             callback_list.on_epoch_begin(epoch + 1)
-
-    def _record_metrics(self, metrics: Metrics) -> None:
-        iteration, classes = self.progress.iteration, self.facts.classes
-        self.monitor.report_metrics(iteration, metrics, classes)
-        if self.progress.add_evaluation(metrics.miou) and self.workers.chief:
-            best_metrics = {"iteration": iteration, **metrics.to_dict(classes)}
-            checkpoints.save_best(self.run, self.model, best_metrics)
 
     def _has_stalled(self) -> bool:
         return self.progress.has_stalled(self.config.train.early_stopping)
@@ -324,9 +307,20 @@ class _Training:
             "--resume --set train.early_stopping=null"
         )
 
+    @contextmanager
+    def _saving_before_errors(self) -> Iterator[None]:
+        """Saves before an error ends the run, unless a step or saving caused it."""
+        try:
+            yield
+        except Exception:
+            if self.whole:
+                self._save()
+            raise
+
     def _save(self) -> None:
         if not self.workers.chief:
             return
+        self.whole = False
         self.progress.unreported = self.monitor.unreported()
         checkpoints.save_checkpoint(
             self.run,
@@ -335,3 +329,4 @@ class _Training:
             self.progress.to_dict(),
             keep=self.config.train.keep_checkpoints,
         )
+        self.whole = True

@@ -13,8 +13,8 @@ class Progress:
         iteration: number of iterations that are done.
         best_miou: best mIoU of all evaluations, as a fraction; -1 before the first one.
         evaluations_since_best: number of evaluations since then, for early stopping.
-        evaluation_due: whether a signal has stopped an evaluation; a resumed run begins
-            with it.
+        evaluation_due: whether the evaluation of this iteration has begun and not
+            ended; a resumed run begins with it.
         unreported: values that the monitor has not reported, see `Monitor.unreported`.
         records: digest of each split's records, by which a resumed run knows them.
     """

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 SUFFIX = ".weights.h5"
 WEIGHTS_FILE = "model" + SUFFIX
 BEST_WEIGHTS = "best" + SUFFIX
+BEST_METRICS = "best.json"
 STATE_FILE = "state.json"
+_MIOU = "mIoU"
 # Bytes per weight for groups and names in a weights file, more than it needs.
 _OVERHEAD = 2**13
 
@@ -75,6 +78,7 @@ def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
             file = checkpoint / name
             if file_sha256(file) != digest:
                 raise ValueError("its content does not match its checksum")
+        state.pop("variables", None)  # concerns the writer alone
         state["iteration"] + 0
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is damaged: {first_line(error)}") from error
@@ -165,8 +169,21 @@ def check_weights_path(path: Path) -> None:
     require_place(path)
 
 
-def save_weights(model: "keras.Model", path: Path) -> None:
-    """Writes a `.weights.h5` file, whole or not at all."""
+def best_miou(run: Path) -> float:
+    """Reads the mIoU of the best weights of a run; -1 where there are none intact."""
+    try:
+        check_file(run / BEST_WEIGHTS)
+        with h5py.File(run / BEST_WEIGHTS) as file:
+            miou = file.attrs.get(_MIOU)
+        if miou is None:  # of an older version
+            miou = json.loads((run / BEST_METRICS).read_text())["mIoU"]
+        return float(miou)
+    except (OSError, ValueError, KeyError, TypeError):
+        return -1.0
+
+
+def save_weights(model: "keras.Model", path: Path, miou: float | None = None) -> None:
+    """Writes a `.weights.h5` file, whole or not at all, with their mIoU if known."""
     from gcnet_tf import compat
 
     sizes = [w.numpy().nbytes for w in model.weights]
@@ -174,4 +191,7 @@ def save_weights(model: "keras.Model", path: Path) -> None:
         # On a full disk, HDF5 ends the process with a segmentation fault.
         require_space(partial, sum(sizes) + _OVERHEAD * len(sizes))
         compat.save_weights(model, partial)
+        if miou is not None:
+            with h5py.File(partial, "r+") as file:
+                file.attrs[_MIOU] = miou
         append_checksum(partial)

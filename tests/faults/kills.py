@@ -167,7 +167,8 @@ def _kill(
 def _state_of_killed(line: Line, stage: str) -> str:
     """Describes an incomplete result that looks complete; "" when there is none."""
     for checkpoint in (line.run / "checkpoints").glob("[0-9]*"):
-        if len(list(checkpoint.iterdir())) != 3:
+        files = [p for p in checkpoint.iterdir() if not p.name.startswith("partial-")]
+        if len(files) != 3:
             return f"{checkpoint.name} is not complete"
     if stage == "export" and line.exported.exists():
         if not (line.exported / "manifest.json").is_file():

@@ -1,3 +1,6 @@
+import json
+import os
+
 import h5py
 import keras
 import numpy as np
@@ -53,6 +56,28 @@ def test_restores_weights_velocity_and_state(tmp_path):
     one_step(second_model, second_optimizer)
     for value, restored in zip(model.get_weights(), second_model.get_weights()):
         np.testing.assert_array_equal(value, restored)
+
+
+def test_the_same_values_are_written_once(tmp_path):
+    model, optimizer = trainee()
+    checkpoint = save(tmp_path, 7, model, optimizer)
+    files = [checkpoint / WEIGHTS_FILE, checkpoint / "optimizer.npz"]
+
+    def written_again(due):
+        """Saves, and tells whether the files have been written."""
+        for file in files:
+            os.utime(file, (0, 0))
+        state = {"iteration": 7, "evaluation_due": due}
+        save_checkpoint(tmp_path, model, optimizer, state, keep=3)
+        assert restore_checkpoint(checkpoint, *trainee()) == state
+        return all(file.stat().st_mtime > 0 for file in files)
+
+    assert not written_again(True)
+    flip(files[1], 100)
+    assert written_again(False)
+    assert not written_again(True)
+    one_step(model, optimizer)  # as a callback at the end of an evaluation may
+    assert written_again(False)
 
 
 def test_keeps_the_newest(tmp_path):
@@ -145,7 +170,7 @@ def test_another_optimisers_variables_are_refused(tmp_path):
 
 
 def test_damaged_weights_are_not_loaded(tmp_path):
-    save_best(tmp_path, trainee()[0], {})
+    save_best(tmp_path, trainee()[0], {"mIoU": 0.5})
     best = tmp_path / "best.weights.h5"
     flip(best, best.stat().st_size // 2)
     with pytest.raises(UserError, match="best.weights.h5 is damaged"):
@@ -184,6 +209,58 @@ def test_weights_of_a_run_are_the_best_else_the_newest(tmp_path):
     save_best(tmp_path, model, {"iteration": 5, "mIoU": 0.5})
     assert weights_of_run(tmp_path).name == "best.weights.h5"
     assert '"mIoU": 0.5' in (tmp_path / "best.json").read_text()
+
+
+def best_of(run):
+    """Reads the number and the weights of "best"."""
+    model, _ = trainee()
+    load_weights(model, run / "best.weights.h5")
+    metrics = run / "best.json"
+    number = json.loads(metrics.read_text())["mIoU"] if metrics.exists() else None
+    return number, model.get_weights()[0].tolist()
+
+
+def test_better_best_weights_stay(tmp_path):
+    good, bad = trainee()[0], trainee()[0]
+    save_best(tmp_path, good, {"mIoU": 0.5})
+    save_best(tmp_path, bad, {"mIoU": 0.1})
+    assert best_of(tmp_path) == (0.5, good.get_weights()[0].tolist())
+    save_best(tmp_path, bad, {"mIoU": 0.6})
+    assert best_of(tmp_path) == (0.6, bad.get_weights()[0].tolist())
+
+
+@pytest.mark.parametrize("moment", ["save_weights", "write_text"])
+def test_an_end_between_weights_and_number_never_pairs_them_wrongly(
+    moment, tmp_path, monkeypatch
+):
+    old, new, worse = (trainee()[0] for _ in range(3))
+    save_best(tmp_path, old, {"mIoU": 0.5})
+
+    def end(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"gcnet_tf.training.checkpoints.{moment}", end)
+        with pytest.raises(KeyboardInterrupt):
+            save_best(tmp_path, new, {"mIoU": 0.6})
+    written = moment == "write_text"
+    best = new if written else old
+    assert best_of(tmp_path) == (
+        None if written else 0.5,
+        best.get_weights()[0].tolist(),
+    )
+    save_best(tmp_path, worse, {"mIoU": 0.4})
+    assert best_of(tmp_path)[1] == best.get_weights()[0].tolist()
+    save_best(tmp_path, new, {"mIoU": 0.6})  # the evaluation is repeated
+    assert best_of(tmp_path) == (0.6, new.get_weights()[0].tolist())
+
+
+def test_best_weights_of_an_older_version_have_their_number_beside_them(tmp_path):
+    model, _ = trainee()
+    save_weights(model, tmp_path / "best.weights.h5")
+    (tmp_path / "best.json").write_text('{"mIoU": 0.5}')
+    save_best(tmp_path, trainee()[0], {"mIoU": 0.4})
+    assert best_of(tmp_path) == (0.5, model.get_weights()[0].tolist())
 
 
 def test_weights_of_another_depth_are_refused_and_none_is_left_random(tmp_path):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.lock import locked
 from gcnet_tf.training import train
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -16,6 +17,20 @@ def test_the_batch_must_divide_over_the_replicas(tiny_config, tmp_path):
     with pytest.raises(UserError, match="train.batch_size is 3.*multiple of 2"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_has_one_training_at_a_time(tiny_config, tmp_path):
+    run = tmp_path / "run"
+    with locked(run):
+        with pytest.raises(UserError, match=f"{run} is being written by process"):
+            train(tiny_config(), run)
+        assert not run.exists()
+        with pytest.raises(UserError, match=f"{run} is being written by process"):
+            train(tiny_config(), run, resume=True)
+        assert (tmp_path / "run.lock").exists()
+    with pytest.raises(UserError, match="Nothing to resume"):
+        train(tiny_config(), run, resume=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_data_leaves_no_run_folder(tiny_config, tmp_path):

@@ -6,6 +6,7 @@ A toy replaces the network, which is not the subject.
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -110,6 +111,20 @@ def test_early_stopping_is_at_the_same_place_after_a_resume(
     state = last_state()
     assert (state["iteration"], state["best_miou"]) == (6, 0.7)
     assert state["evaluations_since_best"] == 0
+
+
+def test_best_weights_survive_a_resume_from_before_them(
+    tiny_config, tmp_path, monkeypatch
+):
+    script_mious(monkeypatch, [0.2, 0.5, 0.1, 0.3])
+    run = tmp_path / "run"
+    config = tiny_config("train.evaluate_every=1", "train.iterations=2")
+    train(config, run)
+    shutil.rmtree(list_checkpoints(run)[-1])
+    before = (run / "best.weights.h5").read_bytes()
+    train(config, run, resume=True)  # forgets the 0.5, and comes to 0.1
+    assert json.loads((run / "best.json").read_text())["mIoU"] == 0.5
+    assert (run / "best.weights.h5").read_bytes() == before
 
 
 def test_a_run_that_ends_has_not_stopped_early(tiny_config, tmp_path, monkeypatch):

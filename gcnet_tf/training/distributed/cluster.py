@@ -49,6 +49,56 @@ def find_cluster() -> Cluster:
     )
 
 
+def check_alone() -> None:
+    """Checks that the scheduler did not start several workers, for other strategies.
+
+    Each would train by itself, in the same run folder.
+
+    Raises:
+        UserError: when TF_CONFIG or Slurm names several.
+    """
+    tf_config, slurm = _num_in_tf_config(), _num_in_slurm()
+    if max(tf_config, slurm) > 1:
+        source, way = (
+            (f"TF_CONFIG names {tf_config} workers", "unset TF_CONFIG")
+            if tf_config > 1
+            else (
+                f"Slurm has started {slurm} tasks",
+                "start one task (srun --ntasks=1)",
+            )
+        )
+        raise UserError(
+            f"{source}, but train.strategy is not multi_worker, so that each would "
+            "train alone in the same run folder. To train together: --set "
+            f"train.strategy=multi_worker. To train on this machine alone: {way}."
+        )
+
+
+def _num_in_tf_config() -> int:
+    """Counts the tasks in TF_CONFIG; 0 where it is missing or cannot be read."""
+    try:
+        jobs = json.loads(os.environ.get("TF_CONFIG", ""))["cluster"]
+        return sum(len(tasks) for tasks in jobs.values())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return 0
+
+
+def _num_in_slurm() -> int:
+    """Counts the tasks of this Slurm step; 0 outside of one.
+
+    A batch script has SLURM_NTASKS as well, but runs once, with number 0 and no step.
+    """
+
+    def value(name: str) -> int:
+        text = os.environ.get(f"SLURM_{name}", "")
+        return int(text) if text.isdecimal() else 0
+
+    if "SLURM_STEP_NODELIST" in os.environ or "SLURM_STEP_NUM_TASKS" in os.environ:
+        return value("STEP_NUM_TASKS") or value("NTASKS")
+    number = value("PROCID")
+    return max(value("NTASKS"), number + 1) if number else 0
+
+
 def _cluster_of_tf_config(text: str) -> Cluster:
     try:
         settings = json.loads(text)

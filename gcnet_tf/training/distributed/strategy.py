@@ -5,7 +5,7 @@ from functools import cache
 import tensorflow as tf
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.training.distributed.cluster import find_cluster
+from gcnet_tf.training.distributed.cluster import check_alone, find_cluster
 
 
 def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
@@ -20,12 +20,28 @@ def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
 
     Raises:
         UserError: when TensorFlow already runs with other devices, or the environment
-            does not name the workers.
+            does not name the workers, or names several under another strategy.
     """
+    if kind != "multi_worker":
+        check_alone()
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "mirrored" and not gpus:
         _divide_cpu(logical_cpus)
     return _make_once(kind, 0 if gpus else logical_cpus)
+
+
+def check_batch_size(batch_size: int, num_replicas: int) -> None:
+    """Checks that the replicas get equal numbers of images.
+
+    Raises:
+        UserError: when they do not.
+    """
+    if batch_size % num_replicas:
+        raise UserError(
+            f"train.batch_size is {batch_size}, the number of images over "
+            f"all {num_replicas} replicas together; it must be a multiple of "
+            f"{num_replicas}."
+        )
 
 
 @cache

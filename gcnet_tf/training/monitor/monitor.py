@@ -36,12 +36,23 @@ class Monitor:
         batch_size: int,
         evaluate_every: int,
         unreported: dict | None = None,
+        evaluation_due: bool = False,
     ):
-        """Opens the logs; `unreported` is the result of that method before a stop."""
+        """Opens the logs of a new or a resumed run.
+
+        Args:
+            run: the run folder.
+            iterations: number of iterations of the whole run.
+            start: number of iterations that are done.
+            batch_size: number of images in an iteration.
+            evaluate_every: number of iterations from an evaluation to the next.
+            unreported: result of that method before a stop.
+            evaluation_due: whether the run begins with the evaluation of `start`.
+        """
         self.run = run
         self.batch_size = batch_size
         self.writer = tf.summary.create_file_writer(str(run / "logs"))
-        self._drop_metrics_after(start)
+        self._drop_repeated_metrics(start, evaluation_due)
         # disable=None: without a terminal there is no bar, but the lines are printed.
         # The bar has our own estimate, because tqdm's would count compiling and each
         # evaluation as steps.
@@ -84,12 +95,17 @@ class Monitor:
         self._waited = 0.0
         self._worked = 0.0
 
-    def _drop_metrics_after(self, start: int) -> None:
-        """Drops metrics of a killed run for iterations that the resumed run repeats."""
+    def _drop_repeated_metrics(self, start: int, evaluation_due: bool) -> None:
+        """Drops metrics of a killed run that the resumed run computes again."""
         path = self.run / METRICS_FILE
         if path.is_file():
             lines = path.read_text().splitlines(keepends=True)
-            kept_lines = [line for line in lines if _iteration_of(line) <= start]
+            kept_lines = [
+                line
+                for line in lines
+                if _iteration_of(line) < start + (not evaluation_due)
+                or _is_of_training(line, start)
+            ]
             write_text(path, "".join(kept_lines))
 
     def step(
@@ -255,6 +271,14 @@ class NoMonitor:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments: None
+
+
+def _is_of_training(line: str, iteration: int) -> bool:
+    """Tells whether a line is of this iteration, and not of its evaluation."""
+    if _iteration_of(line) != iteration:
+        return False
+    record = json.loads(line)
+    return record["kind"] == "train" or record.get("split") == "train"
 
 
 def _iteration_of(line: str) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gcnet_tf.config import Config, config_to_dict, format_json, load_config
 from gcnet_tf.errors import UserError
+from gcnet_tf.extensions.classes import is_named
 from gcnet_tf.files.atomic import PARTIAL, write_text
 from gcnet_tf.files.checksum import sealed
 from gcnet_tf.files.versions import package_versions
@@ -105,9 +106,9 @@ def _check_same_settings(run: Path, config: Config) -> None:
     old_settings = _flat(config_to_dict(load_config(str(run / CONFIG_FILE))))
     new_settings = _flat(config_to_dict(config))
     changed = [
-        f"{key} was {old_settings.get(key)!r} and is {value!r}"
-        for key, value in new_settings.items()
-        if old_settings.get(key) != value
+        f"{key} was {old_settings.get(key)!r} and is {new_settings.get(key)!r}"
+        for key in {**old_settings, **new_settings}
+        if old_settings.get(key) != new_settings.get(key)
         and key not in FREE_SETTINGS
         and not key.startswith("published.")
     ]
@@ -120,9 +121,10 @@ def _check_same_settings(run: Path, config: Config) -> None:
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:
+    """Returns all values by their path; a named object is one value."""
     flat = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not is_named(value):
             flat.update(_flat(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value

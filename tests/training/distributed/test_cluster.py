@@ -1,15 +1,18 @@
 import json
+import os
 
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.training.distributed.cluster import find_cluster
+from gcnet_tf.training.distributed.cluster import check_alone, find_cluster
+from gcnet_tf.training.distributed.strategy import make_strategy
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
-    for name in ("TF_CONFIG", "SLURM_STEP_NODELIST", "SLURM_JOB_ID", "SLURM_PROCID"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("TF_CONFIG", raising=False)
 
 
 def set_tf_config(monkeypatch, cluster, job="worker", index=0):
@@ -96,3 +99,46 @@ def test_clusters_that_cannot_train(cluster, job, index, message, monkeypatch):
     set_tf_config(monkeypatch, cluster, job, index)
     with pytest.raises(UserError, match=message):
         find_cluster()
+
+
+TWO_WAYS = "train.strategy=multi_worker. To train on this machine alone: "
+
+
+@pytest.mark.parametrize("kind", ["mirrored", "one_device"])
+def test_several_workers_of_tf_config_do_not_train_alone(kind, monkeypatch):
+    set_tf_config(monkeypatch, {"chief": ["a:1"], "worker": ["b:2"]})
+    with pytest.raises(UserError, match=f"names 2 workers.*{TWO_WAYS}unset TF_CONFIG"):
+        make_strategy(kind)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"STEP_NUM_TASKS": "4", "PROCID": "0", "NTASKS": "4"},
+        {"STEP_NODELIST": "node[1-4]", "PROCID": "0", "NTASKS": "4"},
+        {"PROCID": "3", "NTASKS": "4"},
+        {"PROCID": "3"},
+    ],
+)
+def test_several_tasks_of_slurm_do_not_train_alone(variables, monkeypatch):
+    set_slurm(monkeypatch, **variables)
+    with pytest.raises(UserError, match=f"started 4 tasks.*{TWO_WAYS}start one task"):
+        make_strategy("mirrored")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"STEP_NUM_TASKS": "1", "PROCID": "0", "NTASKS": "1"},
+        # srun --ntasks=1 inside a larger job
+        {"STEP_NUM_TASKS": "1", "PROCID": "0", "NTASKS": "8"},
+        {"PROCID": "0", "NTASKS": "8"},  # the batch script of a larger job
+    ],
+)
+def test_one_process_trains_alone(variables, monkeypatch):
+    set_slurm(monkeypatch, **variables)
+    check_alone()
+    for cluster in ({}, {"worker": ["a:1"]}):
+        set_tf_config(monkeypatch, cluster)
+        check_alone()

@@ -45,3 +45,28 @@ def test_resumes_with_the_same_settings_only(tmp_path):
     # Settings that only change outputs or paths may change.
     free = load_config("shapes_r18", ["train.log_every=7", "data.root=elsewhere"])
     check_run(tmp_path, free, resume=True)
+
+
+LOSS = '{"class_name": "Dice", "config": {}}'
+ADAM = '{"class_name": "Adam", "config": {"beta_1": 0.5}}'
+DROPOUT = '{"class_name": "GaussianNoise", "config": {"stddev": 1.0}}'
+
+
+@pytest.mark.parametrize(
+    "setting, before, after",
+    [
+        ("train.loss", LOSS, "null"),
+        ("train.loss", "null", LOSS),
+        ("train.optimizer", ADAM, '{"class_name": "Adam", "config": {}}'),
+        ("augment.layer", DROPOUT, "null"),
+        ("train.metrics", f"[{LOSS}]", "[]"),
+    ],
+)
+def test_a_named_object_is_compared_whole(setting, before, after, tmp_path):
+    run = tmp_path / "run"
+    open_run(run, load_config("voc_r50_20k", [f"{setting}={before}"]))
+    written = (run / "config.json").read_bytes()
+    check_run(run, load_config("voc_r50_20k", [f"{setting}={before}"]), resume=True)
+    with pytest.raises(UserError, match=f"other settings: {setting} was .* and is"):
+        check_run(run, load_config("voc_r50_20k", [f"{setting}={after}"]), resume=True)
+    assert (run / "config.json").read_bytes() == written

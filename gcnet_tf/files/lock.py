@@ -1,0 +1,165 @@
+"""A lock on a file or folder, so that only one process at a time writes it.
+
+The lock is a file beside it, NAME.lock, which is made by O_EXCL: that works on disks
+without file locks. It names its owner. A lock is stale, and the next process takes it
+over, when
+
+- its owner ran on this machine and has ended, or
+- its owner runs on another machine, and has not touched the file for two minutes; the
+  owner touches it every 15 seconds.
+"""
+
+import json
+import os
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.files.atomic import PARTIAL
+
+_TOUCH_SECONDS = 15.0
+_STALE_SECONDS = 120.0
+# Each attempt but the last has removed a stale lock.
+_ATTEMPTS = 5
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps other processes that use this function from writing `path`.
+
+    Makes the folder of `path` if missing.
+
+    Raises:
+        UserError: when another process holds the lock, or the file cannot be made.
+    """
+    path = path.resolve()
+    lock = path.with_name(f"{path.name}.lock")
+    text = json.dumps(_this_process())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _acquire(lock, text, path)
+    except OSError as error:
+        raise UserError(f"Cannot make the lock {lock}: {error}") from error
+    ended = threading.Event()
+    threading.Thread(target=_touch, args=(lock, text, ended), daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if _read(lock) == text:
+            lock.unlink(missing_ok=True)
+
+
+def _acquire(lock: Path, text: str, path: Path) -> None:
+    for _ in range(_ATTEMPTS):
+        try:
+            descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            owner_text = _read(lock)
+            if owner_text is not None and not _is_stale(lock, owner_text):
+                break
+            _remove(lock, owner_text)
+            continue
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        return
+    owner = _owner(_read(lock))
+    raise UserError(
+        f"{path} is being written by process {owner.get('pid', '?')} on "
+        f"{owner.get('host', 'an unknown machine')} since {owner.get('since', '?')}. "
+        "Wait until it ends, stop it, or choose another folder. If it has died, delete "
+        f"{lock}."
+    )
+
+
+def _remove(lock: Path, stale_text: str | None) -> None:
+    """Removes a stale lock, unless another process has taken it over meanwhile."""
+    removed = lock.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
+    try:
+        os.rename(lock, removed)
+    except FileNotFoundError:
+        return
+    if _read(removed) == stale_text:
+        removed.unlink()
+    else:
+        os.rename(removed, lock)
+
+
+def _is_stale(lock: Path, text: str) -> bool:
+    owner = _owner(text)
+    if owner.get("machine") == (machine := _machine()) and machine:
+        return _start_of(owner["pid"]) != owner["start"]
+    try:
+        # The clock of the disk, which may differ from that of this machine.
+        with tempfile.TemporaryFile(dir=lock.parent) as probe:
+            now = os.fstat(probe.fileno()).st_mtime
+        return now - lock.stat().st_mtime > _STALE_SECONDS
+    except FileNotFoundError:
+        return True
+
+
+def _touch(lock: Path, text: str, ended: threading.Event) -> None:
+    while not ended.wait(_TOUCH_SECONDS):
+        try:
+            if _read(lock) == text:
+                os.utime(lock)
+        except OSError:
+            pass  # the disk may be away for a moment
+
+
+def _this_process() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "start": _start_of(os.getpid()),
+        "machine": _machine(),
+        "token": uuid.uuid4().hex,
+    }
+
+
+def _machine() -> str:
+    """Identifies the machine, its boot and its process ids; "" where that is unknown.
+
+    Containers of one machine may share its name and have process ids of their own.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    """Reads the time at which a process of this machine began; "" if it has ended.
+
+    Numbers of processes are used again; together with this time they are unique.
+    """
+    try:
+        # The name before it may hold spaces and parentheses.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
+
+
+def _read(lock: Path) -> str | None:
+    try:
+        return lock.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _owner(text: str | None) -> dict[str, Any]:
+    """Parses a lock, which is empty in the moment after it was made."""
+    try:
+        return dict(json.loads(text or ""))
+    except (ValueError, TypeError):
+        return {}

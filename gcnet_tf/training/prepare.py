@@ -1,0 +1,44 @@
+"""All that must be right, and be there, before a training begins."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from gcnet_tf.config import Config
+from gcnet_tf.data.check.inspect import check_before_conversion
+from gcnet_tf.data.prepare import ensure_records, keeping_records
+from gcnet_tf.extensions.named import check_names
+from gcnet_tf.files.lock import locked
+from gcnet_tf.training.monitor.run_folder import check_run
+from gcnet_tf.training.optimization.class_weights import (
+    check_class_weights,
+    class_weights,
+)
+
+
+def prepare_run(
+    config: Config, run: Path, resume: bool, lock: ExitStack
+) -> tuple[float, ...] | None:
+    """Locks the run folder, checks everything, and makes missing records.
+
+    Args:
+        config: the configuration.
+        run: the run folder.
+        resume: whether the run goes on; then it keeps the records that it has.
+        lock: holds the lock until it is closed.
+
+    Returns:
+        The class weights; None where all classes count alike.
+
+    Raises:
+        UserError: when training is impossible with these settings or data.
+    """
+    lock.enter_context(locked(run))
+    check_names(config)
+    check_run(run, config, resume)
+    check_class_weights(config)
+    if resume:
+        config = keeping_records(config)
+    # Before the run folder exists, so that missing data leaves no folder behind.
+    check_before_conversion(config)
+    manifests = ensure_records(config)
+    return class_weights(config, manifests["train"])
