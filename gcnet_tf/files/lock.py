@@ -1,7 +1,8 @@
 """A lock on a file or folder, so that only one process at a time writes it.
 
-The lock is a file beside it, NAME.lock, which is made by O_EXCL: that works on disks
-without file locks. It names its owner. A lock is stale, and the next process takes it
+The lock is a file beside it, NAME.lock, or a file in it where a folder is all that can
+be written, such as a mounted volume. It is made by O_EXCL, which works on disks without
+file locks. It names its owner. A lock is stale, and the next process takes it
 over, when
 
 - its owner ran on this machine and has ended, or
@@ -24,6 +25,8 @@ from typing import Any
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import PARTIAL
 
+# Name of the lock in a folder.
+LOCK_FILE = ".lock"
 _TOUCH_SECONDS = 15.0
 _STALE_SECONDS = 120.0
 # Each attempt but the last has removed a stale lock.
@@ -40,7 +43,7 @@ def locked(path: Path) -> Iterator[None]:
         UserError: when another process holds the lock, or the file cannot be made.
     """
     path = path.resolve()
-    lock = path.with_name(f"{path.name}.lock")
+    lock = _lock_of(path)
     text = json.dumps(_this_process())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +58,12 @@ def locked(path: Path) -> Iterator[None]:
         ended.set()
         if _read(lock) == text:
             lock.unlink(missing_ok=True)
+
+
+def _lock_of(path: Path) -> Path:
+    if path.is_dir() and not os.access(path.parent, os.W_OK):
+        return path / LOCK_FILE
+    return path.with_name(f"{path.name}.lock")
 
 
 def _acquire(lock: Path, text: str, path: Path) -> None:

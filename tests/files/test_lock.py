@@ -115,3 +115,15 @@ def test_one_of_many_takes_a_stale_lock_over(left):
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["owner"] + 7 * ["refused"]
+
+
+def test_a_folder_in_one_that_cannot_be_written_holds_its_lock(tmp_path, monkeypatch):
+    """A mounted volume is one. Root may write everywhere, so that access is faked."""
+    run = tmp_path / "run"
+    run.mkdir()
+    monkeypatch.setattr(lock.os, "access", lambda path, mode: path != tmp_path)
+    with locked(run):
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+        with pytest.raises(UserError, match="is being written"), locked(run):
+            raise AssertionError
+    assert not list(run.iterdir())

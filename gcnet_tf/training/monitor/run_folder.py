@@ -9,6 +9,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.extensions.classes import is_named
 from gcnet_tf.files.atomic import PARTIAL, write_text
 from gcnet_tf.files.checksum import sealed
+from gcnet_tf.files.lock import LOCK_FILE
 from gcnet_tf.files.versions import package_versions
 
 CONFIG_FILE = "config.json"
@@ -98,8 +99,11 @@ def open_run(run: Path, config: Config) -> None:
 
 
 def _is_unused(run: Path) -> bool:
-    """Tells whether a folder is empty, except for leftovers of a run killed early."""
-    return run.is_dir() and all(p.name.startswith(PARTIAL) for p in run.iterdir())
+    """Tells whether a folder is empty, but for a lock and leftovers of a killed run."""
+    return run.is_dir() and all(
+        path.name == LOCK_FILE or path.name.startswith(PARTIAL)
+        for path in run.iterdir()
+    )
 
 
 def _check_same_settings(run: Path, config: Config) -> None:

@@ -30,6 +30,11 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_an_empty_folder_may_hold_its_lock(tmp_path):
+    (tmp_path / ".lock").touch()
+    check_run(tmp_path, CONFIG, resume=False)
+
+
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(UserError, match="Nothing to resume"):
         check_run(tmp_path / "run", CONFIG, resume=True)
