@@ -40,6 +40,18 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Lets Ctrl-C reach the processes that a test starts.
+
+    A shell makes what it runs in the background ignore it, and processes inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_arguments_and_surroundings(server, program, tmp_path, monkeypatch):
     text = """
     import json, os, signal, sys
