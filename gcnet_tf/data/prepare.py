@@ -26,6 +26,7 @@ from gcnet_tf.data.sources.find import deciding_settings, find_samples
 from gcnet_tf.data.sources.pairs import SPLITS as SPLITS
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.lock import locked
 
 
 def ensure_source(config: Config) -> None:
@@ -74,8 +75,8 @@ def ensure_records(
         The manifest of each split.
 
     Raises:
-        UserError: as `outdated_splits`; also when the source is missing, or when a
-            source file is bad.
+        UserError: as `outdated_splits`; also when the source is missing, a source file
+            is bad, or another process writes in the folder of the records.
     """
     facts = facts_of(config.data)
     data = config.data
@@ -104,21 +105,22 @@ def ensure_records(
     # Imported only here, because it loads TensorFlow, which takes ten seconds.
     from gcnet_tf.data.records.shards import write_records
 
-    for split in outdated:
-        manifests[split] = write_records(
-            pairs[split],
-            data.records,
-            split,
-            facts,
-            num_workers=num_workers,
-            made_with=deciding_settings(data, split),
-            limit=limit,
-            source=(
-                source_fingerprint(pairs[split][:limit])
-                if listed is None
-                else FROM_LISTS
-            ),
-        )
+    with locked(Path(data.records)):
+        for split in outdated:
+            manifests[split] = write_records(
+                pairs[split],
+                data.records,
+                split,
+                facts,
+                num_workers=num_workers,
+                made_with=deciding_settings(data, split),
+                limit=limit,
+                source=(
+                    source_fingerprint(pairs[split][:limit])
+                    if listed is None
+                    else FROM_LISTS
+                ),
+            )
     return {split: manifests[split] for split in splits}
 
 

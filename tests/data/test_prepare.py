@@ -10,6 +10,7 @@ from gcnet_tf.config import config_from_dict
 from gcnet_tf.data import prepare
 from gcnet_tf.data.records.shards import read_manifest
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.lock import locked
 
 
 def make_config(tmp_path, dataset="folder", classes=CLASSES, root="source", **settings):
@@ -48,6 +49,18 @@ def test_only_the_missing_split_is_made(tmp_path):
     prepare.ensure_records(config)
     after = write_times(tmp_path)
     assert len(after) > len(before) and before.items() <= after.items()
+
+
+def test_two_processes_do_not_convert_into_one_folder(tmp_path):
+    make_folder_tree(tmp_path / "source")
+    config = make_config(tmp_path)
+    with locked(tmp_path / "records"):
+        with pytest.raises(UserError, match="records is being written by process"):
+            prepare.ensure_records(config)
+    assert not (tmp_path / "records").exists()
+    prepare.ensure_records(config)
+    with locked(tmp_path / "records"):
+        prepare.ensure_records(config)  # which only reads
 
 
 def test_overwrite_makes_all_again(tmp_path):
