@@ -17,7 +17,7 @@ from gcnet_tf.data.sources.folders import (
     LABEL_IDS,
     is_divided_by_share,
 )
-from gcnet_tf.data.sources.pairs import Pair, by_ending, name_in
+from gcnet_tf.data.sources.pairs import SPLITS, Pair, by_ending, name_in
 from gcnet_tf.data.sources.share import names_of_share
 from gcnet_tf.errors import UserError
 
@@ -78,9 +78,9 @@ def _list_files(data: DataConfig, split: str) -> tuple[Files, Files]:
     Both are empty for layouts in which the files alone do not make the split.
     """
     dataset, root = data.dataset, Path(data.root)
-    if dataset in ("folder", "shapes") and is_divided_by_share(dataset, root):
-        return _share_files(root / "train", split, data.val_share)
     if dataset in ("folder", "shapes"):
+        if split in SPLITS and is_divided_by_share(dataset, root):
+            return _share_files(root / "train", split, data.val_share)
         return _images(root / split / "images"), _labels(root / split / "labels")
     if dataset == "ade20k":
         folder = ADE20K_FOLDERS.get(split, split)

@@ -38,7 +38,9 @@ def names_of_share(
         num_val += 1
     if 0 < val_share < 1:
         num_val = min(max(num_val, 1), len(mixed) - 1)
-    chosen = mixed[:num_val] if split == "val" else mixed[max(num_val, 0) :]
+    num_val = max(num_val, 0)
+    # Another split is a KeyError: it must never become the images of one of these.
+    chosen = {"val": mixed[:num_val], "train": mixed[num_val:]}[split]
     result = {name for group in chosen for name in groups[group]}
     if names and not result:
         raise UserError(

@@ -1,5 +1,7 @@
 """A split that a data set does not have is an error in every layout, with a list."""
 
+import shutil
+
 import pytest
 from annotation_trees import CLASSES, make_cvat, make_labelme, write_lists
 from helpers import (
@@ -70,9 +72,18 @@ def test_an_export_without_lists_says_what_divides_it(tmp_path):
         find_pairs("labelme", tmp_path, "test")
 
 
-def test_the_check_reports_it(tmp_path):
-    root = str(make_cvat(tmp_path))
-    data = {"dataset": "cvat", "root": root, "classes": CLASSES, "records": root}
+def without_val(root):
+    make_folder_tree(root)
+    shutil.rmtree(root / "val")
+    return root
+
+
+@pytest.mark.parametrize(
+    "dataset, make", [("cvat", make_cvat), ("folder", without_val)]
+)
+def test_the_check_reports_it(dataset, make, tmp_path):
+    root = str(make(tmp_path))
+    data = {"dataset": dataset, "root": root, "classes": CLASSES, "records": root}
     report = check_data(config_from_dict({"data": data}), ["test"], progress=False)
     assert not report.looks
     assert 'no split "test"' in report.findings["layout"][0].detail
