@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "arguments",
         nargs="*",
         metavar="-- ARGUMENT",
-        help="arguments of scripts/train.py",
+        help="arguments of the training",
     )
     args = parser.parse_args(argv)
     cli.require_positive(args, "workers")
