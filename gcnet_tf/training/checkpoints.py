@@ -33,6 +33,7 @@ from gcnet_tf.weights.files import (
     STATE_FILE,
     WEIGHTS_FILE,
     best_miou,
+    checked_state,
     checkpoint_state,
     list_checkpoints,
     load_weights,
@@ -107,8 +108,7 @@ def _digests_of_same(checkpoint: Path, variables: str) -> dict[str, str]:
     They are {} where the checkpoint is missing, damaged, or of other values.
     """
     try:
-        checkpoint_state(checkpoint)
-        state = json.loads((checkpoint / STATE_FILE).read_text())
+        state = checked_state(checkpoint)
     except ValueError:
         return {}
     return state["files"] if state.get("variables") == variables else {}

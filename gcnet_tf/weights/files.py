@@ -70,15 +70,26 @@ def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
     Raises:
         ValueError: when a file is damaged; the message names it.
     """
+    state = checked_state(checkpoint)
+    for key in ("files", "variables"):  # concern the writer alone
+        state.pop(key, None)
+    return state
+
+
+def checked_state(checkpoint: Path) -> dict[str, Any]:
+    """Checks all files of a checkpoint, and returns its state as it was written.
+
+    Raises:
+        ValueError: when a file is damaged; the message names it.
+    """
     file = checkpoint / STATE_FILE
     try:
         state = unsealed(json.loads(file.read_text()))
         # Older versions wrote neither these checksums nor that of the state itself.
-        for name, digest in state.pop("files", {}).items():
+        for name, digest in state.get("files", {}).items():
             file = checkpoint / name
             if file_sha256(file) != digest:
                 raise ValueError("its content does not match its checksum")
-        state.pop("variables", None)  # concerns the writer alone
         state["iteration"] + 0
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is damaged: {first_line(error)}") from error

@@ -17,8 +17,9 @@ from gcnet_tf.data.sources.folders import (
     LABEL_IDS,
     is_divided_by_share,
 )
-from gcnet_tf.data.sources.pairs import SPLITS, Pair, by_ending, name_in
+from gcnet_tf.data.sources.pairs import SPLITS, Pair, by_ending, name_in, only
 from gcnet_tf.data.sources.share import names_of_share
+from gcnet_tf.data.sources.voc import LISTS
 from gcnet_tf.errors import UserError
 
 Files = dict[str, Path]
@@ -102,23 +103,19 @@ def _share_files(folder: Path, split: str, val_share: float) -> tuple[Files, Fil
     images, labels = _images(folder / "images"), _labels(folder / "labels")
     all_names = images.keys() | labels.keys()
     try:
-        names = sorted(names_of_share(all_names, split, val_share, folder))
+        names = names_of_share(all_names, split, val_share, folder)
     except UserError:
         return {}, {}
-    return _only(names, images), _only(names, labels)
+    return only(names, images), only(names, labels)
 
 
 def _voc_files(root: Path, split: str) -> tuple[Files, Files]:
     """Lists the files that VOC's own list of the split names, as far as they exist."""
-    path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-    names = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    path = root / LISTS / f"{split}.txt"
+    names = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
     images = _images(root / "JPEGImages")
     labels = _labels(root / "SegmentationClass")
-    return _only(names, images), _only(names, labels)
-
-
-def _only(names: list[str], files: Files) -> Files:
-    return {name: files[name] for name in names if name in files}
+    return only(names, images), only(names, labels)
 
 
 def _images(folder: Path) -> Files:

@@ -14,6 +14,7 @@ from gcnet_tf.data.sources.pairs import (
     by_stem,
     count,
     match,
+    only,
     read_lines,
     read_names,
     require_folder,
@@ -140,12 +141,7 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
         listed = names_of_share(all_names, split, val_share, images)
     if lists:
         _require_all(listed, image_of, images)
-    return match(
-        {name: path for name, path in image_of.items() if name in listed},
-        {name: path for name, path in label_of.items() if name in listed},
-        images,
-        labels,
-    )
+    return match(only(listed, image_of), only(listed, label_of), images, labels)
 
 
 def export_splits(root: Path) -> list[str]:

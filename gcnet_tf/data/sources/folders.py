@@ -25,6 +25,7 @@ from gcnet_tf.data.sources.pairs import (
     by_stem,
     match,
     match_stems,
+    only,
     require_folder,
 )
 from gcnet_tf.data.sources.share import names_of_share
@@ -135,12 +136,7 @@ def _folder(root: Path, split: str, val_share: float) -> list[Pair]:
     image_of = by_stem(image_files(images), images)
     label_of = by_stem(label_files(labels), labels)
     names = names_of_share({*image_of, *label_of}, split, val_share, images)
-    return match(
-        {name: path for name, path in image_of.items() if name in names},
-        {name: path for name, path in label_of.items() if name in names},
-        images,
-        labels,
-    )
+    return match(only(names, image_of), only(names, label_of), images, labels)
 
 
 def _require_no_other_split(root: Path) -> None:

@@ -1,6 +1,6 @@
 """Pairs of image and label, and the search for pairs by name in two folders."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -116,6 +116,11 @@ def _by_name(
                 "they would share a label; rename one of them."
             )
     return files
+
+
+def only(names: Collection[str], files: dict[str, Path]) -> dict[str, Path]:
+    """Returns the files that have one of the names."""
+    return {name: path for name, path in files.items() if name in names}
 
 
 def match(
