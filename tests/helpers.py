@@ -14,6 +14,17 @@ from gcnet_tf.commands import cli
 CLASSES = ("ground", "tree", "house")
 
 
+def draw_weights(model, rng: np.random.Generator, spread: float = 0.2) -> None:
+    """Draws all weights but the kernels, so that no statistic or bias is neutral."""
+    from gcnet_tf.weights.files import weights_by_path  # which imports Keras
+
+    for path, weight in weights_by_path(model).items():
+        if path.endswith(("gamma", "moving_variance")):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif not path.endswith("kernel"):
+            weight.assign(rng.normal(0, spread, weight.shape))
+
+
 def save_image(path: Path, pixels: np.ndarray, **options) -> Path:
     """Writes an image, also its folder; takes the options of Pillow's `save`."""
     path.parent.mkdir(parents=True, exist_ok=True)

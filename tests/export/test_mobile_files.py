@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from helpers import draw_weights
 from tensorflow.lite.tools import flatbuffer_utils
 from worker_here import run_worker
 
@@ -41,11 +42,7 @@ def config(tiny_config):
 def model(config):
     keras.utils.set_random_seed(0)
     model = build_model(config)
-    for path, weight in weights_by_path(model).items():
-        if path.endswith(("gamma", "moving_variance")):
-            weight.assign(RNG.uniform(0.5, 1.5, weight.shape))
-        elif not path.endswith("kernel"):
-            weight.assign(RNG.normal(0, 0.2, weight.shape))
+    draw_weights(model, RNG)
     return model
 
 

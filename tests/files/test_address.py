@@ -17,12 +17,6 @@ NAME = "/some/x.pth"
 SECRETS = ("usr", "s3cret", "s3%63ret")
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def server():
     with FileServer({NAME: b"content"}) as server:

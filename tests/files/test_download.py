@@ -27,12 +27,6 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NAME = "/some/x.pth"
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def server():
     with FileServer({NAME: CONTENT}) as server:

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import draw_weights
 
 from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models import Segmentor
@@ -27,11 +28,7 @@ def trained(depth=18, dtype="float32"):
         name="gcnet",
     )
     model.build((None, None, None, 3))
-    for path, weight in weights_by_path(model).items():
-        if path.endswith(("gamma", "moving_variance")):
-            weight.assign(RNG.uniform(0.5, 1.5, weight.shape))
-        elif not path.endswith("kernel"):
-            weight.assign(RNG.normal(0, 0.2, weight.shape))
+    draw_weights(model, RNG)
     return model
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers import draw_weights
 
 from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
@@ -27,11 +28,7 @@ def drawn(architecture, size=(32, 32), **arguments):
     rng = np.random.default_rng(0)
     options = {"include_top": False, "input_shape": (*size, 3), "alpha": WIDTH}
     network = NETWORKS[architecture](weights=None, **options | arguments)
-    for path, weight in weights_by_path(network).items():
-        if path.endswith(("gamma", "moving_variance")):
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-        elif not path.endswith("kernel"):
-            weight.assign(rng.normal(0, 0.3, weight.shape))
+    draw_weights(network, rng, spread=0.3)
     return network
 
 
