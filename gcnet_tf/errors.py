@@ -1,6 +1,9 @@
 """The one exception that means "the user can fix this"."""
 
+import re
 from collections.abc import Iterable
+
+_OPERATION = re.compile(r"\{\{\S+ [^}]+\}\} | \[Op:\w+\]( name:)?")
 
 
 class UserError(ValueError):
@@ -11,8 +14,13 @@ class UserError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of an error's text, for use inside our own sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Returns the first line of an error's text, for use inside our own sentence.
+
+    Left out is the operation that TensorFlow names around its text, as in
+    "{{function_node …}} … [Op:Mul] name:".
+    """
+    text = _OPERATION.sub("", str(error).strip())
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def some(texts: Iterable[str], most: int = 5, separator: str = ", ") -> str:

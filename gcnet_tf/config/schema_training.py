@@ -53,8 +53,8 @@ class TrainConfig:
 
     loss: ObjectConfig | None = None
     """A Keras loss in place of the cross-entropy. It gets class ids, which are 255
-    where a pixel is not labelled, and logits. A loss that returns a value per pixel
-    counts as 0 where a pixel is not labelled."""
+    where a pixel is not labelled, and logits; a loss that fails with 255 gets 0 there.
+    A loss that returns a value per pixel counts as 0 where a pixel is not labelled."""
 
     metrics: tuple[ObjectConfig, ...] = ()
     """Keras metrics that each evaluation computes in addition to its own. They get the

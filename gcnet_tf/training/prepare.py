@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gcnet_tf.config import Config
+from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check.inspect import check_before_conversion
 from gcnet_tf.data.prepare import ensure_records, keeping_records
 from gcnet_tf.extensions.named import check_names
@@ -13,6 +14,7 @@ from gcnet_tf.training.optimization.class_weights import (
     check_class_weights,
     class_weights,
 )
+from gcnet_tf.training.optimization.losses import make_loss
 
 
 def prepare_run(
@@ -36,6 +38,9 @@ def prepare_run(
     check_names(config)
     check_run(run, config, resume)
     check_class_weights(config)
+    # Weights of any value show whether the loss can be weighted.
+    num_classes = len(facts_of(config.data).classes)
+    make_loss(config, config.train.class_weights and (1.0,) * num_classes)
     if resume:
         config = keeping_records(config)
     # Before the run folder exists, so that missing data leaves no folder behind.

@@ -18,7 +18,7 @@ from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import fold, inference_function
 from gcnet_tf.training import train
 from gcnet_tf.training.keras_objects import colour_layer
-from gcnet_tf.training.optimization.losses import cross_entropy, keras_loss
+from gcnet_tf.training.optimization.losses import cross_entropy, keras_loss, make_loss
 from gcnet_tf.weights.files import list_checkpoints, load_weights, weights_by_path
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -47,6 +47,16 @@ class Doubled(keras.losses.Loss):
         return self.factor * tf.nn.sparse_softmax_cross_entropy_with_logits(
             labels=y_true, logits=y_pred
         )
+
+
+@register
+class PerImage(keras.losses.Loss):
+    """Means over the labelled pixels of an image, of which there may be none."""
+
+    def call(self, y_true, y_pred):
+        labelled = tf.cast(y_true != 255, y_pred.dtype)[..., None]
+        sums = tf.reduce_sum(y_pred * labelled, axis=[1, 2, 3])
+        return sums / tf.reduce_sum(labelled, axis=[1, 2, 3])
 
 
 @register
@@ -192,6 +202,27 @@ def test_keras_cross_entropy_is_ours(weights):
     )
 
 
+def test_a_loss_that_knows_no_255_is_the_one_that_does(tiny_config):
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.normal(size=(2, 5, 7, 6)), tf.float32)
+    labels = rng.choice([*range(6), 255], (2, 5, 7)).astype(np.uint8)
+    weights = (1.0, 2.0, 0.5, 1.0, 3.0, 1.0)
+    name = "SparseCategoricalCrossentropy"
+    config = tiny_config(f"train.loss={setting(name, from_logits=True)}")
+    actual = make_loss(config, weights)(logits, labels)
+    np.testing.assert_allclose(
+        actual, cross_entropy(logits, labels, weights), rtol=1e-6
+    )
+
+
+def test_a_loss_that_counts_pixels_without_a_label_says_so(tiny_config):
+    registered = keras.saving.register_keras_serializable("test")(Whole)
+    name = keras.saving.get_registered_name(registered)
+    config = tiny_config(f"train.loss={setting(name)}")
+    with pytest.warns(UserWarning, match="Whole counts pixels that are not labelled"):
+        make_loss(config)
+
+
 def test_the_loss_of_the_documentation():
     text = (Path(__file__).parents[2] / "docs/addons.md").read_text()
     names: dict = {}
@@ -212,6 +243,9 @@ class Whole(keras.losses.Loss):
     def call(self, y_true, y_pred):
         return tf.reduce_sum(y_pred, axis=[1, 2, 3])
 
+    def get_config(self):
+        return {}
+
 
 def test_a_loss_per_image_has_no_class_weights():
     logits, labels = tf.ones((2, 3, 3, 2)), np.zeros((2, 3, 3), np.uint8)
@@ -229,6 +263,18 @@ def test_a_loss_per_image_has_no_class_weights():
         ),
         (f"train.optimizer={setting('AdamWW')}", "not known.*AdamW, "),
         (f"train.loss={setting('my_package>MySGD')}", "is registered, but no loss"),
+        (
+            f"train.loss={setting('SparseCategoricalCrossentropy')}",
+            "from_logits.: true",
+        ),
+        (
+            f"train.loss={setting('MeanSquaredError')}",
+            "MeanSquaredError fails with class ids .*: Incompatible .*. Name",
+        ),
+        (
+            f"train.loss={setting('my_package>PerImage')}",
+            "PerImage fails .*: its value or its gradient is not finite",
+        ),
         (f"train.metrics=[{setting('Meen')}]", r"train.metrics\[0\]: .*Mean"),
         ('custom_imports=["nowhere"]', "cannot import nowhere .*No module named"),
         ('custom_imports=["broken"]', "cannot import broken .*1 / 0|division by zero"),

@@ -1,26 +1,92 @@
 """Training losses: cross-entropy, and losses of Keras."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gcnet_tf.config import Config
-from gcnet_tf.data.catalog import IGNORE_LABEL
-from gcnet_tf.errors import UserError
+from gcnet_tf.data.catalog import IGNORE_LABEL, facts_of
+from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.extensions.named import make
 
 
 def make_loss(
     config: Config, class_weights: Sequence[float] | None = None
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Makes the loss that `config` describes, a function of logits and labels."""
+    """Makes the loss that `config` describes, a function of logits and labels.
+
+    Raises:
+        UserError: when a named loss fails with labels of which some are 255.
+    """
     if config.train.loss is None:
         return partial(cross_entropy, class_weights=class_weights)
     loss = make("loss", asdict(config.train.loss), "train.loss")
-    return partial(keras_loss, loss, class_weights=class_weights)
+    _check_takes_logits(loss)
+    loss_of = partial(keras_loss, loss, class_weights=class_weights)
+    num_classes, name = len(facts_of(config.data).classes), type(loss).__name__
+    failure, counts_ignored = _try(loss_of, num_classes)
+    if not failure:
+        if counts_ignored:
+            warnings.warn(
+                f"train.loss: {name} counts pixels that are not labelled.", stacklevel=2
+            )
+        return loss_of
+    loss_of = partial(loss_of, ids_in_range=True)
+    if any(_try(loss_of, num_classes)):
+        raise UserError(
+            f"train.loss: {name} fails with class ids (batch, height, width), of which "
+            "some are not labelled, and logits (batch, height, width, classes): "
+            f"{failure}. Name a class of your own that calls it with what it needs; "
+            "docs/addons.md has an example."
+        )
+    return loss_of
+
+
+def _check_takes_logits(loss: keras.losses.Loss) -> None:
+    of_keras = type(loss).__module__.startswith("keras.")
+    if of_keras and loss.get_config().get("from_logits") is False:
+        raise UserError(
+            f"train.loss: {type(loss).__name__} takes probabilities, and the network "
+            'gives logits; add "from_logits": true to train.loss.config.'
+        )
+
+
+def _try(
+    loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], num_classes: int
+) -> tuple[str, bool]:
+    """Tries a loss with pixels that are not labelled.
+
+    Returns:
+        Why it fails, or ""; and whether such pixels have a gradient.
+    """
+    # All sizes differ, so that nothing is broadcast by mistake.
+    labels = np.resize(
+        [*range(num_classes), IGNORE_LABEL], (2, num_classes + 2, num_classes + 1)
+    )
+    labels[1] = IGNORE_LABEL  # a whole image, as a crop can be
+    values = np.random.default_rng(0).normal(size=(*labels.shape, num_classes))
+    # A GPU returns zeros or NaN where a CPU refuses a label that is out of range.
+    with tf.device("CPU:0"), tf.GradientTape() as tape:
+        logits = tf.constant(values, tf.float32)
+        tape.watch(logits)
+        try:
+            value = loss_of(logits, tf.constant(labels, tf.uint8))
+            gradient = tape.gradient(value, logits)
+        except UserError:
+            raise
+        # A class of the user may raise any exception.
+        except Exception as error:
+            return first_line(error), False
+    if gradient is None:
+        return "it has no gradient", False
+    if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
+        return "its value or its gradient is not finite", False
+    return "", bool(np.any(gradient.numpy()[labels == IGNORE_LABEL]))
 
 
 def keras_loss(
@@ -28,6 +94,7 @@ def keras_loss(
     logits: tf.Tensor,
     labels: tf.Tensor,
     class_weights: Sequence[float] | None = None,
+    ids_in_range: bool = False,
 ) -> tf.Tensor:
     """Computes a Keras loss, as the mean of all values that it returns.
 
@@ -37,6 +104,7 @@ def keras_loss(
             a scalar.
         logits, labels, class_weights: as in `cross_entropy`. Only values per pixel are
             weighted, and are set to 0 where a pixel is not labelled.
+        ids_in_range: whether the loss gets 0 in place of 255.
 
     Returns:
         A scalar.
@@ -45,9 +113,10 @@ def keras_loss(
         UserError: when there are class weights, but the loss has no values per pixel.
     """
     labels = tf.cast(labels, tf.int32)
+    given = tf.where(labels == IGNORE_LABEL, 0, labels) if ids_in_range else labels
     # `call`, because the object itself would reduce the values, and each version of
     # Keras does so in its own way.
-    values = tf.cast(loss.call(labels, logits), logits.dtype)
+    values = tf.cast(loss.call(given, logits), logits.dtype)
     if values.shape.rank == labels.shape.rank:
         values = _weighted(values, labels, class_weights)
     elif class_weights is not None:

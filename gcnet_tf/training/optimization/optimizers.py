@@ -20,17 +20,32 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     With t = 0 … iterations - 1, the minimum is never quite reached. The rate is
     computed in float64, because float32 is off by 1e-7 near the end.
+
+    Args:
+        initial, minimum, iterations, power: as above.
+        accumulated: number of iterations whose gradients make one step together. They
+            have the rate of the first of them: that of `iterations / accumulated`
+            steps with batches that are so many times larger.
     """
 
-    def __init__(self, initial: float, minimum: float, iterations: int, power: float):
+    def __init__(
+        self,
+        initial: float,
+        minimum: float,
+        iterations: int,
+        power: float,
+        accumulated: int = 1,
+    ):
         self.initial = initial
         self.minimum = minimum
         self.iterations = iterations
         self.power = power
+        self.accumulated = accumulated
 
     def __call__(self, step: Any) -> tf.Tensor:
         # After the end, as in a schedule that was shortened, the rate stays minimal.
-        left = 1.0 - tf.cast(step, tf.float64) / self.iterations
+        begun = tf.cast(step, tf.float64) // self.accumulated * self.accumulated
+        left = 1.0 - begun / self.iterations
         left = tf.maximum(left, tf.constant(0.0, tf.float64))
         return (self.initial - self.minimum) * left**self.power + self.minimum
 
@@ -40,6 +55,7 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
             "minimum": self.minimum,
             "iterations": self.iterations,
             "power": self.power,
+            "accumulated": self.accumulated,
         }
 
 
@@ -113,7 +129,8 @@ class CoupledSGD(compat.Optimizer):
         gradient += self.decay * tf.convert_to_tensor(variable)
         self.assign(velocity, self.momentum * tf.convert_to_tensor(velocity) + gradient)
         if (schedule := self.rate_of[index]) is not None:
-            learning_rate = schedule(self.iterations)
+            # As for `learning_rate`: `iterations` leaves out those that accumulate.
+            learning_rate = schedule(self._iterations)
         self.assign_sub(
             variable,
             tf.cast(learning_rate, variable.dtype) * tf.convert_to_tensor(velocity),
@@ -173,6 +190,7 @@ def make_optimizer(
         arguments = {"learning_rate": base}
         named = asdict(settings.optimizer)
         optimizer = make("optimizer", named, "train.optimizer", arguments)
+        base.accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
     if settings.precision == "mixed_float16":
         optimizer = compat.with_loss_scale(optimizer)
     return base, optimizer

@@ -1,14 +1,7 @@
-"""The one place that asks which Keras this is: 3 on TensorFlow 2.21, or 2.15 on 2.15.
-
-All other code calls these functions and is written once for both stacks. The second
-stack exists for tensorflow-addons, see `gcnet_tf.extensions.addons`. This module also
-asks which kernels TensorFlow lacks on this machine.
-"""
+"""Layers, models and weights files on both stacks, and kernels that are missing."""
 
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,24 +10,9 @@ import h5py
 import keras
 import tensorflow as tf
 
-KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
-
-# From TensorFlow 2.16 on, tensorflow-addons cannot be imported.
-MAY_HAVE_ADDONS = not KERAS_3
+from gcnet_tf.compat.versions import KERAS_3
 
 DTypePolicy: Any = keras.DTypePolicy if KERAS_3 else keras.mixed_precision.Policy
-
-
-@contextmanager
-def without_farewell() -> Iterator[None]:
-    """Hides the warning of tensorflow-addons, on import, about its end of life.
-
-    Users who name it in a configuration have chosen the stack that exists for it.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"\s*TensorFlow Addons \(TFA\) has ended")
-        yield
-
 
 # TensorFlow's kernels. On x86 processors TensorFlow chooses oneDNN's by itself only
 # where there are instructions for neural networks (AVX-512 VNNI, AVX-VNNI, bf16, AMX).
@@ -124,6 +102,19 @@ def _own_weights(layer: Any) -> list[Any]:
     return layer._trainable_weights + layer._non_trainable_weights
 
 
+def added_losses(model: keras.Model, output: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the losses of regularisers and `add_loss` after a call of the model.
+
+    Args:
+        model: the model.
+        output: what it returned, whose type they get. In Keras 3 the replicas share
+            the list of losses that layers add while they are called; the device tells
+            which are those of the call (where a layer synchronises, they alternate).
+    """
+    losses = [loss for loss in model.losses if loss.device == output.device]
+    return [tf.cast(loss, output.dtype) for loss in losses]
+
+
 # Weights files. Both stacks write and read the format of Keras 3: Keras 2.15 by itself
 # numbers layers where Keras 3 names them.
 
@@ -183,133 +174,3 @@ def load_weights(model: keras.Model, path: Path) -> None:
                 values.append((weight, value[()]))
     for weight, value in values:
         weight.assign(value)
-
-
-# Optimisers come in three forms: that of Keras 3, that of Keras 2.15, and the older one
-# that 2.15 calls "legacy", in which all those of tensorflow-addons are written.
-
-
-class _Keras2Optimizer(keras.optimizers.Optimizer):
-    """The base class of our optimisers on 2.15, with the interface of Keras 3."""
-
-    def __init__(self, learning_rate, name: str, **kwargs):
-        super().__init__(name=name, jit_compile=False, **kwargs)
-        self._learning_rate = self._build_learning_rate(learning_rate)
-
-    @property
-    def built(self) -> bool:
-        return getattr(self, "_built", False)
-
-    def build(self, variables: Sequence[Any]) -> None:
-        super().build(variables)
-        self._built = True
-
-    def _update_step(self, gradient, variable):
-        self.update_step(gradient, variable, self.learning_rate)
-
-    def _get_variable_index(self, variable) -> int:
-        return self._index_dict[self._var_key(variable)]
-
-    def assign(self, variable, value) -> None:
-        variable.assign(value)
-
-    def assign_sub(self, variable, value) -> None:
-        variable.assign_sub(value)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        # Our optimisers do not take these arguments.
-        for name in ("jit_compile", "is_legacy_optimizer"):
-            del config[name]
-        rate = self._serialize_hyperparameter(self._learning_rate)
-        return {**config, "learning_rate": rate}
-
-
-Optimizer: Any = keras.optimizers.Optimizer if KERAS_3 else _Keras2Optimizer
-
-
-def _is_legacy(optimizer: Any) -> bool:
-    return not KERAS_3 and isinstance(optimizer, keras.optimizers.legacy.Optimizer)
-
-
-# The base classes of all optimisers.
-OPTIMIZERS: tuple[type, ...] = (keras.optimizers.Optimizer,)
-if not KERAS_3:
-    OPTIMIZERS = (*OPTIMIZERS, keras.optimizers.legacy.Optimizer)
-
-
-def with_loss_scale(optimizer: Any) -> Any:
-    """Wraps an optimiser with dynamic loss scaling, for float16."""
-    if KERAS_3:
-        return keras.optimizers.LossScaleOptimizer(optimizer)
-    return keras.mixed_precision.LossScaleOptimizer(optimizer)
-
-
-def without_loss_scale(optimizer: Any) -> Any:
-    """Unwraps the optimiser of `with_loss_scale`; returns any other one unchanged."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
-def build_optimizer(optimizer: Any, model: keras.Model) -> None:
-    """Makes the optimiser's variables for the model's trainable weights."""
-    if not KERAS_3:
-        for path, weight in weights_by_path(model).items():
-            weight.path = f"{model.name}/{path}"  # as in Keras 3
-    if _is_legacy(optimizer):
-        optimizer.iterations  # reading it makes the variable
-        optimizer._create_all_weights(model.trainable_weights)
-    else:
-        optimizer.build(model.trainable_weights)
-
-
-def scale_loss(optimizer: Any, loss: tf.Tensor) -> tf.Tensor:
-    """Multiplies the loss by the loss scale, if any, before it is differentiated."""
-    if KERAS_3:
-        return optimizer.scale_loss(loss)
-    if without_loss_scale(optimizer) is not optimizer:
-        return optimizer.get_scaled_loss(loss)
-    return loss
-
-
-def apply_gradients(
-    optimizer: Any, gradients: Sequence[tf.Tensor], weights: Sequence[Any]
-) -> None:
-    """Makes one step, with the replicas' summed gradients of the scaled loss."""
-    if KERAS_3:
-        optimizer.apply(gradients, weights)
-        return
-    if without_loss_scale(optimizer) is not optimizer:
-        gradients = optimizer.get_unscaled_gradients(gradients)
-    optimizer.apply_gradients(zip(gradients, weights))
-
-
-def skips_by_own_gradients(optimizer: Any) -> bool:
-    """Tells whether each replica decides alone if a step overflowed, as in Keras 3."""
-    return KERAS_3 and without_loss_scale(optimizer) is not optimizer
-
-
-def optimizer_variables(optimizer: Any) -> list[Any]:
-    """Lists all variables of an optimiser, with those of its loss scale."""
-    if KERAS_3:
-        return list(optimizer.variables)
-    inner = without_loss_scale(optimizer)
-    variables = list(inner.weights if _is_legacy(inner) else inner.variables)
-    if inner is optimizer:
-        return variables
-    scale = optimizer._loss_scale
-    return [scale.counter, scale.current_loss_scale, *variables]
-
-
-def variable_name(variable: Any) -> str:
-    """Returns the last part of a variable's name; on 2.15 it ends with ":0"."""
-    return (variable.path if KERAS_3 else variable.name).rpartition("/")[2]
-
-
-def averages(optimizer: Any, weights: Sequence[Any]) -> list[Any]:
-    """Returns the average of each weight over time; [] where none is kept."""
-    inner = without_loss_scale(optimizer)
-    if not _is_legacy(inner):
-        return list(inner._model_variables_moving_average) if inner.use_ema else []
-    if "average" not in inner.get_slot_names():
-        return []
-    return [inner.get_slot(weight, "average") for weight in weights]
