@@ -115,6 +115,15 @@ def added_losses(model: keras.Model, output: tf.Tensor) -> list[tf.Tensor]:
     return [tf.cast(loss, output.dtype) for loss in losses]
 
 
+def lend_optimizer(model: keras.Model, optimizer: Any) -> None:
+    """Makes an optimiser the model's attribute, for callbacks; None changes nothing.
+
+    It does not become a part of the model, as an assignment would make it.
+    """
+    if optimizer is not None:
+        vars(model)["optimizer"] = optimizer
+
+
 # Weights files. Both stacks write and read the format of Keras 3: Keras 2.15 by itself
 # numbers layers where Keras 3 names them.
 
@@ -140,7 +149,12 @@ def _stem_names(layer: Any) -> dict[str, str]:
 def save_weights(model: keras.Model, path: Path) -> None:
     """Writes a `.weights.h5` file."""
     if KERAS_3:
-        model.save_weights(path)
+        # Keras 3 writes `model.optimizer` as well, see `lend_optimizer`.
+        optimizer = vars(model).pop("optimizer", None)
+        try:
+            model.save_weights(path)
+        finally:
+            lend_optimizer(model, optimizer)
         return
     with h5py.File(path, "w") as file:
         for group_path, layer in _groups(model):

@@ -1,7 +1,8 @@
 """Metrics, callbacks and layers of Keras that a configuration names for training."""
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import keras
@@ -10,21 +11,41 @@ import tensorflow as tf
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import IGNORE_LABEL
+from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.extensions.named import make
 
 
 class NamedMetrics:
-    """The metrics that train.metrics names, over the images of an evaluation."""
+    """The metrics that train.metrics names, over the images of an evaluation.
+
+    Raises:
+        UserError: when one of them fails with class ids.
+    """
 
     def __init__(self, config: Config):
-        self._metrics = [
-            make("metric", asdict(named), f"train.metrics[{index}]")
-            for index, named in enumerate(config.train.metrics)
-        ]
+        self._metrics: dict[str, keras.metrics.Metric] = {}
+        for index, named in enumerate(config.train.metrics):
+            metric = make("metric", asdict(named), f"train.metrics[{index}]")
+            self._metrics[self._name(metric, "name" in named.config)] = metric
+            _try(metric, f"train.metrics[{index}]")
+
+    def _name(self, metric: keras.metrics.Metric, is_given: bool) -> str:
+        """Returns a name that is the same in every process, and no other metric's.
+
+        Keras numbers the second object of a class, wherever it was made.
+        """
+        stem = re.sub(r"_[0-9]+$", "", metric.name)
+        if is_given or stem.replace("_", "") != type(metric).__name__.lower():
+            stem = metric.name
+        name, count = stem, 0
+        while name in self._metrics:
+            count += 1
+            name = f"{stem}_{count}"
+        return name
 
     def reset(self) -> None:
         """Forgets all images."""
-        for metric in self._metrics:
+        for metric in self._metrics.values():
             metric.reset_state()
 
     def update(self, truth: np.ndarray, predicted: np.ndarray) -> None:
@@ -34,20 +55,37 @@ class NamedMetrics:
             truth, predicted = (
                 ids[labelled].astype(np.int32) for ids in (truth, predicted)
             )
-        for metric in self._metrics:
+        for metric in self._metrics.values():
             metric.update_state(truth, predicted)
 
     def results(self) -> dict[str, float]:
         """Returns each metric's result by name; several results get numbered names."""
         results = {}
-        for metric in self._metrics:
+        for name, metric in self._metrics.items():
             values = np.asarray(metric.result(), np.float64)
             if values.ndim == 0:
-                results[metric.name] = float(values)
+                results[name] = float(values)
             else:
                 for index, value in enumerate(values.ravel()):
-                    results[f"{metric.name}_{index}"] = float(value)
+                    results[f"{name}_{index}"] = float(value)
         return results
+
+
+def _try(metric: keras.metrics.Metric, setting: str) -> None:
+    """Computes a metric of a few pixels, so that it does not fail after hours."""
+    try:
+        metric.update_state(
+            np.array([0, 1, 1], np.int32), np.array([0, 1, 0], np.int32)
+        )
+        np.asarray(metric.result(), np.float64)
+        metric.reset_state()
+    # A class of the user may raise any exception.
+    except Exception as error:
+        raise UserError(
+            f"{setting}: {type(metric).__name__} fails with class ids, true and "
+            f"predicted ones of each labelled pixel: {first_line(error)}. Name a class "
+            "of your own that calls it with what it needs (docs/addons.md)."
+        ) from error
 
 
 def named_callbacks(config: Config) -> list[keras.callbacks.Callback]:
@@ -56,6 +94,79 @@ def named_callbacks(config: Config) -> list[keras.callbacks.Callback]:
         make("callback", asdict(named), f"train.callbacks[{index}]")
         for index, named in enumerate(config.train.callbacks)
     ]
+
+
+# Callbacks of Keras that cannot work here, and what does their work.
+_RATE = (
+    "sets the learning rate, which follows train.learning_rate, min_learning_rate and "
+    "poly_power"
+)
+_REFUSED = {
+    "LearningRateScheduler": _RATE,
+    "ReduceLROnPlateau": _RATE,
+    "BackupAndRestore": "restores its own backup, as --resume does with checkpoints",
+    "SwapEMAWeights": (
+        "swaps the weights that are trained; evaluations and best.weights.h5 use the "
+        "averages of train.optimizer already"
+    ),
+}
+
+
+def check_callbacks(
+    config: Config, callbacks: Sequence[keras.callbacks.Callback]
+) -> None:
+    """Checks the callbacks of the configuration, and others, before a training.
+
+    Raises:
+        UserError: when one would fail, or do nothing, at its first evaluation.
+    """
+    logs = ["loss", "decode_loss", "auxiliary_loss"]
+    if config.model.head.context_layer is not None:
+        logs.append("regularization_loss")
+    logs += [f"val_{name}" for name in ("mIoU", *NamedMetrics(config).results())]
+    for index, callback in enumerate(named_callbacks(config)):
+        _check_callback(callback, f"train.callbacks[{index}]", logs)
+        # Keras 2.15 forgets the mode, and takes any but accuracies for a loss.
+        mode = config.train.callbacks[index].config.get("mode", "auto")
+        if _is_of_keras(type(callback)):
+            _check_mode(callback, f"train.callbacks[{index}]", mode)
+    for callback in callbacks:
+        _check_callback(callback, "callbacks", logs)
+
+
+def _is_of_keras(cls: type) -> bool:
+    return cls.__module__.startswith("keras.")
+
+
+def _check_callback(
+    callback: keras.callbacks.Callback, place: str, logs: Sequence[str]
+) -> None:
+    for cls in filter(_is_of_keras, type(callback).__mro__):
+        if cls.__name__ in _REFUSED:
+            raise UserError(
+                f"{place}: {type(callback).__name__} {_REFUSED[cls.__name__]}; leave "
+                "it out."
+            )
+    if _monitors(callback) and callback.monitor not in logs:
+        raise UserError(
+            f"{place}: {type(callback).__name__} received monitor={callback.monitor!r};"
+            f" allowed: {', '.join(logs)}."
+        )
+    _check_mode(callback, place, getattr(callback, "mode", ""))
+
+
+def _check_mode(callback: keras.callbacks.Callback, place: str, mode: str) -> None:
+    if _monitors(callback) and mode == "auto" and callback.monitor != "loss":
+        raise UserError(
+            f"{place}: {type(callback).__name__} cannot know whether "
+            f'{callback.monitor} should grow; add mode: "max" or "min".'
+        )
+
+
+def _monitors(callback: keras.callbacks.Callback) -> bool:
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):
+        return callback.save_best_only
+    return isinstance(callback, keras.callbacks.EarlyStopping)
 
 
 def colour_layer(

@@ -77,7 +77,9 @@ def train(
     check_batch_size(config.train.batch_size, strategy.num_replicas_in_sync)
     workers = Workers(strategy)
     with workers.noticing_losses(), explaining(run), ExitStack() as lock:
-        weights = workers.chief_does(lambda: prepare_run(config, run, resume, lock))
+        weights = workers.chief_does(
+            lambda: prepare_run(config, run, resume, lock, callbacks)
+        )
         training = _Training(config, run, workers, weights)
         try:
             training.loop([*callbacks, *named_callbacks(config)])
@@ -180,6 +182,7 @@ class _Training:
         settings, progress = self.config.train, self.progress
         self._announce()
         self.model.stop_training = False
+        compat.lend_optimizer(self.model, self.optimizer)
         callback_list = keras.callbacks.CallbackList(
             list(callbacks),
             model=self.model,

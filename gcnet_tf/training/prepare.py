@@ -1,7 +1,10 @@
 """All that must be right, and be there, before a training begins."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+import keras
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
@@ -9,6 +12,7 @@ from gcnet_tf.data.check.inspect import check_before_conversion
 from gcnet_tf.data.prepare import ensure_records, keeping_records
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.files.lock import locked
+from gcnet_tf.training.keras_objects import check_callbacks
 from gcnet_tf.training.monitor.run_folder import check_run
 from gcnet_tf.training.optimization.class_weights import (
     check_class_weights,
@@ -18,7 +22,11 @@ from gcnet_tf.training.optimization.losses import make_loss
 
 
 def prepare_run(
-    config: Config, run: Path, resume: bool, lock: ExitStack
+    config: Config,
+    run: Path,
+    resume: bool,
+    lock: ExitStack,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> tuple[float, ...] | None:
     """Locks the run folder, checks everything, and makes missing records.
 
@@ -27,6 +35,7 @@ def prepare_run(
         run: the run folder.
         resume: whether the run goes on; then it keeps the records that it has.
         lock: holds the lock until it is closed.
+        callbacks: those that the configuration does not name.
 
     Returns:
         The class weights; None where all classes count alike.
@@ -41,6 +50,7 @@ def prepare_run(
     # Weights of any value show whether the loss can be weighted.
     num_classes = len(facts_of(config.data).classes)
     make_loss(config, config.train.class_weights and (1.0,) * num_classes)
+    check_callbacks(config, callbacks)
     if resume:
         config = keeping_records(config)
     # Before the run folder exists, so that missing data leaves no folder behind.

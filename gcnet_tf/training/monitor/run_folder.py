@@ -16,7 +16,8 @@ CONFIG_FILE = "config.json"
 PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless")
 
 # Settings that a resumed run may change. They alter outputs, paths or the initial
-# weights of a new run, but never the weights of a resumed run.
+# weights of a new run, but never the weights of a resumed run. (A callback might; but
+# one that fails must not be the end of its run.)
 FREE_SETTINGS = {
     "model.backbone.pretrained",
     "train.init_from",
@@ -26,6 +27,7 @@ FREE_SETTINGS = {
     "data.on_changed_source",
     "data.on_error",
     "train.early_stopping",
+    "train.callbacks",
     "train.log_every",
     "train.evaluate_every",
     "train.checkpoint_every",
