@@ -160,6 +160,17 @@ def apply_gradients(
     optimizer.apply_gradients(zip(gradients, weights))  # sums first
 
 
+def num_steps(optimizer: Any) -> int:
+    """Returns the step that schedules get next.
+
+    It counts all batches whose gradients are accumulated. Of the steps that a loss scale
+    skips, it leaves out those in Keras 3, and counts those in Keras 2.15.
+    """
+    inner = without_loss_scale(optimizer)
+    count = inner.iterations if _is_legacy(inner) else inner._iterations
+    return int(count.numpy())
+
+
 def optimizer_variables(optimizer: Any) -> list[Any]:
     """Lists all variables of an optimiser, with those of its loss scale."""
     if KERAS_3:

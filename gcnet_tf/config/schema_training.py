@@ -45,7 +45,7 @@ class TrainConfig:
 
     head_lr_multiplier: float = Field(default=1.0, gt=0)
     """Factor on learning_rate for both heads; their rate decays towards the same
-    min_learning_rate."""
+    min_learning_rate, which it may not begin below."""
 
     optimizer: ObjectConfig | None = None
     """A Keras optimizer in place of SGD. Its learning rate is that of this section; the

@@ -214,6 +214,13 @@ def _validate_train(train: TrainConfig) -> None:
         f"train.min_learning_rate: received {train.min_learning_rate}; allowed: at "
         f"most train.learning_rate, which is {train.learning_rate}",
     )
+    head = train.head_lr_multiplier * train.learning_rate
+    _require(
+        train.min_learning_rate <= head,
+        f"train.head_lr_multiplier: received {train.head_lr_multiplier}, with which the "
+        f"heads' rate would rise from {head:g} to train.min_learning_rate, which is "
+        f"{train.min_learning_rate}; lower that, or raise the multiplier",
+    )
 
 
 def _validate_objects(config: Config) -> None:

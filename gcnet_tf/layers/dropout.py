@@ -48,11 +48,7 @@ class ChannelDropout(keras.layers.Layer):
                 [num_samples, num_channels]
             )  # (batch, channels)
         else:
-            uniform = tf.map_fn(
-                lambda seed: tf.random.stateless_uniform([num_channels], seed),
-                seeds,
-                fn_output_signature=tf.TensorSpec([num_channels], tf.float32),
-            )
+            uniform = _uniform_by_seed(seeds, num_channels)  # (batch, channels)
         kept = tf.cast(uniform >= self.rate, inputs.dtype) / (1.0 - self.rate)
         return inputs * kept[:, tf.newaxis, tf.newaxis, :]  # (batch, 1, 1, channels)
 
@@ -61,3 +57,17 @@ class ChannelDropout(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}
+
+
+def _uniform_by_seed(seeds: tf.Tensor, num: int) -> tf.Tensor:
+    """Draws numbers in [0, 1) `(batch, num)`, a row from each seed `(batch, 2)`."""
+
+    def draw(seed: tf.Tensor) -> tf.Tensor:
+        return tf.random.stateless_uniform([num], seed)
+
+    if seeds.shape[0] is None:
+        row = tf.TensorSpec([num], tf.float32)
+        return tf.map_fn(draw, seeds, fn_output_signature=row)
+    # Training knows the size of its batches. Without the loop of `map_fn`, which asks
+    # the host after each sample whether there is another one, all are drawn at once.
+    return tf.stack([draw(seed) for seed in tf.unstack(seeds)])

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import tensorflow as tf
 
@@ -56,8 +57,14 @@ class Batches:
 
     def sample_names(self) -> list[str]:
         """Returns the names of the samples in the batch of this iteration."""
-        stream = training_dataset(self._repair.config, self._progress.iteration)
-        return [name.decode() for name in next(iter(stream))["name"].numpy()]
+        data = self._repair.config.data
+        # In the order in which samples are due, not that in which they are ready.
+        config = replace(self._repair.config, data=replace(data, deterministic=True))
+        stream = training_dataset(config, self._progress.iteration)
+        names = [name.decode() for name in next(iter(stream))["name"].numpy()]
+        if not data.deterministic:
+            names.append("or some of the batches beside it (data.deterministic=false)")
+        return names
 
     def _iterator(self) -> Iterator[TrainingBatch]:
         check_sizes(self._repair.config, "train")

@@ -255,14 +255,14 @@ class _Training:
     def _step(self, batch: TrainingBatch, waited: float) -> dict[str, float]:
         start = time.perf_counter()
         self.whole = False
+        # Steps that a loss scale skips leave the rate behind the iterations.
+        rate = float(self.schedule(compat.num_steps(self.optimizer)))
         losses = {name: float(value) for name, value in self.train_step(batch).items()}
         worked = time.perf_counter() - start
         if not all(math.isfinite(value) for value in losses.values()):
             raise self._not_finite(losses)
         self.progress.iteration += 1
         self.whole = True
-        # The rate of the step just made; steps are counted from 0.
-        rate = float(self.schedule(self.progress.iteration - 1))
         self.monitor.step(losses, rate, waited, worked)
         return {"loss": sum(losses.values()), **losses}
 

@@ -498,6 +498,7 @@ def test_overrides_apply_in_order_and_leave_the_rest(tmp_path):
         ('train={"seed": 1, "seed": 2}', ['"seed"']),
         ("data.classes=[a,b]", ["data.classes", "a list of strings"]),
         ("train.learning_rate=1e-6", ["--set", "train.min_learning_rate"]),
+        ("train.head_lr_multiplier=1e-3", ["would rise from 1e-05 to", "0.0001"]),
     ],
 )
 def test_wrong_overrides_are_refused(tmp_path, override, phrases):

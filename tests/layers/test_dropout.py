@@ -35,3 +35,25 @@ def test_without_seeds_it_is_random_and_at_inference_it_does_nothing():
     )
     np.testing.assert_array_equal(layer(ONES), ONES)
     np.testing.assert_array_equal(ChannelDropout(0.0)(ONES, training=True), ONES)
+
+
+def test_batches_of_known_size_need_no_loop_and_have_the_same_masks():
+    layer = ChannelDropout(0.5)
+    seeds = tf.constant([[0, 1], [0, 2], [5, 1]])
+    masks, operations = {}, {}
+    for size in (3, None):
+        signature = [
+            tf.TensorSpec((size, 4, 5, 400)),
+            tf.TensorSpec((size, 2), tf.int32),
+        ]
+        drop = tf.function(
+            lambda inputs, seeds: layer(inputs, seeds=seeds, training=True), signature
+        )
+        masks[size] = drop(ONES, seeds).numpy()
+        graph = drop.get_concrete_function().graph
+        operations[size] = {operation.type for operation in graph.get_operations()}
+    assert any("While" in kind for kind in operations[None])
+    assert not any("While" in kind for kind in operations[3])
+    np.testing.assert_array_equal(masks[3], masks[None])
+    expected = [tf.random.stateless_uniform([400], seed) >= 0.5 for seed in seeds]
+    np.testing.assert_array_equal(masks[3][:, 0, 0] > 0, expected)

@@ -7,7 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from training.runs import Do, stop
+from training.runs import Do, records, stop
 
 from gcnet_tf import compat
 from gcnet_tf.errors import UserError
@@ -143,3 +143,41 @@ def test_callbacks_of_keras_find_what_they_need(tiny_config, tmp_path):
             assert "optimizer" not in groups
     # They can be left out when the run goes on.
     train(tiny_config(), run, resume=True)
+
+
+def test_the_log_has_the_rate_of_each_step_when_some_are_skipped(
+    tiny_config, tmp_path, monkeypatch
+):
+    """A loss scale that is too high: gradients overflow until it has been halved."""
+    with_loss_scale = {
+        True: lambda optimizer: keras.optimizers.LossScaleOptimizer(
+            optimizer, initial_scale=2.0**127
+        ),
+        False: lambda optimizer: keras.mixed_precision.LossScaleOptimizer(
+            optimizer, initial_scale=2.0**127
+        ),
+    }[compat.KERAS_3]
+    monkeypatch.setattr("gcnet_tf.compat.with_loss_scale", with_loss_scale)
+    config = tiny_config(
+        "train.precision=mixed_float16",
+        "train.class_weights=[30,30,30,30,30,30]",
+        "train.iterations=8",
+        "train.evaluate_every=8",
+    )
+    kernels = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            kernels.append(self.model.decode_head.kernel.numpy())
+
+        def on_train_batch_end(self, batch, logs=None):
+            kernels.append(self.model.decode_head.kernel.numpy())
+
+    run = train(config, tmp_path / "run", callbacks=[Watch()])
+    moved = [not np.array_equal(*pair) for pair in zip(kernels, kernels[1:])]
+    assert not moved[0] and moved[-1]
+    counts = np.cumsum([0, *moved[:-1]]) if compat.KERAS_3 else np.arange(8)
+    lr = config.train.learning_rate, config.train.min_learning_rate
+    schedule = PolynomialDecay(*lr, 8, config.train.poly_power)
+    rates = [record["learning_rate"] for record in records(run, "train")]
+    assert rates == pytest.approx([float(schedule(count)) for count in counts])

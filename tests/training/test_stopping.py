@@ -50,6 +50,13 @@ def test_a_loss_that_is_not_finite_stops_with_the_samples(tiny_config, tmp_path)
     assert names == [name.decode() for name in batch["name"].numpy()]
 
 
+def test_samples_that_came_out_of_turn_may_be_others(tiny_config, tmp_path):
+    config = tiny_config("train.learning_rate=1e30", "data.deterministic=false")
+    with pytest.raises(UserError) as error:
+        train(config, tmp_path / "run")
+    assert ", or some of the batches beside it (data.deter" in str(error.value)
+
+
 def test_out_of_memory_names_the_settings_to_lower(tiny_config, tmp_path, monkeypatch):
     def exhausted(*arguments):
         def step(batch):

@@ -55,3 +55,13 @@ def test_class_weights_multiply_and_leave_the_divisor():
     )
     loss = cross_entropy(tf.constant(LOGITS), LABELS, weights)
     np.testing.assert_allclose(loss, total / LABELS.size, rtol=1e-12)
+
+
+def test_a_batch_whose_classes_all_weigh_nothing_has_no_loss_and_no_gradient():
+    """ "auto" gives 0 to a class that no training pixel has."""
+    logits = tf.constant(LOGITS)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = cross_entropy(logits, LABELS, (0.0,) * 5)
+    assert loss.numpy() == 0
+    np.testing.assert_array_equal(tape.gradient(loss, logits), np.zeros_like(LOGITS))
