@@ -163,8 +163,8 @@ def apply_gradients(
 def num_steps(optimizer: Any) -> int:
     """Returns the step that schedules get next.
 
-    It counts all batches whose gradients are accumulated. Of the steps that a loss scale
-    skips, it leaves out those in Keras 3, and counts those in Keras 2.15.
+    All batches whose gradients are accumulated count. Steps that a loss scale skips
+    count in Keras 2.15, and not in Keras 3.
     """
     inner = without_loss_scale(optimizer)
     count = inner.iterations if _is_legacy(inner) else inner._iterations
