@@ -218,8 +218,8 @@ def _validate_train(train: TrainConfig) -> None:
     _require(
         train.min_learning_rate <= head,
         f"train.head_lr_multiplier: received {train.head_lr_multiplier}, with which "
-        f"the heads' rate would rise from {head:g} to train.min_learning_rate, which is "
-        f"{train.min_learning_rate}; lower that, or raise the multiplier",
+        f"the heads' rate would rise from {head:g} to train.min_learning_rate, which "
+        f"is {train.min_learning_rate}; lower that, or raise the multiplier",
     )
 
 
