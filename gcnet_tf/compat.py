@@ -2,7 +2,7 @@
 
 All other code calls these functions and is written once for both stacks. The second
 stack exists for tensorflow-addons, see `gcnet_tf.extensions.addons`. This module also
-asks which kernels TensorFlow lacks on this machine.
+asks how TensorFlow computes on this machine.
 """
 
 import re
@@ -71,6 +71,30 @@ def lacking(dtype: tf.DType) -> str:
         f"TensorFlow has no gradient of dilated {dtype.name} convolutions here (its "
         "oneDNN kernels are off, or lack the type): they go by space-to-batch, slower"
     )
+
+
+# TF32: from Ampere on (compute capability 8.0) NVIDIA's GPUs can compute float32
+# convolutions and matrix products from inputs rounded to 10 bits behind the point.
+
+
+def use_tf32(on: bool) -> None:
+    """Lets the GPUs of this process compute float32 in TF32, or not."""
+    tf.config.experimental.enable_tensor_float_32_execution(on)
+
+
+def tf32_text() -> str:
+    """Says whether TF32 is on, for the log; "" where no GPU has it."""
+    details = tf.config.experimental.get_device_details
+    gpus = tf.config.list_physical_devices("GPU")
+    if all(details(gpu).get("compute_capability", (0, 0)) < (8, 0) for gpu in gpus):
+        return ""
+    if tf.config.experimental.tensor_float_32_execution_enabled():
+        return (
+            "TF32 is on: GPUs round the inputs of float32 convolutions and products to "
+            "10 bits behind the point, and are several times as fast; for all 23 bits: "
+            "--set train.tf32=false"
+        )
+    return "TF32 is off: GPUs compute float32 with all its bits"
 
 
 # Layers and models
