@@ -25,7 +25,7 @@ needs_register = pytest.mark.skipif(
 
 
 class Findings(NamedTuple):
-    """What a GPU would not like in a graph."""
+    """Reasons for which a GPU would wait for the host."""
 
     without_kernel: set[str]
     """Operations that no kernel of a GPU computes, as "DecodePng (string) uint8"."""

@@ -243,6 +243,8 @@ class _Training:
             f"worker(s), {settings.precision}"
         )
         self.monitor.say(f"On {processor()}: {settings_text()}")
+        if self.strategy.num_replicas_in_sync > self.workers.number:
+            self.monitor.say("Evaluations use one device of each worker.")
         for text in (tf32_text(), lacking(tf.as_dtype(self.model.compute_dtype))):
             if text:
                 self.monitor.say(text)

@@ -1,4 +1,4 @@
-"""What a GPU would do with the graphs of a training, by TensorFlow's own register."""
+"""A GPU's part in the graphs of a training, by TensorFlow's own register."""
 
 import keras
 import pytest
