@@ -24,6 +24,7 @@ _INSTRUCTION_SETS = (
 _GPUS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 ALLOCATOR = "TF_CPU_ALLOCATOR_USE_BFC"
 _ALLOCATOR_LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
@@ -48,7 +49,11 @@ def instruction_sets() -> list[str]:
 
 
 def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Sets the variables that make TensorFlow fast on a processor.
+    """Sets the variables with which TensorFlow starts: its allocators.
+
+    On a GPU memory grows with its use. TensorFlow would otherwise take all the memory
+    of every GPU, in the first process of whatever kind. `set_memory_growth` cannot do
+    this everywhere: it fails where TensorFlow has started.
 
     glibc returns the memory of every large tensor to the system and requests it again:
     a hundred thousand page faults a second, a third of a training's processor time.
@@ -59,8 +64,9 @@ def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
     channels (`malloc_consolidate(): invalid chunk`).
 
     TensorFlow reads the variables when it starts. Variables that the user has set stay,
-    and where a GPU may compute, nothing is set.
+    and where a GPU may compute, the processor's allocator stays TensorFlow's own.
     """
+    environment.setdefault(GROWTH, "true")
     if ALLOCATOR in environment or _may_have_gpu(environment):
         return
     environment[ALLOCATOR] = "true"
@@ -71,7 +77,9 @@ def set_defaults(environment: MutableMapping[str, str] = os.environ) -> None:
 
 def settings_text(environment: MutableMapping[str, str] = os.environ) -> str:
     """Lists the variables of `set_defaults` that are set, for the log."""
-    names = (ONEDNN, ALLOCATOR, _ALLOCATOR_LIMIT)
+    names = [ONEDNN, ALLOCATOR, _ALLOCATOR_LIMIT]
+    if _may_have_gpu(environment):
+        names.append(GROWTH)
     assignments = [
         f"{name}={environment[name]}" for name in names if name in environment
     ]

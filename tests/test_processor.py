@@ -1,4 +1,4 @@
-"""The allocator that the package chooses before TensorFlow starts."""
+"""The allocators that the package chooses before TensorFlow starts."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gcnet_tf import processor
-from gcnet_tf.processor import ALLOCATOR, ONEDNN, set_defaults, settings_text
+from gcnet_tf.processor import ALLOCATOR, GROWTH, ONEDNN, set_defaults, settings_text
 
 LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
@@ -25,7 +25,7 @@ def test_tensorflow_gets_an_allocator_that_keeps_its_pages(no_gpu):
     # The limit is the memory of the machine, not TensorFlow's 64 GB.
     assert int(environment.pop(LIMIT)) == pytest.approx(total, rel=0.01)
     # TensorFlow itself chooses oneDNN, whose kernels corrupt memory with AVX2 alone.
-    assert environment == {ALLOCATOR: "true"}
+    assert environment == {ALLOCATOR: "true", GROWTH: "true"}
     assert settings_text(environment) == f"{ALLOCATOR}=true"
 
 
@@ -40,17 +40,41 @@ def test_settings_of_the_user_stay(name, value, no_gpu):
     assert (LIMIT in environment) == (name != ALLOCATOR)
 
 
-def test_nothing_is_set_where_a_gpu_may_compute(no_gpu, tmp_path, monkeypatch):
+@pytest.fixture
+def a_gpu(tmp_path, monkeypatch):
+    """Makes a device file such as a driver makes."""
     (tmp_path / "nvidia0").touch()
     monkeypatch.setattr(processor, "_GPUS", (f"{tmp_path}/nvidia[0-9]*",))
+
+
+def test_where_a_gpu_may_compute_only_its_memory_is_set(a_gpu):
     environment = {}
     set_defaults(environment)
-    assert environment == {}
-    assert settings_text(environment) == "TensorFlow's own kernels and allocator"
+    assert environment == {GROWTH: "true"}
+    assert settings_text(environment) == f"{GROWTH}=true"
+    environment = {GROWTH: "false"}
+    set_defaults(environment)
+    assert environment == {GROWTH: "false"}
+    assert settings_text(environment) == f"{GROWTH}=false"
     # The GPU is hidden, for instance from a worker of scripts/launch_local.py.
     environment = {"CUDA_VISIBLE_DEVICES": "-1"}
     set_defaults(environment)
     assert environment[ALLOCATOR] == "true"
+
+
+@pytest.mark.parametrize("value, expected", [(None, "true"), ("false", "false")])
+def test_every_way_in_sets_the_growth_before_tensorflow(value, expected):
+    """Commands, scripts and the Python interface all import the package first."""
+    environment = {k: v for k, v in os.environ.items() if k != GROWTH}
+    environment |= {GROWTH: value} if value else {}
+    code = (
+        "import os, sys, gcnet_tf\n"
+        f"print(os.environ['{GROWTH}'], 'tensorflow' in sys.modules)"
+    )
+    output = subprocess.check_output(
+        [sys.executable, "-c", code], env=environment, text=True
+    )
+    assert output.split() == [expected, "False"]
 
 
 FAULTS = """

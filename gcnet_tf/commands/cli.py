@@ -105,9 +105,20 @@ def load_predictor(args: argparse.Namespace) -> tuple[Predictor, Config]:
 
     TensorFlow starts only for models that need it.
     """
-    if needs_tensorflow(args.model):
-        start_tensorflow()
-    return load(args.cfg, args.weights, args.model, args.set, args.mode)
+    if not needs_tensorflow(args.model):
+        return load(args.cfg, args.weights, args.model, args.set, args.mode)
+    start_tensorflow()
+    loaded = load(args.cfg, args.weights, args.model, args.set, args.mode)
+    say_tf32()
+    return loaded
+
+
+def say_tf32() -> None:
+    """Prints whether GPUs compute in TF32, after a model is loaded."""
+    from gcnet_tf.compat import tf32_text
+
+    if text := tf32_text():
+        print(text, file=sys.stderr)
 
 
 def require_positive(args: argparse.Namespace, *names: str) -> None:

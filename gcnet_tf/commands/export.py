@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gcnet_tf.export.run import export
 
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
+    cli.say_tf32()
     jobs = plan(args.format, args.precision, args.size, config)
     out = Path(args.out)
     export(model, config, jobs, out, args.logits, args.layout, args.target, checks)

@@ -2,15 +2,19 @@
 
 All other code calls these functions and is written once for both stacks. The second
 stack exists for tensorflow-addons, see `gcnet_tf.extensions.addons`. This package also
-asks which kernels TensorFlow lacks on this machine.
+asks how TensorFlow computes on this machine.
 """
 
+from gcnet_tf.compat.kernels import (
+    has_dilated_gradient,
+    lacking,
+    tf32_text,
+    use_tf32,
+)
 from gcnet_tf.compat.layers import (
     DTypePolicy,
     added_losses,
     first_replicas_value,
-    has_dilated_gradient,
-    lacking,
     lend_optimizer,
     load_weights,
     model_config,
@@ -57,7 +61,9 @@ __all__ = [
     "optimizer_variables",
     "save_weights",
     "scale_loss",
+    "tf32_text",
     "unchanging_dtype",
+    "use_tf32",
     "variable_name",
     "weights_by_path",
     "with_loss_scale",

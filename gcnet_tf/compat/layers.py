@@ -1,8 +1,7 @@
-"""Layers, models and weights files on both stacks, and kernels that are missing."""
+"""Layers, models and weights files on both stacks."""
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +12,6 @@ import tensorflow as tf
 from gcnet_tf.compat.versions import KERAS_3
 
 DTypePolicy: Any = keras.DTypePolicy if KERAS_3 else keras.mixed_precision.Policy
-
-# TensorFlow's kernels. On x86 processors TensorFlow chooses oneDNN's by itself only
-# where there are instructions for neural networks (AVX-512 VNNI, AVX-VNNI, bf16, AMX).
-# A processor with AVX2 alone behaves like any other one under TF_ENABLE_ONEDNN_OPTS=0.
-
-
-@cache
-def has_dilated_gradient(dtype: tf.DType) -> bool:
-    """Tells whether `tf.nn.conv2d` has a gradient when dilated (tensorflow#28264).
-
-    On a CPU only oneDNN's kernels have this gradient: never for float64, and for 16-bit
-    types only where the processor supports them. On a GPU all kernels have it.
-    """
-    with tf.init_scope():
-        try:
-            tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=[1, 3, 3, 1],
-                filter=tf.ones([3, 3, 1, 1], dtype),
-                out_backprop=tf.ones([1, 3, 3, 1], dtype),
-                strides=[1, 1, 1, 1],
-                padding="SAME",
-                dilations=[1, 2, 2, 1],
-            )
-        except tf.errors.OpError:
-            return False
-    return True
-
-
-def lacking(dtype: tf.DType) -> str:
-    """Describes the computation that is slower on this machine; "" where none is."""
-    if has_dilated_gradient(dtype):
-        return ""
-    return (
-        f"TensorFlow has no gradient of dilated {dtype.name} convolutions here (its "
-        "oneDNN kernels are off, or lack the type): they go by space-to-batch, slower"
-    )
-
-
-# Layers and models
 
 
 def unchanging_dtype() -> dict[str, Any]:

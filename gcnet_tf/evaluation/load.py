@@ -172,6 +172,10 @@ def _load_exported(
         )
     network, manifest = open_network(Path(model))
     config = _config_of(Path(model), manifest, overrides)
+    if needs_tensorflow(model):
+        from gcnet_tf.compat import use_tf32
+
+        use_tf32(config.train.tf32)
     colour = Protocol.from_settings(manifest.protocol).padding_colour
     settings = protocol_settings(config, colour)
     return _predictor(network, settings, config, mode), config
@@ -209,6 +213,7 @@ def _load_keras_file(
 ) -> tuple["Segmentor", Config]:
     import keras
 
+    from gcnet_tf.compat import use_tf32
     from gcnet_tf.extensions.named import import_modules
     from gcnet_tf.models import Segmentor
 
@@ -218,6 +223,7 @@ def _load_keras_file(
         )
     config = load_config(cfg, overrides)
     import_modules(config)
+    use_tf32(config.train.tf32)
     try:
         model = keras.models.load_model(path)
     except (OSError, ValueError, TypeError) as error:

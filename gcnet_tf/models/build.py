@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from gcnet_tf.compat import use_tf32
 from gcnet_tf.config import Config, ContextConfig
 from gcnet_tf.config.schema import MOBILE, BackboneConfig
 from gcnet_tf.data.catalog import facts_of
@@ -16,13 +17,15 @@ from gcnet_tf.models.segmentor import Segmentor
 def build_model(config: Config) -> Segmentor:
     """Builds the model that `config` describes, with fresh weights.
 
-    Arithmetic is that of `config.train.precision`. Set
+    Arithmetic is that of `config.train.precision` and, for the whole process, of
+    `config.train.tf32`. Set
     `keras.utils.set_random_seed` before for repeatable weights.
 
     Raises:
         UserError: when model.head.context_layer names no layer that can stand there.
     """
     import_modules(config)
+    use_tf32(config.train.tf32)
     model = config.model
     layer = model.head.context_layer
     winograd = model.winograd

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf import compat
-from gcnet_tf.compat import lacking
+from gcnet_tf.compat import lacking, tf32_text
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import record_digests
@@ -246,8 +246,11 @@ class _Training:
             f"worker(s), {settings.precision}"
         )
         self.monitor.say(f"On {processor()}: {settings_text()}")
-        if lack := lacking(tf.as_dtype(self.model.compute_dtype)):
-            self.monitor.say(lack)
+        if self.strategy.num_replicas_in_sync > self.workers.number:
+            self.monitor.say("Evaluations use one device of each worker.")
+        for text in (tf32_text(), lacking(tf.as_dtype(self.model.compute_dtype))):
+            if text:
+                self.monitor.say(text)
 
     def _report_damage(self, damaged: list[Damage]) -> None:
         self.monitor.report_damage(self.progress.iteration, "train", damaged)

@@ -92,6 +92,9 @@ def distort_packed(pixels: tf.Tensor, distortion: Distortion) -> tf.Tensor:
     return pixels
 
 
+# One XLA kernel around all: TensorFlow's own kernels want the int32 numbers of packing,
+# as many as there are pixels, in the memory of the host, also where a GPU computes.
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def distort_batch(
     images: tf.Tensor, distortion: Distortion, valid_size: tf.Tensor
 ) -> tf.Tensor:
@@ -109,7 +112,7 @@ def distort_batch(
     distortion = Distortion(*(field[:, None, None] for field in distortion))
     pixels = packed.pack(images)
     for is_chosen, step, amount in steps_of(distortion):
-        pixels = tf.where(is_chosen, _compiled[step](pixels, amount), pixels)
+        pixels = tf.where(is_chosen, step(pixels, amount), pixels)
     height, width = tf.shape(images)[1], tf.shape(images)[2]
     rows = tf.sequence_mask(valid_size[:, 0], height)
     columns = tf.sequence_mask(valid_size[:, 1], width)

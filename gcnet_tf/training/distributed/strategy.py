@@ -52,9 +52,6 @@ def _make_once(kind: str, num_cpus: int) -> tf.distribute.Strategy:
     second model would then fail on those that it remembers of the first one.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        # Otherwise the first process would take all the memory of every GPU.
-        tf.config.experimental.set_memory_growth(gpu, True)
     if kind == "multi_worker":
         return _join_workers(len(gpus))
     if kind == "one_device":

@@ -99,7 +99,7 @@ def keras_loss(
     """Computes a Keras loss, as the mean of all values that it returns.
 
     Args:
-        loss: its `call` takes labels, int32 with 255 where a pixel is not labelled, and
+        loss: its `call` takes labels, int64 with 255 where a pixel is not labelled, and
             logits. It returns values per pixel `(batch, height, width)`, per image, or
             a scalar.
         logits, labels, class_weights: as in `cross_entropy`. Only values per pixel are
@@ -112,7 +112,7 @@ def keras_loss(
     Raises:
         UserError: when there are class weights, but the loss has no values per pixel.
     """
-    labels = tf.cast(labels, tf.int32)
+    labels = tf.cast(labels, tf.int64)  # a GPU compares int32 in the host's memory
     given = tf.where(labels == IGNORE_LABEL, 0, labels) if ids_in_range else labels
     # `call`, because the object itself would reduce the values, and each version of
     # Keras does so in its own way.
@@ -148,8 +148,10 @@ def cross_entropy(
     Returns:
         A scalar.
     """
-    valid = labels != IGNORE_LABEL
-    safe = tf.where(valid, tf.cast(labels, tf.int32), 0)
+    # Flat before they are int32, which a GPU reshapes in the memory of the host.
+    labels = tf.reshape(labels, [-1])
+    logits = tf.reshape(logits, [-1, logits.shape[-1]])
+    safe = tf.where(labels != IGNORE_LABEL, tf.cast(labels, tf.int32), 0)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
     return tf.reduce_mean(_weighted(losses, labels, class_weights))
 

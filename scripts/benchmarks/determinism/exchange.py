@@ -15,7 +15,7 @@ class Exchange(NamedTuple):
     gradients: int
     """Bytes of the gradients, one float32 per trainable weight."""
     statistics: int
-    """Bytes of mean and variance of normalised channels, and of their gradients."""
+    """Bytes of mean and variance of normalised channels, and of as much backwards."""
     num_norms: int
 
 

@@ -1,6 +1,8 @@
 import pytest
+import tensorflow as tf
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.training.distributed import strategy
 from gcnet_tf.training.distributed.strategy import make_strategy
 
 
@@ -22,3 +24,17 @@ def test_more_logical_cpus_than_this_process_has():
 def test_a_process_has_one_strategy_object():
     """Two objects would share TensorFlow's collective operations, and mix them up."""
     assert make_strategy("mirrored", 2) is make_strategy("mirrored", 2)
+
+
+def test_a_gpu_that_runs_already(monkeypatch):
+    """In a notebook TensorFlow may have started: devices cannot be changed then."""
+
+    def refuse(device, enable):
+        raise RuntimeError(
+            "Physical devices cannot be modified after being initialized"
+        )
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
+    made = strategy._make_once.__wrapped__("one_device", 0)
+    assert made.extended.worker_devices[0].endswith("/device:GPU:0")
