@@ -4,8 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gcnet_tf.config import Config
-from gcnet_tf.data.check.inspect import check_before_conversion
-from gcnet_tf.data.prepare import ensure_records, keeping_records
+from gcnet_tf.data.check.conversion import checked_records
+from gcnet_tf.data.prepare import keeping_records
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.files.lock import locked
 from gcnet_tf.training.monitor.run_folder import check_run
@@ -39,6 +39,5 @@ def prepare_run(
     if resume:
         config = keeping_records(config)
     # Before the run folder exists, so that missing data leaves no folder behind.
-    check_before_conversion(config)
-    manifests = ensure_records(config)
+    manifests = checked_records(config)
     return class_weights(config, manifests["train"])

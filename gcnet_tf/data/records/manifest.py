@@ -1,14 +1,16 @@
 """The manifest of a split's records: their contents, and the means to check them.
 
 A split is a folder of shards with a manifest.json. The manifest is written last, so a
-split that has one is complete. The files of a killed run have none and are never used.
+split that has one is complete. Files that it does not name are never used: those of a
+conversion that was killed, or still runs. New records have other names than those that
+they replace, which are removed when the new manifest is there.
 """
 
 import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from gcnet_tf.errors import UserError
@@ -105,6 +107,12 @@ def read_manifest(
         for key in ("classes", "class_histogram"):
             fields[key] = tuple(fields[key])
         manifest = Manifest(**fields)
+        for shard in manifest.shards:
+            # A manifest may come from anywhere, and must not have other files read.
+            if shard.file in ("", "..") or shard.file != PurePath(shard.file).name:
+                raise ValueError(
+                    f"it names {shard.file!r}, which is not a file of its own folder"
+                )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}). {remedy}") from error
     for shard in manifest.shards if check_files else ():

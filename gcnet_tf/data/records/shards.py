@@ -58,7 +58,7 @@ def write_records(
     limit: int | None = None,
     source: str | None = None,
 ) -> Manifest:
-    """Converts a split; afterwards it is complete, or it has no manifest.
+    """Converts a split; until that has succeeded, the records that it has stay whole.
 
     The records depend only on the files, not on `num_workers`. Finished shards of the
     same files that a killed run left are kept.
@@ -66,7 +66,7 @@ def write_records(
     Args:
         pairs: the images and labels to convert.
         directory: folder of the records; the split gets a folder in it, from which
-            other records are removed.
+            other records are removed at the end.
         split: "train" or "val".
         facts: the classes, and the map from the files' ids to training ids.
         num_workers: number of threads that read and encode; None for one per core.
@@ -95,6 +95,7 @@ def write_records(
             manifest, made_with=made_with or {}, limit=limit, source=source
         )
         write_manifest(manifest, folder)
+        _clear(folder, split, {shard.file for shard in manifest.shards})
         for note in folder.glob(f"*{NOTE}"):
             note.unlink()
     except (OSError, tf.errors.OpError) as error:
@@ -105,14 +106,21 @@ def write_records(
     return manifest
 
 
-def _clear(folder: Path, split: str, shard_names: set[str]) -> None:
-    """Removes the files of an earlier run except the shards of these names.
+def _kept_files(folder: Path, split: str) -> set[str]:
+    """Returns the names of the files of the records that the split has until now."""
+    if not (folder / MANIFEST_FILE).exists():
+        return set()
+    try:
+        manifest = read_manifest(folder.parent, split, check_files=False)
+    except UserError:  # a damaged manifest says of no file that it is not needed
+        return {path.name for path in folder.iterdir()}
+    return {shard.file for shard in manifest.shards}
 
-    The manifest is removed first, so that a split with one is always complete.
-    """
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+
+def _clear(folder: Path, split: str, kept: set[str]) -> None:
+    """Removes the shards, notes and unfinished files but those of the kept shards."""
     for path in [*folder.glob(f"{split}-*.tfrecord*"), *folder.glob(f"{PARTIAL}*")]:
-        if path.name.removesuffix(NOTE) not in shard_names:
+        if path.name.removesuffix(NOTE) not in kept:
             path.unlink(missing_ok=True)
 
 
@@ -126,12 +134,14 @@ def _write_split(
     progress: bool,
 ) -> Manifest:
     pairs_by_shard = _deal_out(pairs, shard_bytes)
-    num_shards = len(pairs_by_shard)
+    sources = [fingerprint(shard_pairs, facts) for shard_pairs in pairs_by_shard]
+    # The source is part of the name, so that new records never have the name of others
+    # that a running training still opens.
     paths = [
-        folder / f"{split}-{number:05d}-of-{num_shards:05d}.tfrecord"
-        for number in range(num_shards)
+        folder / f"{split}-{number:05d}-of-{len(sources):05d}-{source[:8]}.tfrecord"
+        for number, source in enumerate(sources)
     ]
-    _clear(folder, split, {path.name for path in paths})
+    _clear(folder, split, {path.name for path in paths} | _kept_files(folder, split))
     histogram = np.zeros(256, np.int64)
     shards = []
     pool = ThreadPoolExecutor(num_workers or num_cores())
@@ -139,8 +149,7 @@ def _write_split(
         total=len(pairs), desc=split, unit="image", disable=None if progress else True
     )
     try:
-        for path, shard_pairs in zip(paths, pairs_by_shard):
-            source = fingerprint(shard_pairs, facts)
+        for path, source, shard_pairs in zip(paths, sources, pairs_by_shard):
             finished = read_note(path, source)
             if finished:
                 bar.update(len(shard_pairs))

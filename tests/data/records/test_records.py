@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -98,7 +99,9 @@ def test_shards_are_several_and_equally_long(
 ):
     manifest = write(pairs[:num_samples], tmp_path, shard_bytes=shard_bytes)
     assert [shard.num_samples for shard in manifest.shards] == sizes
-    assert manifest.shards[0].file == f"train-00000-of-{len(sizes):05d}.tfrecord"
+    for number, shard in enumerate(manifest.shards):
+        name = rf"train-{number:05d}-of-{len(sizes):05d}-[0-9a-f]{{8}}\.tfrecord"
+        assert re.fullmatch(name, shard.file)
 
 
 def test_shard_bytes_sets_the_number_of_shards(tmp_path, pairs):
@@ -148,12 +151,46 @@ def bad_tree(tree, tmp_path):
 
 
 def test_a_bad_file_stops_the_conversion(tmp_path, tree, bad_tree):
-    write(find_pairs("folder", tree, "train"), tmp_path)
     with pytest.raises(UserError, match=r"train_004\.png holds the value 7"):
         write(find_pairs("folder", bad_tree, "train"), tmp_path)
-    # Neither the new nor the earlier records may count as records of this source.
     assert not (tmp_path / "train" / "manifest.json").exists()
     with pytest.raises(UserError, match="make_tfrecords"):
+        shards.read_manifest(tmp_path, "train")
+
+
+def test_a_bad_file_leaves_the_earlier_records_whole(tmp_path, tree, bad_tree):
+    manifest = write(find_pairs("folder", tree, "train"), tmp_path)
+    before = contents(tmp_path / "train")
+    with pytest.raises(UserError, match=r"train_004\.png holds the value 7"):
+        write(find_pairs("folder", bad_tree, "train"), tmp_path)
+    assert shards.read_manifest(tmp_path, "train") == manifest
+    assert before.items() <= contents(tmp_path / "train").items()
+    assert len(read_samples(tmp_path, manifest)) == 20
+    write(find_pairs("folder", tree, "train"), tmp_path)
+    assert contents(tmp_path / "train") == before  # nothing of the failed one is left
+
+
+def test_new_records_never_have_a_name_of_others(tmp_path, tree, bad_tree):
+    """A reader that opens a file by its name gets its own records, or none."""
+    before = write(find_pairs("folder", tree, "train"), tmp_path)
+    for path in (bad_tree / "train" / "labels").iterdir():
+        save_image(path, np.full((24, 32), 1, np.uint8))
+    after = write(find_pairs("folder", bad_tree, "train"), tmp_path)
+    names = [{shard.file for shard in m.shards} for m in (before, after)]
+    assert not names[0] & names[1]
+    assert contents(tmp_path / "train").keys() == {*names[1], "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    "file", ["../val/a.tfrecord", "/etc/passwd", "a/b", "..", "", "."]
+)
+def test_a_manifest_names_only_files_of_its_folder(tmp_path, pairs, file):
+    manifest = write(pairs, tmp_path)
+    outside = dataclasses.replace(manifest.shards[0], file=file)
+    shards.write_manifest(
+        dataclasses.replace(manifest, shards=(outside,)), tmp_path / "train"
+    )
+    with pytest.raises(UserError, match="not a file of its own folder.*--overwrite"):
         shards.read_manifest(tmp_path, "train")
 
 
