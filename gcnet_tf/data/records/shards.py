@@ -41,7 +41,9 @@ SHARD_BYTES = 128 * 2**20
 MIN_SHARDS = 8
 
 _SCHEMA = {
-    key: tf.io.FixedLenFeature([], tf.string) for key in ("image", "label", "name")
+    **{key: tf.io.FixedLenFeature([], tf.string) for key in ("image", "label", "name")},
+    # Absent where it is 1, as in all records of older versions.
+    "orientation": tf.io.FixedLenFeature([], tf.int64, default_value=1),
 }
 
 
@@ -217,11 +219,15 @@ def _write_shard(
 
 
 def _serialize(name: str, sample: EncodedSample) -> bytes:
-    values = {"image": sample.image, "label": sample.label, "name": name.encode()}
+    image = sample.image
+    values = {"image": image.file_bytes, "label": sample.label, "name": name.encode()}
     features = {
         key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
         for key, value in values.items()
     }
+    if image.orientation != 1:
+        number = tf.train.Int64List(value=[image.orientation])
+        features["orientation"] = tf.train.Feature(int64_list=number)
     example = tf.train.Example(features=tf.train.Features(feature=features))
     # Otherwise protobuf may order the features differently in another process.
     return example.SerializeToString(deterministic=True)
@@ -235,7 +241,8 @@ def parse_example(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
 
     Returns:
         Scalar strings: "image", an encoded JPEG or PNG; "label", an encoded 8-bit grey
-        PNG of training ids; "name".
+        PNG of training ids; "name". A scalar int64: "orientation", the EXIF orientation
+        of the image's pixels.
     """
     return tf.io.parse_single_example(serialized, _SCHEMA)
 
@@ -244,10 +251,10 @@ def decode_sample(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Decodes the features that `parse_example` returns.
 
     Args:
-        example: scalar strings "image", "label" and "name".
+        example: the features.
 
     Returns:
-        "image": uint8 (height, width, 3) RGB, the same values as from Pillow and cv2;
+        "image": uint8 (height, width, 3) upright RGB, the same values as from Pillow and cv2;
         "label": uint8 (height, width), training ids, 255 where ignored;
         "name": scalar string.
     """
@@ -258,8 +265,27 @@ def decode_sample(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
         lambda: tf.io.decode_png(encoded, channels=3),
     )
+    image = upright(image, example["orientation"])
     image.set_shape([None, None, 3])
     # channels=1 gives the ids because a stored label is a grey PNG; a palette PNG would
     # give the brightness of its colours.
     label = tf.io.decode_png(example["label"], channels=1)
     return {"image": image, "label": label[:, :, 0], "name": example["name"]}
+
+
+def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns and mirrors (height, width, 3) as an EXIF orientation from 1 to 8 says."""
+
+    def turned():
+        # Of pixels that are transposed first, where the orientation says so.
+        transposed = tf.cond(
+            orientation > 4, lambda: tf.transpose(image, (1, 0, 2)), lambda: image
+        )
+        backwards = [
+            tf.reduce_any(tf.equal(orientation, values))
+            for values in ((3, 4, 7, 8), (2, 3, 6, 7))
+        ]
+        # Slices of negative steps would take four times as long.
+        return tf.reverse(transposed, tf.boolean_mask([0, 1], backwards))
+
+    return tf.cond(orientation > 1, turned, lambda: image)

@@ -341,7 +341,12 @@ def decode(file_bytes):
     label = io.BytesIO()
     Image.fromarray(random_label(0)).save(label, "PNG")
     dataset = tf.data.Dataset.from_tensors(
-        {"image": file_bytes, "label": label.getvalue(), "name": "a"}
+        {
+            "image": file_bytes,
+            "label": label.getvalue(),
+            "name": "a",
+            "orientation": np.int64(1),
+        }
     ).map(shards.decode_sample)
     assert dataset.element_spec["image"].shape.as_list() == [None, None, 3]
     assert dataset.element_spec["label"].shape.as_list() == [None, None]
@@ -380,3 +385,36 @@ def test_decoding_of_a_png_with_a_transparent_colour():
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=tuple(random_image(0)[0, 0].tolist()))
     assert np.array_equal(decode(buffer.getvalue()), random_image(0))
+
+
+def test_turned_images_are_read_back_upright(tmp_path, tree):
+    """Conversion, all orientations, and records: compared with OpenCV, which turns."""
+    root = shutil.copytree(tree, tmp_path / "source")
+    for value in range(1, 9):
+        path = root / "train" / "images" / f"train_{value:03d}.jpg"
+        exif = Image.Exif()
+        exif[0x0112] = value
+        height, width = (32, 24) if value > 4 else (24, 32)
+        save_image(path, random_image(value, height, width), exif=exif)
+    pairs = find_pairs("folder", root, "train")
+    manifest = write(pairs, tmp_path)
+    by_name = {s["name"].decode(): s["image"] for s in read_samples(tmp_path, manifest)}
+    assert len(by_name) == 20
+    for pair in pairs:
+        expected = cv2.imread(str(pair.image), cv2.IMREAD_COLOR)[:, :, ::-1]
+        assert np.array_equal(by_name[pair.name], expected), pair.name
+    num_bytes = sum(p.image.stat().st_size + p.label.stat().st_size for p in pairs)
+    assert sum(shard.num_bytes for shard in manifest.shards) < 1.5 * num_bytes
+
+
+def test_a_record_of_an_upright_image_has_the_bytes_of_older_versions(tmp_path, pairs):
+    """Written here by the old schema, with protobuf alone."""
+    manifest = write(pairs[:1], tmp_path)
+    path = tmp_path / "train" / manifest.shards[0].file
+    (record,) = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    example = tf.train.Example.FromString(record)
+    assert set(example.features.feature) == {"image", "label", "name"}
+    parsed = shards.parse_example(record)
+    assert int(parsed["orientation"]) == 1
+    decoded = shards.decode_sample(parsed)["image"].numpy()
+    assert np.array_equal(decoded, np.asarray(Image.open(pairs[0].image)))
