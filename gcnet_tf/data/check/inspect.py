@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,9 @@ from gcnet_tf.data.check.report import (
 )
 from gcnet_tf.data.prepare import SPLITS, changed_splits
 from gcnet_tf.data.records.samples import read_label
+from gcnet_tf.data.records.threads import threads
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
-from gcnet_tf.processor import num_cores
 from gcnet_tf.runtime.image_files import (
     has_more_pictures,
     num_bands_left_out,
@@ -73,12 +72,11 @@ def check_files(
     """Checks every image and label of the splits; `more` joins the findings."""
     facts = facts_of(config.data)
     findings: dict[str, list[Item]] = defaultdict(list)
-    tasks = []
+    pairs = {}
     for split in splits:
-        pairs, problems = list_pairs(config.data, split)
-        tasks += [(split, pair) for pair in pairs]
+        pairs[split], problems = list_pairs(config.data, split)
         _add(findings, problems)
-    looks = _look_at_all(tasks, facts, progress)
+    looks = _look_at_all(pairs, facts, progress)
     for look in looks:
         _add(findings, look.problems)
     report = Report(facts, tuple(splits), tuple(looks), findings)
@@ -96,25 +94,21 @@ def _add(findings: dict[str, list[Item]], problems: Iterable[Problem]) -> None:
 
 
 def _look_at_all(
-    tasks: list[tuple[str, Pair]], facts: DatasetFacts, progress: bool
+    pairs: dict[str, list[Pair]], facts: DatasetFacts, progress: bool
 ) -> list[Look]:
-    # Decoding and hashing release the interpreter's lock, so that threads can share the
-    # work.
-    pool = ThreadPoolExecutor(num_cores())
-    try:
-        looks = pool.map(
-            lambda task: _look(task[0], task[1], task[1].facts or facts), tasks
-        )
-        bar = tqdm(
-            looks,
-            total=len(tasks),
-            desc="check",
-            unit="image",
-            disable=None if progress else True,
-        )
-        return list(bar)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    tasks = ((split, pair) for split in pairs for pair in pairs[split])
+    bar = tqdm(
+        total=sum(map(len, pairs.values())),
+        desc="check",
+        unit="image",
+        disable=None if progress else True,
+    )
+    looks = []
+    with bar, threads() as in_order:
+        for look in in_order(lambda task: _look(*task, task[1].facts or facts), tasks):
+            looks.append(look)
+            bar.update()
+    return looks
 
 
 def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from gcnet_tf.data.records.manifest import (
     write_manifest,
 )
 from gcnet_tf.data.records.samples import EncodedSample, encode_pair
+from gcnet_tf.data.records.threads import threads
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import PARTIAL, new_file
 from gcnet_tf.files.checksum import file_sha256
-from gcnet_tf.processor import num_cores
 
 __all__ = [
     "Manifest",
@@ -146,25 +145,20 @@ def _write_split(
     _clear(folder, split, {path.name for path in paths} | _kept_files(folder, split))
     histogram = np.zeros(256, np.int64)
     shards = []
-    pool = ThreadPoolExecutor(num_workers or num_cores())
     bar = tqdm(
         total=len(pairs), desc=split, unit="image", disable=None if progress else True
     )
-    try:
+    with bar, threads(num_workers) as in_order:
         for path, source, shard_pairs in zip(paths, sources, pairs_by_shard):
             finished = read_note(path, source)
             if finished:
                 bar.update(len(shard_pairs))
             else:
-                samples = pool.map(lambda pair: encode_pair(pair, facts), shard_pairs)
+                samples = in_order(lambda pair: encode_pair(pair, facts), shard_pairs)
                 finished = _write_shard(path, shard_pairs, samples, bar)
                 write_note(path, source, *finished)
             shards.append(finished[0])
             histogram += finished[1]
-    finally:
-        # After a bad file or Ctrl-C, waiting tasks are dropped and running ones end.
-        pool.shutdown(cancel_futures=True)
-        bar.close()
     return Manifest(
         dataset=facts.name,
         split=split,
@@ -254,7 +248,8 @@ def decode_sample(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         example: the features.
 
     Returns:
-        "image": uint8 (height, width, 3) upright RGB, the same values as from Pillow and cv2;
+        "image": uint8 (height, width, 3) upright RGB, the same values as from
+            Pillow and cv2;
         "label": uint8 (height, width), training ids, 255 where ignored;
         "name": scalar string.
     """
