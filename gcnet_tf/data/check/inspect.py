@@ -105,7 +105,9 @@ def _look_at_all(
     )
     looks = []
     with bar, threads() as in_order:
-        for look in in_order(lambda task: _look(*task, task[1].facts or facts), tasks):
+        for look in in_order(
+            lambda task: _look(task[0], task[1], task[1].facts or facts), tasks
+        ):
             looks.append(look)
             bar.update()
     return looks
