@@ -16,8 +16,10 @@ from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import record_digests
 from gcnet_tf.data.records.damage import Damage
+from gcnet_tf.data.records.manifest import read_manifest
 from gcnet_tf.data.records.pinned import pinned
 from gcnet_tf.data.records.repair import Repair
+from gcnet_tf.data.stream.lanes import shuffle_text
 from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
@@ -129,6 +131,8 @@ class _Training:
         self.repair = Repair(reading, "train", self._report_damage)
         self.batches = Batches(strategy, self.progress, self.repair)
         self.monitor.say(origin)
+        manifest = read_manifest(reading.data.records, "train", check_files=False)
+        self.monitor.say(shuffle_text(manifest))
         if weights is not None:
             pairs = zip(self.facts.classes, weights)
             weights_text = ", ".join(

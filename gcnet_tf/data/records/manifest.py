@@ -22,12 +22,29 @@ MANIFEST_FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """A TFRecord file: its name in the split's folder, and the means to check it."""
+    """A TFRecord file: its name in the split's folder, and the means to check it.
+
+    Attributes:
+        file: name in the split's folder.
+        num_samples: number of records.
+        num_bytes: size.
+        sha256: hash of the bytes.
+        segments: (number of records, number of bytes) of the pieces, in order, that
+            training reads in any order; none in records of older versions.
+    """
 
     file: str
     num_samples: int
     num_bytes: int
     sha256: str
+    segments: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON has lists.
+        object.__setattr__(self, "segments", tuple(map(tuple, self.segments)))
+        totals = tuple(map(sum, zip(*self.segments)))
+        if self.segments and totals != (self.num_samples, self.num_bytes):
+            raise ValueError(f"the segments of {self.file} are not the whole file")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The TFRecord files of a split: their schema, writing and decoding."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,11 @@ __all__ = [
 SHARD_BYTES = 128 * 2**20
 # Shuffling starts with the order of the shards, so even a small set needs several.
 MIN_SHARDS = 8
+# Least size of what shuffling reads at a place of its own. Less would make reading at
+# random places of a disk slow.
+SEGMENT_BYTES = 2**20
+# Length and checksums around each record in a TFRecord file.
+RECORD_FRAME_BYTES = 16
 
 _SCHEMA = {
     **{key: tf.io.FixedLenFeature([], tf.string) for key in ("image", "label", "name")},
@@ -202,14 +207,54 @@ def _write_shard(
         Its entry in the manifest, and its pixels per training id, int64 (256,).
     """
     histogram = np.zeros(256, np.int64)
+
+    def records() -> Iterator[bytes]:
+        nonlocal histogram
+        for pair, sample in zip(pairs, samples, strict=True):
+            yield _serialize(pair.name, sample)
+            histogram += sample.histogram
+            bar.update()
+
     with new_file(path) as partial:
-        with tf.io.TFRecordWriter(str(partial)) as writer:
-            for pair, sample in zip(pairs, samples, strict=True):
-                writer.write(_serialize(pair.name, sample))
-                histogram += sample.histogram
-                bar.update()
-        num_bytes, digest = partial.stat().st_size, file_sha256(partial)
-    return Shard(path.name, len(pairs), num_bytes, digest), histogram
+        shard = write_shard(partial, records())
+    return replace(shard, file=path.name), histogram
+
+
+def write_shard(
+    path: Path, records: Iterable[bytes], segment_lengths: Sequence[int] | None = None
+) -> Shard:
+    """Writes records into a file.
+
+    Args:
+        path: the file.
+        records: the serialized records.
+        segment_lengths: number of records in each segment; None for segments of at
+            least `SEGMENT_BYTES`.
+
+    Returns:
+        The file's entry in the manifest.
+    """
+    lengths = None if segment_lengths is None else list(segment_lengths)
+    segments: list[tuple[int, int]] = []
+    count, num_bytes = 0, 0
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+            count += 1
+            num_bytes += len(record) + RECORD_FRAME_BYTES
+            is_full = num_bytes >= SEGMENT_BYTES
+            if is_full if lengths is None else count == lengths[len(segments)]:
+                segments.append((count, num_bytes))
+                count, num_bytes = 0, 0
+    if count:
+        segments.append((count, num_bytes))
+    return Shard(
+        path.name,
+        sum(length for length, _ in segments),
+        path.stat().st_size,
+        file_sha256(path),
+        tuple(segments),
+    )
 
 
 def _serialize(name: str, sample: EncodedSample) -> bytes:

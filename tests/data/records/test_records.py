@@ -304,6 +304,43 @@ def test_no_images(tmp_path):
         write([], tmp_path)
 
 
+def test_segments_are_whole_records(tmp_path, pairs, monkeypatch):
+    """Each begins where a record does, and holds at least the bytes asked for."""
+    monkeypatch.setattr(shards, "SEGMENT_BYTES", 2000)
+    manifest = write(pairs, tmp_path)
+    for shard in manifest.shards:
+        path = str(tmp_path / "train" / shard.file)
+        sizes = [len(r.numpy()) + 16 for r in tf.data.TFRecordDataset(path)]
+        assert sum(sizes) == shard.num_bytes
+        for length, num_bytes in shard.segments:
+            assert sum(sizes[:length]) == num_bytes
+            assert sum(sizes[: length - 1]) < 2000
+            del sizes[:length]
+        assert not sizes
+    assert max(len(shard.segments) for shard in manifest.shards) > 1
+
+
+def test_a_manifest_of_an_older_version_is_read(tmp_path, pairs):
+    manifest = write(pairs, tmp_path)
+    fields = dataclasses.asdict(manifest)
+    for shard in fields["shards"]:
+        del shard["segments"]
+    (tmp_path / "train" / "manifest.json").write_text(json.dumps(fields))
+    old = shards.read_manifest(tmp_path, "train")
+    assert {shard.segments for shard in old.shards} == {()}
+    assert [shard.sha256 for shard in old.shards] == [
+        shard.sha256 for shard in manifest.shards
+    ]
+
+
+def test_segments_that_are_not_the_file_are_damage(tmp_path, pairs):
+    fields = dataclasses.asdict(write(pairs, tmp_path))
+    fields["shards"][0]["segments"] = [[1, 5]]
+    (tmp_path / "train" / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="segments of train-00000.*not the whole file"):
+        shards.read_manifest(tmp_path, "train")
+
+
 def test_a_shard_missing_or_cut_is_noticed(tmp_path, pairs):
     shard = write(pairs, tmp_path).shards[3]
     path = tmp_path / "train" / shard.file
