@@ -32,15 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_place(Path(args.json))
 
     cli.start_tensorflow()
-    from gcnet_tf.data.check.inspect import check_before_conversion
-    from gcnet_tf.data.prepare import ensure_records
+    from gcnet_tf.data.check.conversion import checked_records
+    from gcnet_tf.data.records.pinned import pinned
     from gcnet_tf.evaluation.evaluate import evaluate
     from gcnet_tf.evaluation.metrics import format_table
 
     predictor, config = cli.load_predictor(args)
-    check_before_conversion(config, [args.split])
-    ensure_records(config, [args.split])
-    metrics = evaluate(predictor, config, args.split)
+    checked_records(config, [args.split])
+    with pinned(config, [args.split]) as reading:
+        metrics = evaluate(predictor, reading, args.split)
     assert metrics is not None  # only training stops an evaluation
     print(format_table(metrics, predictor.classes))
     if args.json:

@@ -16,6 +16,7 @@ from gcnet_tf.data.records.manifest import (
     pixel_table,
     read_manifest,
 )
+from gcnet_tf.data.records.pinned import remove_abandoned
 from gcnet_tf.data.records.source import (
     FROM_LISTS,
     source_fingerprint,
@@ -56,16 +57,21 @@ def ensure_records(
     splits: Sequence[str] = SPLITS,
     *,
     overwrite: bool = False,
+    outdated: Sequence[str] | None = None,
     num_workers: int | None = None,
     limit: int | None = None,
     listed: list[Pair] | None = None,
 ) -> dict[str, Manifest]:
     """Converts the outdated splits, or all of them with `overwrite`.
 
+    The records that a split had stay whole until the new ones are.
+
     Args:
         config: names the data set, its folder and the folder of the records.
         splits: the splits to convert.
         overwrite: converts also the splits whose records are up to date.
+        outdated: what `outdated_splits` returned, where it was asked before; it looks
+            at every file of the source.
         num_workers: number of threads; None for one per core.
         limit: greatest number of images to convert in each split, the first ones; None
             for all.
@@ -81,11 +87,11 @@ def ensure_records(
     facts = facts_of(config.data)
     data = config.data
     if overwrite:
-        outdated = list(splits)
-    elif listed is None:
-        outdated = outdated_splits(config, splits)
-    else:
+        outdated = splits
+    elif listed is not None:
         outdated = [split for split in splits if not has_records(data.records, split)]
+    elif outdated is None:
+        outdated = outdated_splits(config, splits)
     manifests = {}
     for split in splits:
         if split not in outdated:
@@ -106,6 +112,7 @@ def ensure_records(
     from gcnet_tf.data.records.shards import write_records
 
     with locked(Path(data.records)):
+        remove_abandoned(Path(data.records))
         for split in outdated:
             manifests[split] = write_records(
                 pairs[split],

@@ -16,7 +16,10 @@ from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import record_digests
 from gcnet_tf.data.records.damage import Damage
+from gcnet_tf.data.records.manifest import read_manifest
+from gcnet_tf.data.records.pinned import pinned
 from gcnet_tf.data.records.repair import Repair
+from gcnet_tf.data.stream.lanes import shuffle_text
 from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
@@ -80,7 +83,8 @@ def train(
         weights = workers.chief_does(
             lambda: prepare_run(config, run, resume, lock, callbacks)
         )
-        training = _Training(config, run, workers, weights)
+        reading = lock.enter_context(pinned(config))
+        training = _Training(config, reading, run, workers, weights)
         try:
             training.loop([*callbacks, *named_callbacks(config)])
         finally:
@@ -94,10 +98,12 @@ class _Training:
     def __init__(
         self,
         config: Config,
+        reading: Config,
         run: Path,
         workers: Workers,
         weights: Sequence[float] | None,
     ):
+        """Starts or resumes a run; `reading` is `config` with the records to read."""
         self.config = config
         self.run = run
         self.workers = workers
@@ -108,7 +114,7 @@ class _Training:
             self.model = build_model(config)
             self.schedule, self.optimizer = make_optimizer(config)
             compat.build_optimizer(self.optimizer, self.model)
-            origin, progress = workers.chief_does(self._load)
+            origin, progress = workers.chief_does(lambda: self._load(reading))
             variables = compat.optimizer_variables(self.optimizer)
             workers.take_from_chief([*self.model.variables, *variables])
         self.progress = Progress.from_dict(progress)
@@ -124,9 +130,11 @@ class _Training:
                 self.progress.evaluation_due,
             )
         self.whole = True  # weights and progress belong together and can be saved
-        self.repair = Repair(config, "train", self._report_damage)
+        self.repair = Repair(reading, "train", self._report_damage)
         self.batches = Batches(strategy, self.progress, self.repair)
         self.monitor.say(origin)
+        manifest = read_manifest(reading.data.records, "train", check_files=False)
+        self.monitor.say(shuffle_text(manifest))
         if weights is not None:
             pairs = zip(self.facts.classes, weights)
             weights_text = ", ".join(
@@ -134,7 +142,7 @@ class _Training:
             )
             self.monitor.say(f"Class weights: {weights_text}.")
         self.validation = Validation(
-            config,
+            reading,
             run,
             self.model,
             self.optimizer,
@@ -151,13 +159,13 @@ class _Training:
             colour_layer(config),
         )
 
-    def _load(self) -> tuple[str, dict[str, Any]]:
+    def _load(self, reading: Config) -> tuple[str, dict[str, Any]]:
         """Loads the newest checkpoint of the run, or the initial weights of a new run.
 
         Returns:
             A sentence that tells what was loaded, and the progress as in JSON.
         """
-        records = record_digests(self.config)
+        records = record_digests(reading)
         checkpoint = newest_checkpoint(self.run)
         if checkpoint is None:
             origin, progress = initialise(self.model, self.config), {}

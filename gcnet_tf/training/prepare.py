@@ -8,8 +8,8 @@ import keras
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.data.check.inspect import check_before_conversion
-from gcnet_tf.data.prepare import ensure_records, keeping_records
+from gcnet_tf.data.check.conversion import checked_records
+from gcnet_tf.data.prepare import keeping_records
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.files.lock import locked
 from gcnet_tf.training.keras_objects import check_callbacks
@@ -54,6 +54,5 @@ def prepare_run(
     if resume:
         config = keeping_records(config)
     # Before the run folder exists, so that missing data leaves no folder behind.
-    check_before_conversion(config)
-    manifests = ensure_records(config)
+    manifests = checked_records(config)
     return class_weights(config, manifests["train"])

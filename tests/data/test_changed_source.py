@@ -13,7 +13,9 @@ from PIL import Image
 
 from gcnet_tf.config import config_from_dict
 from gcnet_tf.data import prepare
-from gcnet_tf.data.check.inspect import check_before_conversion, check_data
+from gcnet_tf.data.check.conversion import checked_records
+from gcnet_tf.data.check.inspect import check_data
+from gcnet_tf.data.records import source
 from gcnet_tf.data.records.manifest import read_manifest, write_manifest
 from gcnet_tf.errors import UserError
 
@@ -96,7 +98,7 @@ def test_a_changed_source_is_converted_again(tmp_path, converted, change):
 def test_stop_says_what_to_do_and_changes_nothing(tmp_path, converted, change):
     before = read_manifest(tmp_path / "records", "train")
     change(tmp_path)
-    for prepared in (prepare.ensure_records, check_before_conversion):
+    for prepared in (prepare.ensure_records, checked_records):
         with pytest.raises(UserError, match="train.* --overwrite; or .*=ignore"):
             prepared(converted(on_changed_source="stop"))
     assert read_manifest(tmp_path / "records", "train") == before
@@ -114,9 +116,29 @@ def test_the_check_before_conversion_covers_changed_splits(tmp_path, converted):
     path = tmp_path / "source" / "train" / "labels" / "train_000.png"
     save_image(path, np.full((24, 32), 9, np.uint8))
     before = read_manifest(tmp_path / "records", "train")
-    with pytest.raises(UserError, match=r"train_000.png: 9 \(768 pixels\)"):
-        check_before_conversion(converted())
+    with pytest.warns(UserWarning, match="of train .*They are converted again"):
+        with pytest.raises(UserError, match=r"train_000.png: 9 \(768 pixels\)"):
+            checked_records(converted())
     assert read_manifest(tmp_path / "records", "train") == before
+
+
+def test_the_source_is_looked_at_once_and_its_change_is_told(
+    tmp_path, converted, monkeypatch
+):
+    """A comparison looks at every file, which takes minutes for a million."""
+    compared, fingerprint = [], source.source_fingerprint
+
+    def count(pairs):
+        compared.append(len(pairs))
+        return fingerprint(pairs)
+
+    monkeypatch.setattr(source, "source_fingerprint", count)
+    assert checked_records(converted())["train"].num_samples == 3
+    assert compared == [3, 2]
+    add_a_pair(tmp_path)
+    with pytest.warns(UserWarning, match="of train .*They are converted again"):
+        assert checked_records(converted())["train"].num_samples == 4
+    assert compared == [3, 2, 4, 2]
 
 
 def test_a_file_without_a_partner_is_reported_before_records_go(tmp_path, converted):

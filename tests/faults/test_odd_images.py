@@ -22,10 +22,11 @@ def odd(request, tmp_path):
     return path, request.param.expected
 
 
-def decoded(content, tmp_path):
+def decoded(stored, tmp_path):
     """Decodes a stored image as training does."""
     label = save_image(tmp_path / "label.png", np.zeros((1, 1), np.uint8)).read_bytes()
-    example = {"image": content, "label": label, "name": "a"}
+    example = {"image": stored.file_bytes, "label": label, "name": "a"}
+    example["orientation"] = np.int64(stored.orientation)
     return decode_sample({k: tf.constant(v) for k, v in example.items()})["image"]
 
 
@@ -39,9 +40,9 @@ def test_odd_images_are_read_correctly_or_refused(odd, tmp_path):
                     read(path)
                 assert "\n" not in str(error.value) and len(str(error.value)) < 400
             return
-        content, size = encode_image(path)
-        for image in (read_image(path), decoded(content, tmp_path)):
-            assert size == expected.shape[:2]
+        stored = encode_image(path)
+        for image in (read_image(path), decoded(stored, tmp_path)):
+            assert stored.size == expected.shape[:2]
             # Multiplied inks may be rounded otherwise; all else is exact.
             tolerance = 1 if path.name == "cmyk.jpg" else 0
             np.testing.assert_allclose(np.int32(image), expected, atol=tolerance)

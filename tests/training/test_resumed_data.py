@@ -1,14 +1,17 @@
 """A resumed run goes on with the data that it was trained on, or says why not."""
 
+import json
 import shutil
 import warnings
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from helpers import save_image
 
 from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.records.manifest import read_manifest
 from gcnet_tf.errors import UserError
 from gcnet_tf.training import train
 from gcnet_tf.weights.files import checkpoint_state, newest_checkpoint
@@ -73,3 +76,37 @@ def test_the_same_files_converted_again_are_the_same_data(make_config, tmp_path)
     ensure_records(config, overwrite=True)
     train(config, run, resume=True)
     assert iteration(run) == 2
+
+
+class Convert(keras.callbacks.Callback):
+    """Converts changed files in the middle of a run, as another training's start."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            for split in ("train", "val"):
+                for path in (Path(self.config.data.root) / split / "labels").iterdir():
+                    save_image(path, np.ones((32, 32), np.uint8))
+            ensure_records(self.config, overwrite=True)
+
+
+def test_a_running_training_keeps_its_records(make_config, monkeypatch, tmp_path):
+    digests = []
+
+    def note(directory, split, *arguments):
+        manifest = read_manifest(directory, split, *arguments)
+        digests.append(manifest.content_digest())
+        return manifest
+
+    monkeypatch.setattr("gcnet_tf.evaluation.evaluate.read_manifest", note)
+    config = make_config("train.iterations=8")  # three epochs, and four evaluations
+    before = read_manifest(config.data.records, "val").content_digest()
+    train(config, tmp_path / "run", callbacks=[Convert(config)])
+    assert iteration(tmp_path / "run") == 8
+    assert digests == [before] * 4
+    assert read_manifest(config.data.records, "val").content_digest() != before
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved["data"]["records"] == config.data.records

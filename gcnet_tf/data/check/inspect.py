@@ -7,10 +7,8 @@ occur, crops larger than the images. It writes nothing and does not load TensorF
 
 import dataclasses
 import hashlib
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +25,12 @@ from gcnet_tf.data.check.report import (
     Look,
     Problem,
     Report,
-    findings_text,
 )
-from gcnet_tf.data.prepare import SPLITS, changed_splits, ensure_source, outdated_splits
+from gcnet_tf.data.prepare import SPLITS, changed_splits
 from gcnet_tf.data.records.samples import read_label
+from gcnet_tf.data.records.threads import threads
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
-from gcnet_tf.processor import num_cores
 from gcnet_tf.runtime.image_files import (
     has_more_pictures,
     num_bands_left_out,
@@ -52,46 +49,10 @@ _MODE_TEXT = {
 }
 
 
-def check_before_conversion(config: Config, splits: Sequence[str] = SPLITS) -> None:
-    """Checks the splits that will be converted, unless `data.check` is false.
-
-    The findings at level "warning" become Python warnings. Nothing is printed when
-    there are none.
-
-    Raises:
-        UserError: when there are errors, with all of them; when there is no source; or
-            as `outdated_splits`.
-    """
-    if not config.data.check:
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # conversion itself warns of a changed source
-        outdated = outdated_splits(config, splits)
-    if not outdated:
-        return
-    ensure_source(config)
-    report = check_data(config, outdated)
-    errors = report.kinds("error")
-    if errors:
-        raise UserError(
-            f"{config.data.root} cannot be converted as it is.\n"
-            f"{findings_text(report, errors)}\n"
-            "For the whole list: python scripts/check_data.py --cfg CONFIG --json FILE"
-        )
-    # Conversion itself warns of a source that is not complete.
-    kinds = [kind for kind in report.kinds("warning") if kind != "source"]
-    if kinds:
-        warnings.warn(
-            f"{config.data.root} is converted, but has problems.\n"
-            f"{findings_text(report, kinds)}",
-            stacklevel=2,
-        )
-
-
 def check_data(
     config: Config, splits: Sequence[str] = SPLITS, progress: bool = True
 ) -> Report:
-    """Checks every image and label of the splits.
+    """Checks every image and label of the splits, and the records that they have.
 
     Args:
         config: names the data set and its folder; also gives the crop, which is
@@ -99,21 +60,30 @@ def check_data(
         splits: the splits to check.
         progress: shows a progress bar.
     """
+    return check_files(config, splits, progress, _about_records(config, splits))
+
+
+def check_files(
+    config: Config,
+    splits: Sequence[str],
+    progress: bool = True,
+    more: Iterable[Problem] = (),
+) -> Report:
+    """Checks every image and label of the splits; `more` joins the findings."""
     facts = facts_of(config.data)
     findings: dict[str, list[Item]] = defaultdict(list)
-    tasks = []
+    pairs = {}
     for split in splits:
-        pairs, problems = list_pairs(config.data, split)
-        tasks += [(split, pair) for pair in pairs]
+        pairs[split], problems = list_pairs(config.data, split)
         _add(findings, problems)
-    looks = _look_at_all(tasks, facts, progress)
+    looks = _look_at_all(pairs, facts, progress)
     for look in looks:
         _add(findings, look.problems)
     report = Report(facts, tuple(splits), tuple(looks), findings)
     _add(findings, _between_splits(report))
     _add(findings, _about_classes(report))
     _add(findings, _about_crop(report, config.augment))
-    _add(findings, _about_records(config, splits))
+    _add(findings, more)
     ordered = {kind: findings[kind] for kind in KINDS if findings[kind]}
     return dataclasses.replace(report, findings=ordered)
 
@@ -124,25 +94,23 @@ def _add(findings: dict[str, list[Item]], problems: Iterable[Problem]) -> None:
 
 
 def _look_at_all(
-    tasks: list[tuple[str, Pair]], facts: DatasetFacts, progress: bool
+    pairs: dict[str, list[Pair]], facts: DatasetFacts, progress: bool
 ) -> list[Look]:
-    # Decoding and hashing release the interpreter's lock, so that threads can share the
-    # work.
-    pool = ThreadPoolExecutor(num_cores())
-    try:
-        looks = pool.map(
+    tasks = ((split, pair) for split in pairs for pair in pairs[split])
+    bar = tqdm(
+        total=sum(map(len, pairs.values())),
+        desc="check",
+        unit="image",
+        disable=None if progress else True,
+    )
+    looks = []
+    with bar, threads() as in_order:
+        for look in in_order(
             lambda task: _look(task[0], task[1], task[1].facts or facts), tasks
-        )
-        bar = tqdm(
-            looks,
-            total=len(tasks),
-            desc="check",
-            unit="image",
-            disable=None if progress else True,
-        )
-        return list(bar)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        ):
+            looks.append(look)
+            bar.update()
+    return looks
 
 
 def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:

@@ -9,7 +9,6 @@ import struct
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,8 +19,8 @@ from tqdm import tqdm
 from gcnet_tf.config import Config
 from gcnet_tf.data.records.manifest import Shard, read_manifest
 from gcnet_tf.data.records.shards import decode_sample, parse_example
+from gcnet_tf.data.records.threads import threads
 from gcnet_tf.errors import UserError, first_line, some
-from gcnet_tf.processor import num_cores
 
 # Errors that tf.data raises for records that it cannot read or decode.
 READ_ERRORS = (
@@ -109,10 +108,10 @@ def find_damage(config: Config, split: str) -> list[Damage]:
         leave=False,
         disable=None,
     )
-    with bar, ThreadPoolExecutor(num_cores()) as pool:
+    with bar, threads() as in_order:
         for shard in manifest.shards:
             records = read_shard(Path(config.data.records) / split, shard)
-            for index, (record, reason) in enumerate(pool.map(_try_decoding, records)):
+            for index, (record, reason) in enumerate(in_order(_try_decoding, records)):
                 if reason:
                     name = _name_of(record)
                     damaged.append(Damage(shard.file, index, name, reason))

@@ -22,7 +22,7 @@ NOTE = ".note.json"
 
 # To be increased when the code makes other records of the same sources, so that shards
 # of older code are not kept.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def fingerprint(pairs: Sequence[Pair], facts: DatasetFacts) -> str:

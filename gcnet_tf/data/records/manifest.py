@@ -1,14 +1,16 @@
 """The manifest of a split's records: their contents, and the means to check them.
 
 A split is a folder of shards with a manifest.json. The manifest is written last, so a
-split that has one is complete. The files of a killed run have none and are never used.
+split that has one is complete. Files that it does not name are never used: those of a
+conversion that was killed, or still runs. New records have other names than those that
+they replace, which are removed when the new manifest is there.
 """
 
 import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from gcnet_tf.errors import UserError
@@ -20,12 +22,29 @@ MANIFEST_FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """A TFRecord file: its name in the split's folder, and the means to check it."""
+    """A TFRecord file: its name in the split's folder, and the means to check it.
+
+    Attributes:
+        file: name in the split's folder.
+        num_samples: number of records.
+        num_bytes: size.
+        sha256: hash of the bytes.
+        segments: (number of records, number of bytes) of the pieces, in order, that
+            training reads in any order; none in records of older versions.
+    """
 
     file: str
     num_samples: int
     num_bytes: int
     sha256: str
+    segments: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON has lists.
+        object.__setattr__(self, "segments", tuple(map(tuple, self.segments)))
+        totals = tuple(map(sum, zip(*self.segments)))
+        if self.segments and totals != (self.num_samples, self.num_bytes):
+            raise ValueError(f"the segments of {self.file} are not the whole file")
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,12 @@ def read_manifest(
         for key in ("classes", "class_histogram"):
             fields[key] = tuple(fields[key])
         manifest = Manifest(**fields)
+        for shard in manifest.shards:
+            # A manifest may come from anywhere, and must not have other files read.
+            if shard.file in ("", "..") or shard.file != PurePath(shard.file).name:
+                raise ValueError(
+                    f"it names {shard.file!r}, which is not a file of its own folder"
+                )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}). {remedy}") from error
     for shard in manifest.shards if check_files else ():

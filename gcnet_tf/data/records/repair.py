@@ -18,8 +18,8 @@ from gcnet_tf.data.records.damage import (
     warn_of,
 )
 from gcnet_tf.data.records.manifest import Manifest, read_manifest, write_manifest
+from gcnet_tf.data.records.shards import write_shard
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.checksum import file_sha256
 
 
 class Repair:
@@ -116,17 +116,15 @@ def repaired(
             shards.append(shard)
             continue
         records = [record for record, _ in read_shard(source, shard)]
-        with tf.io.TFRecordWriter(str(target / shard.file)) as writer:
-            for index, record in enumerate(records):
-                if damage := by_file[shard.file].get(index):
-                    record = _substitute(source, manifest, by_file, shard_number, index)
-                    if split != "train":
-                        record = _without_labels(record, damage.name)
-                writer.write(record)
-        path = target / shard.file
-        shards.append(
-            replace(shard, num_bytes=path.stat().st_size, sha256=file_sha256(path))
-        )
+        for index, damage in by_file[shard.file].items():
+            record = _substitute(source, manifest, by_file, shard_number, index)
+            if split != "train":
+                record = _without_labels(record, damage.name)
+            records[index] = record
+        # Segments of the same lengths, so that the order of the samples stays.
+        lengths = [length for length, _ in shard.segments]
+        copy = write_shard(target / shard.file, records, lengths or [len(records)])
+        shards.append(copy if lengths else replace(copy, segments=()))
     write_manifest(replace(manifest, shards=tuple(shards)), target)
     return replace(config, data=replace(config.data, records=str(folder)))
 

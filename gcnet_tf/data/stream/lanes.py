@@ -3,17 +3,24 @@
 Samples are numbered from 0 on through all epochs. A batch of B samples takes the next B
 numbers, so that number p has slot p mod B in its batch. The slots are divided, in
 order, into lanes of equal width. In every epoch each lane reads a block of the records:
-the records of all shards, in the epoch's order of the shards, are cut into one block
+the records of all pieces, in the epoch's order of the pieces, are cut into one block
 per lane. A lane shuffles its block and fills its slots with the records.
+
+The shuffle buffers of all lanes, the window, have a fixed number of bytes. Where the
+data is larger, the pieces are the segments of the shards, a megabyte or one record
+each, so that hardly any two records stay neighbours. Where the window holds all
+records, and in records of older versions, which have no segments, they are the shards.
 
 All of this follows from the seed, the batch size and the records. Therefore any number
 of workers that share the batches get the same batches. A worker fills some of the
-slots, and opens only the shards that the lanes of these slots read.
+slots, and reads only the pieces that the lanes of these slots need.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -83,6 +90,9 @@ def numbered_records(
         lambda lane: lanes.records(lane, start_iteration),
         cycle_length=end_lane - first_lane,
         block_length=lanes.width,
+        # Otherwise one thread would wait for the disk on behalf of all lanes.
+        num_parallel_calls=end_lane - first_lane,
+        deterministic=True,
     )
     num_slots = (end_lane - first_lane) * lanes.width
     dataset = dataset.enumerate(start_iteration * num_slots)
@@ -105,22 +115,65 @@ def numbered_records(
 
 def split_records(folder: Path, manifest: Manifest, share: Share) -> tf.data.Dataset:
     """Returns the serialized records of a share of a split, in order, once."""
-    paths, counts = _shards(folder, manifest)
+    pieces = _Pieces.shards(folder, manifest)
     first, end = share.of(manifest.num_samples)
-    return _read(paths, counts, first, end, _READ_BUFFER_BYTES)
+    return _read(pieces, first, end, _READ_BUFFER_BYTES)
+
+
+class _Pieces(NamedTuple):
+    """Pieces of the records of a split; tensors of one shape (number of pieces,)."""
+
+    path: tf.Tensor
+    """string, the file"""
+    offset: tf.Tensor
+    """int64, its first byte in the file"""
+    count: tf.Tensor
+    """int64, its number of records"""
+
+    @classmethod
+    def shards(cls, folder: Path, manifest: Manifest) -> "_Pieces":
+        """Returns a piece for each shard."""
+        return cls(
+            tf.constant([str(folder / shard.file) for shard in manifest.shards]),
+            tf.zeros(len(manifest.shards), tf.int64),
+            tf.constant([shard.num_samples for shard in manifest.shards], tf.int64),
+        )
+
+    @classmethod
+    def segments(cls, folder: Path, manifest: Manifest) -> "_Pieces":
+        """Returns a piece for each segment."""
+        paths: list[str] = []
+        offsets: list[int] = []
+        counts: list[int] = []
+        for shard in manifest.shards:
+            lengths, sizes = zip(*shard.segments)
+            paths += [str(folder / shard.file)] * len(lengths)
+            offsets += [0, *itertools.accumulate(sizes)][:-1]
+            counts += lengths
+        return cls(
+            tf.constant(paths),
+            tf.constant(offsets, tf.int64),
+            tf.constant(counts, tf.int64),
+        )
+
+    def in_order(self, order: tf.Tensor) -> "_Pieces":
+        return _Pieces(*(tf.gather(values, order) for values in self))
 
 
 class _Lanes:
     """The lanes for one batch size."""
 
     def __init__(self, folder: Path, manifest: Manifest, seed: int, batch_size: int):
-        self.paths, self.counts = _shards(folder, manifest)
+        is_divided = all(shard.segments for shard in manifest.shards)
+        fits = _window(manifest) >= manifest.num_samples
+        make_pieces = _Pieces.segments if is_divided and not fits else _Pieces.shards
+        self.pieces = make_pieces(folder, manifest)
         self.num_samples = manifest.num_samples
         self.seed = seed
         self.batch_size = batch_size
         num_lanes = _largest_divisor(batch_size, min(len(manifest.shards), _MAX_LANES))
         self.width = batch_size // num_lanes
-        self.buffer_size = max(1, _buffered_samples(manifest) // num_lanes)
+        self.buffer_size = max(1, _window(manifest) // num_lanes)
         self.read_buffer = max(
             _READ_BUFFER_BYTES // num_lanes, _LEAST_READ_BUFFER_BYTES
         )
@@ -148,7 +201,7 @@ class _Lanes:
         fold_in = tf.random.experimental.stateless_fold_in
         seeds = fold_in(tf.constant([self.seed, _ORDER_SEED], tf.int64), epoch)
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(self.counts)), seeds
+            tf.range(len(self.pieces.count)), seeds
         )
         num_before = epoch * self.num_samples
         num_after = num_before + self.num_samples
@@ -156,13 +209,7 @@ class _Lanes:
             self._num_given(num_after, edge) - self._num_given(num_before, edge)
             for edge in (lane, lane + 1)
         )
-        records = _read(
-            tf.gather(self.paths, order),
-            tf.gather(self.counts, order),
-            first,
-            end,
-            self.read_buffer,
-        )
+        records = _read(self.pieces.in_order(order), first, end, self.read_buffer)
         return records.shuffle(
             self.buffer_size,
             seed=fold_in(seeds, lane)[0],
@@ -176,26 +223,51 @@ class _Lanes:
         return batches * slots + tf.minimum(rest, slots)
 
 
-def _shards(folder: Path, manifest: Manifest) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the path and the number of samples of each shard."""
-    paths = [str(folder / shard.file) for shard in manifest.shards]
-    counts = [shard.num_samples for shard in manifest.shards]
-    return tf.constant(paths), tf.constant(counts, tf.int64)
-
-
-def _read(paths, counts, first, end, buffer_size: int) -> tf.data.Dataset:
+def _read(pieces: _Pieces, first, end, buffer_size: int) -> tf.data.Dataset:
     """Reads the records `first` to `end` - 1; opens only the files that hold them."""
     first, end = tf.cast(first, tf.int64), tf.cast(end, tf.int64)
-    bounds = tf.pad(tf.cumsum(counts), [[1, 0]])
-    first_file = tf.searchsorted(bounds[1:], [first], side="right")[0]
-    end_file = tf.searchsorted(bounds, [end], side="left")[0]
-    dataset = tf.data.TFRecordDataset(
-        paths[first_file:end_file], buffer_size=buffer_size
+    bounds = tf.pad(tf.cumsum(pieces.count), [[1, 0]])
+    first_piece = tf.searchsorted(bounds[1:], [first], side="right", out_type=tf.int64)
+    end_piece = tf.searchsorted(bounds, [end], side="left", out_type=tf.int64)
+
+    def records_of(piece: tf.Tensor) -> tf.data.Dataset:
+        path, offset, count = (values[piece] for values in pieces)
+        num_before = tf.maximum(first - bounds[piece], 0)
+        num_wanted = tf.minimum(count, end - bounds[piece]) - num_before
+        records = _records_from(path, offset, buffer_size)
+        return records.skip(num_before).take(num_wanted)
+
+    return tf.data.Dataset.range(first_piece[0], end_piece[0]).flat_map(records_of)
+
+
+def _records_from(
+    path: tf.Tensor, offset: tf.Tensor, buffer_size: int
+) -> tf.data.Dataset:
+    """Reads the records of a file from a byte on, which `TFRecordDataset` cannot."""
+    variant = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path],
+        compression_type="",
+        buffer_size=buffer_size,
+        byte_offsets=[offset],
+        metadata="",
     )
-    return dataset.skip(first - bounds[first_file]).take(end - first)
+    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
 
 
-def _buffered_samples(manifest: Manifest) -> int:
+def shuffle_text(manifest: Manifest) -> str:
+    """Says in a sentence how far the training samples are mixed."""
+    window, total = _window(manifest), manifest.num_samples
+    if window >= total:
+        return f"Shuffles all {total} training samples in every epoch."
+    num_pieces = sum(len(shard.segments) for shard in manifest.shards)
+    pieces = f"{num_pieces} pieces" if num_pieces else f"{len(manifest.shards)} files"
+    return (
+        f"Shuffles {pieces} of the training records in every epoch, and then "
+        f"{window} of {total} samples at a time ({SHUFFLE_BUFFER_BYTES // 2**20} MiB)."
+    )
+
+
+def _window(manifest: Manifest) -> int:
     """Returns the number of samples of usual size that the shuffle buffers hold."""
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     # Rounded to a power of two. A shard that is replaced because of a damaged image has

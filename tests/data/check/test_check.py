@@ -19,12 +19,12 @@ from PIL import Image
 
 from gcnet_tf.config import AugmentConfig, config_from_dict
 from gcnet_tf.data.check import report as check_report
+from gcnet_tf.data.check.conversion import check_before_conversion
 from gcnet_tf.data.check.inspect import (
-    check_before_conversion,
     check_data,
     padded_share,
 )
-from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.prepare import SPLITS, ensure_records, outdated_splits
 from gcnet_tf.errors import UserError
 
 
@@ -324,17 +324,20 @@ def test_before_conversion_all_errors_come_at_once(tmp_path):
         )
     config = make_config(tmp_path)
     with pytest.raises(UserError) as error:
-        check_before_conversion(config)
+        check_before_conversion(config, SPLITS)
     assert "train_001.png: 9 (768 pixels)" in str(error.value)
     assert "val_001.png: 9 (768 pixels)" in str(error.value)
     assert "scripts/check_data.py" in str(error.value)
-    check_before_conversion(make_config(tmp_path, check=False))  # raises nothing
+    check_before_conversion(
+        make_config(tmp_path, check=False), SPLITS
+    )  # raises nothing
 
 
 def test_before_conversion_warnings_are_warned_of(tmp_path):
     make_folder_tree(tmp_path / "source")
     with pytest.warns(UserWarning, match=r"Classes without a training pixel \(1\)"):
-        check_before_conversion(make_config(tmp_path, classes=(*CLASSES, "car")))
+        config = make_config(tmp_path, classes=(*CLASSES, "car"))
+        check_before_conversion(config, SPLITS)
 
 
 def test_with_records_the_source_is_not_checked(tmp_path):
@@ -342,9 +345,9 @@ def test_with_records_the_source_is_not_checked(tmp_path):
     config = make_config(tmp_path)
     ensure_records(config)
     shutil.rmtree(root)
-    check_before_conversion(config)
+    check_before_conversion(config, outdated_splits(config))
 
 
 def test_before_conversion_a_missing_source_brings_instructions(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        check_before_conversion(make_config(tmp_path))
+        check_before_conversion(make_config(tmp_path), SPLITS)

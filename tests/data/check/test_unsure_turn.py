@@ -6,7 +6,9 @@ from PIL import Image
 
 from gcnet_tf.config import config_from_dict
 from gcnet_tf.data.check import report as check_report
-from gcnet_tf.data.check.inspect import check_before_conversion, check_data
+from gcnet_tf.data.check.conversion import check_before_conversion
+from gcnet_tf.data.check.inspect import check_data
+from gcnet_tf.data.prepare import SPLITS
 
 
 def turned(path, turn, height=24, width=24):
@@ -82,4 +84,4 @@ def test_conversion_before_training_warns(config, tmp_path):
         turned(tmp_path / "source" / "train" / "images" / f"{name}.jpg", 6)
     words = r"may not follow \(2\)\. Sizes agree .*--sheet"
     with pytest.warns(UserWarning, match=words):
-        check_before_conversion(config)
+        check_before_conversion(config, SPLITS)

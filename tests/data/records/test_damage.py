@@ -20,6 +20,7 @@ from gcnet_tf.data.records.damage import (
 )
 from gcnet_tf.data.records.repair import repaired
 from gcnet_tf.data.records.shards import read_manifest
+from gcnet_tf.data.stream import lanes
 from gcnet_tf.data.stream.pipeline import evaluation_dataset, training_dataset
 from gcnet_tf.errors import UserError
 
@@ -158,7 +159,10 @@ def first_batches(config, num_batches=10, start=0):
     return list(dataset.as_numpy_iterator())
 
 
-def test_only_the_damaged_sample_is_replaced(config, tmp_path):
+@pytest.mark.parametrize("window", [lanes.SHUFFLE_BUFFER_BYTES, 2**10])
+def test_only_the_damaged_sample_is_replaced(config, tmp_path, monkeypatch, window):
+    """The others keep their places, also where segments are read in any order."""
+    monkeypatch.setattr(lanes, "SHUFFLE_BUFFER_BYTES", window)
     before = first_batches(config)
     names = names_in(config)
     _, path = shard_of(config)

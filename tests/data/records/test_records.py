@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -98,7 +99,9 @@ def test_shards_are_several_and_equally_long(
 ):
     manifest = write(pairs[:num_samples], tmp_path, shard_bytes=shard_bytes)
     assert [shard.num_samples for shard in manifest.shards] == sizes
-    assert manifest.shards[0].file == f"train-00000-of-{len(sizes):05d}.tfrecord"
+    for number, shard in enumerate(manifest.shards):
+        name = rf"train-{number:05d}-of-{len(sizes):05d}-[0-9a-f]{{8}}\.tfrecord"
+        assert re.fullmatch(name, shard.file)
 
 
 def test_shard_bytes_sets_the_number_of_shards(tmp_path, pairs):
@@ -148,12 +151,46 @@ def bad_tree(tree, tmp_path):
 
 
 def test_a_bad_file_stops_the_conversion(tmp_path, tree, bad_tree):
-    write(find_pairs("folder", tree, "train"), tmp_path)
     with pytest.raises(UserError, match=r"train_004\.png holds the value 7"):
         write(find_pairs("folder", bad_tree, "train"), tmp_path)
-    # Neither the new nor the earlier records may count as records of this source.
     assert not (tmp_path / "train" / "manifest.json").exists()
     with pytest.raises(UserError, match="make_tfrecords"):
+        shards.read_manifest(tmp_path, "train")
+
+
+def test_a_bad_file_leaves_the_earlier_records_whole(tmp_path, tree, bad_tree):
+    manifest = write(find_pairs("folder", tree, "train"), tmp_path)
+    before = contents(tmp_path / "train")
+    with pytest.raises(UserError, match=r"train_004\.png holds the value 7"):
+        write(find_pairs("folder", bad_tree, "train"), tmp_path)
+    assert shards.read_manifest(tmp_path, "train") == manifest
+    assert before.items() <= contents(tmp_path / "train").items()
+    assert len(read_samples(tmp_path, manifest)) == 20
+    write(find_pairs("folder", tree, "train"), tmp_path)
+    assert contents(tmp_path / "train") == before  # nothing of the failed one is left
+
+
+def test_new_records_never_have_a_name_of_others(tmp_path, tree, bad_tree):
+    """A reader that opens a file by its name gets its own records, or none."""
+    before = write(find_pairs("folder", tree, "train"), tmp_path)
+    for path in (bad_tree / "train" / "labels").iterdir():
+        save_image(path, np.full((24, 32), 1, np.uint8))
+    after = write(find_pairs("folder", bad_tree, "train"), tmp_path)
+    names = [{shard.file for shard in m.shards} for m in (before, after)]
+    assert not names[0] & names[1]
+    assert contents(tmp_path / "train").keys() == {*names[1], "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    "file", ["../val/a.tfrecord", "/etc/passwd", "a/b", "..", "", "."]
+)
+def test_a_manifest_names_only_files_of_its_folder(tmp_path, pairs, file):
+    manifest = write(pairs, tmp_path)
+    outside = dataclasses.replace(manifest.shards[0], file=file)
+    shards.write_manifest(
+        dataclasses.replace(manifest, shards=(outside,)), tmp_path / "train"
+    )
+    with pytest.raises(UserError, match="not a file of its own folder.*--overwrite"):
         shards.read_manifest(tmp_path, "train")
 
 
@@ -267,6 +304,43 @@ def test_no_images(tmp_path):
         write([], tmp_path)
 
 
+def test_segments_are_whole_records(tmp_path, pairs, monkeypatch):
+    """Each begins where a record does, and holds at least the bytes asked for."""
+    monkeypatch.setattr(shards, "SEGMENT_BYTES", 2000)
+    manifest = write(pairs, tmp_path)
+    for shard in manifest.shards:
+        path = str(tmp_path / "train" / shard.file)
+        sizes = [len(r.numpy()) + 16 for r in tf.data.TFRecordDataset(path)]
+        assert sum(sizes) == shard.num_bytes
+        for length, num_bytes in shard.segments:
+            assert sum(sizes[:length]) == num_bytes
+            assert sum(sizes[: length - 1]) < 2000
+            del sizes[:length]
+        assert not sizes
+    assert max(len(shard.segments) for shard in manifest.shards) > 1
+
+
+def test_a_manifest_of_an_older_version_is_read(tmp_path, pairs):
+    manifest = write(pairs, tmp_path)
+    fields = dataclasses.asdict(manifest)
+    for shard in fields["shards"]:
+        del shard["segments"]
+    (tmp_path / "train" / "manifest.json").write_text(json.dumps(fields))
+    old = shards.read_manifest(tmp_path, "train")
+    assert {shard.segments for shard in old.shards} == {()}
+    assert [shard.sha256 for shard in old.shards] == [
+        shard.sha256 for shard in manifest.shards
+    ]
+
+
+def test_segments_that_are_not_the_file_are_damage(tmp_path, pairs):
+    fields = dataclasses.asdict(write(pairs, tmp_path))
+    fields["shards"][0]["segments"] = [[1, 5]]
+    (tmp_path / "train" / "manifest.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="segments of train-00000.*not the whole file"):
+        shards.read_manifest(tmp_path, "train")
+
+
 def test_a_shard_missing_or_cut_is_noticed(tmp_path, pairs):
     shard = write(pairs, tmp_path).shards[3]
     path = tmp_path / "train" / shard.file
@@ -304,7 +378,12 @@ def decode(file_bytes):
     label = io.BytesIO()
     Image.fromarray(random_label(0)).save(label, "PNG")
     dataset = tf.data.Dataset.from_tensors(
-        {"image": file_bytes, "label": label.getvalue(), "name": "a"}
+        {
+            "image": file_bytes,
+            "label": label.getvalue(),
+            "name": "a",
+            "orientation": np.int64(1),
+        }
     ).map(shards.decode_sample)
     assert dataset.element_spec["image"].shape.as_list() == [None, None, 3]
     assert dataset.element_spec["label"].shape.as_list() == [None, None]
@@ -343,3 +422,36 @@ def test_decoding_of_a_png_with_a_transparent_colour():
     buffer = io.BytesIO()
     image.save(buffer, "PNG", transparency=tuple(random_image(0)[0, 0].tolist()))
     assert np.array_equal(decode(buffer.getvalue()), random_image(0))
+
+
+def test_turned_images_are_read_back_upright(tmp_path, tree):
+    """Conversion, all orientations, and records: compared with OpenCV, which turns."""
+    root = shutil.copytree(tree, tmp_path / "source")
+    for value in range(1, 9):
+        path = root / "train" / "images" / f"train_{value:03d}.jpg"
+        exif = Image.Exif()
+        exif[0x0112] = value
+        height, width = (32, 24) if value > 4 else (24, 32)
+        save_image(path, random_image(value, height, width), exif=exif)
+    pairs = find_pairs("folder", root, "train")
+    manifest = write(pairs, tmp_path)
+    by_name = {s["name"].decode(): s["image"] for s in read_samples(tmp_path, manifest)}
+    assert len(by_name) == 20
+    for pair in pairs:
+        expected = cv2.imread(str(pair.image), cv2.IMREAD_COLOR)[:, :, ::-1]
+        assert np.array_equal(by_name[pair.name], expected), pair.name
+    num_bytes = sum(p.image.stat().st_size + p.label.stat().st_size for p in pairs)
+    assert sum(shard.num_bytes for shard in manifest.shards) < 1.5 * num_bytes
+
+
+def test_a_record_of_an_upright_image_has_the_bytes_of_older_versions(tmp_path, pairs):
+    """Written here by the old schema, with protobuf alone."""
+    manifest = write(pairs[:1], tmp_path)
+    path = tmp_path / "train" / manifest.shards[0].file
+    (record,) = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    example = tf.train.Example.FromString(record)
+    assert set(example.features.feature) == {"image", "label", "name"}
+    parsed = shards.parse_example(record)
+    assert int(parsed["orientation"]) == 1
+    decoded = shards.decode_sample(parsed)["image"].numpy()
+    assert np.array_equal(decoded, np.asarray(Image.open(pairs[0].image)))

@@ -261,9 +261,6 @@ def other_images(folder):
     """Writes files that have to be decoded to upright RGB and stored as PNG."""
     colour = Image.fromarray(random_image(0))
     folder.mkdir()
-    for value in range(2, 9):
-        colour.save(folder / f"rotated_{value}.jpg", exif=orientation(value))
-    colour.save(folder / "rotated.png", exif=orientation(6))
     colour.convert("CMYK").save(folder / "cmyk.jpg")
     colour.quantize(17).save(folder / "palette.png")
     colour.convert("RGBA").save(folder / "alpha.png")
@@ -279,17 +276,32 @@ def other_images(folder):
 
 def test_plain_images_are_stored_untouched(tmp_path):
     for path in plain_images(tmp_path):
-        file_bytes, size = samples.encode_image(path)
-        assert file_bytes == path.read_bytes(), path.name
-        assert size == (24, 32), path.name
+        stored = samples.encode_image(path)
+        assert stored == (path.read_bytes(), 1, (24, 32)), path.name
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_turned_images_are_stored_untouched_with_their_orientation(tmp_path, ending):
+    """A turned JPEG that is stored as PNG would be several times as large."""
+    for value in range(2, 9):
+        path = tmp_path / f"turned_{value}.{ending}"
+        save_image(path, random_image(0), exif=orientation(value))
+        size = (32, 24) if value > 4 else (24, 32)
+        stored = samples.encode_image(path)
+        assert stored == (path.read_bytes(), value, size), value
 
 
 def test_other_images_are_stored_as_upright_rgb_png(tmp_path):
     for path in other_images(tmp_path / "other"):
-        file_bytes, size = samples.encode_image(path)
-        assert file_bytes[:4] == b"\x89PNG" and tuple(file_bytes[24:26]) == (
-            8,
-            2,
+        file_bytes, turn, size = samples.encode_image(path)
+        assert (
+            turn == 1
+            and file_bytes[:4] == b"\x89PNG"
+            and tuple(file_bytes[24:26])
+            == (
+                8,
+                2,
+            )
         ), path.name
         stored = np.asarray(Image.open(io.BytesIO(file_bytes)))
         assert stored.shape == (*size, 3), path.name

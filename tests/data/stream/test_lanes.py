@@ -1,28 +1,45 @@
 """The order of samples: the same for any number of workers, and complete."""
 
-import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.data.records.manifest import Manifest, Shard
+from gcnet_tf.data.records.manifest import Manifest
+from gcnet_tf.data.records.shards import write_shard
+from gcnet_tf.data.stream import lanes
 from gcnet_tf.data.stream.lanes import Share, numbered_records, split_records
 
 
-@pytest.fixture(scope="module", params=[1, 8], ids="{} shards".format)
-def split(request, tmp_path_factory):
-    """A split of 19 records in some shards; a record holds its place in the split."""
-    folder = tmp_path_factory.mktemp("records")
-    shards, places = [], iter(range(19))
-    for number, length in enumerate(map(len, np.array_split(range(19), request.param))):
-        with tf.io.TFRecordWriter(str(folder / f"{number}")) as writer:
-            for place in itertools.islice(places, length):
-                writer.write(b"%d" % place)
-        shards.append(Shard(f"{number}", length, 10 * length, ""))
-    manifest = Manifest("folder", "train", (), 19, (), 0, tuple(shards))
+def write_split(folder, num_records, num_shards, segment_length=None):
+    """Writes records that hold their places in the split."""
+    shards = []
+    for number, places in enumerate(np.array_split(range(num_records), num_shards)):
+        records = [b"%d" % place for place in places]
+        length = segment_length or len(places)
+        lengths = [len(places[i : i + length]) for i in range(0, len(places), length)]
+        shard = write_shard(folder / f"{number}", records, lengths)
+        shards.append(shard if segment_length else replace(shard, segments=()))
+    counts = (num_records, (), 0)
+    manifest = Manifest("folder", "train", (), *counts, tuple(shards))
     return SimpleNamespace(folder=folder, manifest=manifest)
+
+
+@pytest.fixture(
+    params=[(1, None), (8, None), (3, 2), (8, 1)],
+    ids="{0[0]} shards, segments of {0[1]}".format,
+)
+def split(request, tmp_path, monkeypatch):
+    """A split of 19 records in some shards; segments matter where it does not fit."""
+    num_shards, length = request.param
+    if length:
+        monkeypatch.setattr(lanes, "SHUFFLE_BUFFER_BYTES", 100)
+    made = write_split(tmp_path, 19, num_shards, length)
+    window = lanes._window(made.manifest)
+    assert window < 19 if length else window == 19
+    return made
 
 
 def stream(split, batch_size, iterations, *, start=0, share=Share(), seed=0):
@@ -76,25 +93,54 @@ def test_the_seed_decides(split):
     assert first == again != other
 
 
-def test_a_worker_opens_only_its_own_shards(split, monkeypatch):
-    """Half of the batch needs half of the shards, and the shard at the border."""
-    opened = []
-    original = tf.data.TFRecordDataset
+def test_a_worker_reads_only_its_own_pieces(split, monkeypatch):
+    """Half of the batch needs half of the pieces, and the piece at the border."""
+    opened, original = [], lanes._records_from
 
-    def spy(paths, **options):
-        paths = tf.convert_to_tensor(paths)
+    def spy(path, *arguments):
+        def note(path):
+            opened.append(path)
+            return path
 
-        def note(paths):
-            opened.append(len(paths))
-            return paths
+        return original(tf.numpy_function(note, [path], tf.string), *arguments)
 
-        return original(tf.numpy_function(note, [paths], tf.string), **options)
+    monkeypatch.setattr(lanes, "_records_from", spy)
+    # A single batch, because the lanes read on, into the next epoch.
+    stream(split, 4, 1, share=Share(0, 2))
+    shards = split.manifest.shards
+    num_pieces = sum(max(len(shard.segments), 1) for shard in shards)
+    assert 0 < len(opened) <= num_pieces // 2 + (2 if num_pieces > 1 else 1)
 
-    monkeypatch.setattr("gcnet_tf.data.stream.lanes.tf.data.TFRecordDataset", spy)
-    # So few iterations that the first epoch is not yet over.
-    stream(split, 4, 4, share=Share(0, 2))
-    num_shards = len(split.manifest.shards)
-    assert sum(opened) <= num_shards // 2 + (2 if num_shards > 1 else 1)
+
+def neighbours_apart(order):
+    """Returns the mean distance of records that follow each other in `order`'s ids."""
+    return np.abs(np.diff(np.argsort(order))).mean()
+
+
+def test_shuffling_is_as_good_as_a_perfect_one(tmp_path, monkeypatch):
+    """Large images: a window of 16 in a lane, and a segment for each record.
+
+    Two numbers of a random order of n are n / 3 apart in the mean. So are neighbours in
+    the files, and neighbours of the epoch before.
+    """
+    monkeypatch.setattr(lanes, "SHUFFLE_BUFFER_BYTES", 2**10)
+    split = write_split(tmp_path, 600, 12, 1)
+    assert 16 <= lanes._window(split.manifest) <= 64
+    numbered = stream(split, 4, 2 * 600 // 4)
+    orders = np.reshape([numbered[number] for number in sorted(numbered)], (2, 600))
+    for order in orders:
+        assert neighbours_apart(order) == pytest.approx(200, rel=0.15)
+    second_by_first = np.argsort(orders[1])[orders[0]]
+    assert np.abs(np.diff(second_by_first)).mean() == pytest.approx(200, rel=0.15)
+
+
+def test_the_text_about_shuffling(tmp_path, monkeypatch):
+    split = write_split(tmp_path, 20, 4, 1)
+    text = "Shuffles all 20 training samples in every epoch."
+    assert lanes.shuffle_text(split.manifest) == text
+    monkeypatch.setattr(lanes, "SHUFFLE_BUFFER_BYTES", 2**6)
+    assert "20 pieces of the training records" in lanes.shuffle_text(split.manifest)
+    assert " of 20 samples at a time" in lanes.shuffle_text(split.manifest)
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 5, 25])
