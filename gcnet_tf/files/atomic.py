@@ -16,6 +16,7 @@ from pathlib import Path
 PARTIAL = "partial-"
 _REPLACED = "replaced-"
 
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # HDF5 and TensorFlow report these errors as text only.
 _FULL_TEXTS = tuple(os.strerror(code) for code in _FULL)
@@ -120,5 +121,9 @@ def to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Network disks such as SMB keep the names of a folder themselves.
+        if not (path.is_dir() and error.errno in _UNKNOWN):
+            raise
     finally:
         os.close(descriptor)

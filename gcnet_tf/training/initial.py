@@ -7,6 +7,7 @@ import numpy as np
 
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.reading import reading
 from gcnet_tf.models import MobileNet, Segmentor
 from gcnet_tf.weights.files import (
     SUFFIX,
@@ -113,8 +114,10 @@ def _values_of_weights(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
 
 def _num_classes(path: Path) -> int | None:
     """Reads the number of classes of a weights file; None if the file lacks it."""
+    if not path.is_file():
+        return None  # `load_weights` tells the user
     try:
-        with h5py.File(path) as file:
+        with reading(path), h5py.File(path) as file:
             # Variable 1 is the bias: a layer makes its kernel first.
             return int(file["decode_head/classifier/vars/1"].shape[0])
     except (OSError, KeyError, AttributeError):

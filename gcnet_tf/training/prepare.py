@@ -13,6 +13,7 @@ from gcnet_tf.training.optimization.class_weights import (
     check_class_weights,
     class_weights,
 )
+from gcnet_tf.weights.files import require_hdf5
 
 
 def prepare_run(
@@ -33,6 +34,7 @@ def prepare_run(
         UserError: when training is impossible with these settings or data.
     """
     lock.enter_context(locked(run))
+    require_hdf5(run)
     check_names(config)
     check_run(run, config, resume)
     check_class_weights(config)

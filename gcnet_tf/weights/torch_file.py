@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.weights.torch_pickle import (
     AGAIN,
     DTYPES,
@@ -57,24 +58,23 @@ def read_torch_file(path: str | Path) -> TorchFile:
     """Reads the weights and the notes in a .pth file, and nothing else.
 
     Raises:
-        UserError: when the file is missing, damaged, or of another kind.
+        UserError: when the file is missing, damaged, or of another kind; `CannotRead`
+            when the system cannot read it.
     """
     path = Path(path)
     try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}. Check the path.") from error
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {first_line(error)}.") from error
-    with file:
-        try:
+        with reading(path), path.open("rb") as file:
             return _read(file, os.fstat(file.fileno()).st_size)
-        except Unusable as error:
-            raise UserError(f"{path} {error}") from error
-        # A damaged or hostile file can make pickle and zipfile raise any exception.
-        except Exception as error:
-            reason = first_line(error)
-            raise UserError(f"{path} is damaged ({reason}). {AGAIN}") from error
+    except CannotRead as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise UserError(f"There is no file {path}. Check the path.") from error
+    except Unusable as error:
+        raise UserError(f"{path} {error}") from error
+    # A damaged or hostile file can make pickle and zipfile raise any exception.
+    except Exception as error:
+        reason = first_line(error)
+        raise UserError(f"{path} is damaged ({reason}). {AGAIN}") from error
 
 
 _ReadStorage = Callable[[Storage], bytes]
