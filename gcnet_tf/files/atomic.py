@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gcnet_tf.files.names import ESCAPED
+
 # Prefix of the names of all unfinished files and folders. It is no suffix, because a
 # suffix often decides the format in which a file is written.
 PARTIAL = "partial-"
@@ -86,7 +88,7 @@ def remove_folder(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with new_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def require_space(path: Path, num_bytes: int) -> None:

@@ -9,6 +9,7 @@ from gcnet_tf.data.records.damage import READ_ERRORS, check_sizes
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.stream.lanes import Share
 from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
+from gcnet_tf.files.names import from_bytes
 from gcnet_tf.training.state import Progress
 
 
@@ -57,7 +58,7 @@ class Batches:
     def sample_names(self) -> list[str]:
         """Returns the names of the samples in the batch of this iteration."""
         stream = training_dataset(self._repair.config, self._progress.iteration)
-        return [name.decode() for name in next(iter(stream))["name"].numpy()]
+        return [from_bytes(name) for name in next(iter(stream))["name"].numpy()]
 
     def _iterator(self) -> Iterator[TrainingBatch]:
         check_sizes(self._repair.config, "train")

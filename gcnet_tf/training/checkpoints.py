@@ -26,6 +26,7 @@ from gcnet_tf.files.atomic import (
     write_text,
 )
 from gcnet_tf.files.checksum import file_sha256, sealed
+from gcnet_tf.files.names import quoted
 from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.training.optimization.optimizers import optimizer_state
 from gcnet_tf.weights.files import (
@@ -149,10 +150,11 @@ def restore_checkpoint(
             "folder to resume from the checkpoint before it."
         ) from error
     if not is_ours:
+        setting = quoted(f"train.init_from={checkpoint / WEIGHTS_FILE}")
         raise UserError(
             f"Cannot resume from {checkpoint}: another optimiser has written it, or "
             "the same one with another version of Keras. To start a new run with its "
-            f"weights: --set train.init_from={checkpoint / WEIGHTS_FILE}"
+            f"weights: --set {setting}"
         )
     return state
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from gcnet_tf.config import Config
 from gcnet_tf.data.check.inspect import check_before_conversion
 from gcnet_tf.data.prepare import ensure_records, keeping_records
+from gcnet_tf.errors import require_utf8
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.files.lock import locked
 from gcnet_tf.training.monitor.run_folder import check_run
@@ -33,6 +34,7 @@ def prepare_run(
     Raises:
         UserError: when training is impossible with these settings or data.
     """
+    require_utf8(run, "--out")
     lock.enter_context(locked(run))
     require_hdf5(run)
     check_names(config)

@@ -10,6 +10,7 @@ from gcnet_tf.extensions.classes import is_named
 from gcnet_tf.files.atomic import PARTIAL, write_text
 from gcnet_tf.files.checksum import sealed
 from gcnet_tf.files.lock import LOCK_FILE
+from gcnet_tf.files.names import quoted
 from gcnet_tf.files.versions import package_versions
 
 CONFIG_FILE = "config.json"
@@ -119,7 +120,8 @@ def _check_same_settings(run: Path, config: Config) -> None:
     if changed:
         raise UserError(
             f"The run {run} was started with other settings: {'; '.join(changed)}. "
-            f"Resume with --cfg {run / CONFIG_FILE} --out {run} --resume, or start "
+            f"Resume with --cfg {quoted(run / CONFIG_FILE)} --out {quoted(run)} "
+            "--resume, or start "
             "anew with another --out."
         )
 
