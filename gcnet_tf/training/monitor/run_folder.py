@@ -21,6 +21,7 @@ PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless"
 FREE_SETTINGS = {
     "model.backbone.pretrained",
     "train.init_from",
+    "train.init_ema",
     "data.root",
     "data.records",
     "data.check",
