@@ -37,6 +37,9 @@ FREE_SETTINGS = {
     "train.logical_cpus",
 }
 
+# A run may become longer, and the training says what this does to the learning rate.
+_LENGTH = "train.iterations"
+
 
 def check_run(run: Path, config: Config, resume: bool) -> None:
     """Checks that a run can start or resume in a folder; writes nothing.
@@ -54,8 +57,8 @@ def check_run(run: Path, config: Config, resume: bool) -> None:
         _check_same_settings(run, config)
     elif run.exists() and not _is_unused(run):
         raise UserError(
-            f"{run} already exists. Add --resume to go on with that run, or choose "
-            "another folder with --out."
+            f"{run} already exists. Add --resume to go on with that run, after its end "
+            "with a larger train.iterations; or choose another folder with --out."
         )
 
 
@@ -116,6 +119,7 @@ def _check_same_settings(run: Path, config: Config) -> None:
         for key in {**old_settings, **new_settings}
         if old_settings.get(key) != new_settings.get(key)
         and key not in FREE_SETTINGS
+        and not (key == _LENGTH and new_settings[key] > old_settings[key])
         and not key.startswith("published.")
     ]
     if changed:
