@@ -4,6 +4,7 @@ Names are looked up on first use, so that `import gcnet_tf` loads no TensorFlow:
 that work without it (configuration, conversion checks, the numpy runtime) start fast.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -26,6 +27,9 @@ __all__ = sorted(_HOME_OF)
 # TensorFlow reads these variables once, when it starts. Every part of the package that
 # starts it imports this module first.
 set_defaults()
+# HDF5 reads it once, too. Some network disks have no file locks; ours, in `files.lock`,
+# is a file, and weights are renamed to their place when they are whole.
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 
 
 def __getattr__(name: str) -> Any:

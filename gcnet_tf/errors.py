@@ -13,6 +13,22 @@ class UserError(ValueError):
     """
 
 
+def require_utf8(path: object, where: str) -> None:
+    """Checks that the name of a file is text, as TensorFlow and configurations want.
+
+    Raises:
+        UserError: when its name has bytes that are not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{where}: the name {path} has bytes that are not UTF-8, which neither "
+            "TensorFlow, a configuration nor an archive takes. Choose another name, or "
+            "make a link with another name: ln -s OLD NEW"
+        ) from None
+
+
 def first_line(error: Exception) -> str:
     """Returns the first line of an error's text, for use inside our own sentence.
 

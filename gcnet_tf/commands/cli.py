@@ -1,10 +1,10 @@
 """The parts that all commands share: arguments, and the way of errors to the user."""
 
 import argparse
+import io
 import os
 import re
 import select
-import shlex
 import sys
 import tempfile
 import warnings
@@ -19,6 +19,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import load_predictor as load
 from gcnet_tf.evaluation.load import needs_tensorflow
+from gcnet_tf.files.names import ESCAPED, quoted
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.protocol import MODES
 
@@ -199,7 +200,7 @@ def load_main(name: str) -> Callable[[Sequence[str] | None], int | None]:
 def command_text(name: str, arguments: Sequence[object]) -> str:
     """Returns a line for the shell that starts a command here, quoted for pasting."""
     words = ["python", f"scripts/{name}.py"] if is_checkout() else ["gcnet_tf", name]
-    return shlex.join([*words, *map(str, arguments)])
+    return " ".join(map(quoted, [*words, *arguments]))
 
 
 def command_line(name: str, argv: Sequence[str] | None) -> str:
@@ -234,10 +235,10 @@ def setting_arguments(settings: Sequence[str]) -> list[str]:
     return ["--set", *settings] if settings else []
 
 
-def training_command(args: argparse.Namespace, *more: str) -> str:
+def training_command(args: argparse.Namespace, *more: object) -> str:
     """Returns the line for the shell that trains with `--cfg` and `--set` of `args`."""
     return command_text(
-        "train", ["--cfg", args.cfg, *setting_arguments(args.set), *more]
+        "train", ["--cfg", Path(args.cfg), *setting_arguments(args.set), *more]
     )
 
 
@@ -257,6 +258,9 @@ def run(main: Callable[[], int | None]) -> None:
 
     When the reader of the output has gone, as `head` does, it ends without a word.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)  # a name of a file may be any bytes
     warnings.formatwarning = lambda message, *details: (
         f"Warning: {as_started_here(str(message))}\n"
     )

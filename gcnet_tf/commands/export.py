@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf.commands import cli
+from gcnet_tf.errors import require_utf8
 from gcnet_tf.export.plan import ALL, PORTABLE, PRECISIONS, TARGETS, Checks, plan
 
 
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     checks = Checks(args.samples, args.allow_drop)
+    out = Path(args.out)
+    require_utf8(out, "--out")
 
     cli.start_tensorflow()
     from gcnet_tf.evaluation.load import load_model
@@ -65,6 +68,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
     cli.say_tf32()
     jobs = plan(args.format, args.precision, args.size, config)
-    out = Path(args.out)
     export(model, config, jobs, out, args.logits, args.layout, args.target, checks)
     return 0

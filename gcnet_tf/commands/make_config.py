@@ -14,6 +14,7 @@ from pathlib import Path
 from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
 from gcnet_tf.data.check.recognise import found_text, recognise, write_config
+from gcnet_tf.errors import require_utf8
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "hash of its path",
     )
     args = parser.parse_args(argv)
+    require_utf8(args.root, "root")
     layout = recognise(args.root)
     name = args.name or _records_name(args.root.resolve())
     write_config(layout, args.root, args.out, name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
+from gcnet_tf.files.names import quoted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,12 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         train(config, out, resume=args.resume)
     except Interrupted as interruption:
         print(f"Stopped {interruption}; a checkpoint is saved. To go on:")
-        print(f"  {cli.training_command(args, '--out', str(out), '--resume')}")
+        print(f"  {cli.training_command(args, '--out', out, '--resume')}")
         return interruption.exit_code
     except WorkerLost as loss:
         print(f"Error: {loss}", file=sys.stderr)
         return cli.EXIT_WORKER_LOST
     print(f"Trained: {out}")
-    print(f"Watch:   tensorboard --logdir {out / 'logs'}")
+    print(f"Watch:   tensorboard --logdir {quoted(out / 'logs')}")
     print(f"Score:   {cli.command_text('evaluate', ['--model', out])}")
     return 0

@@ -7,7 +7,7 @@ words come from the JSON Schema that pydantic makes of the dataclasses.
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from gcnet_tf.config.schema import Config
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, require_utf8
 
 Schema = dict[str, Any]
 
@@ -46,11 +46,23 @@ def build_config(raw: Mapping[str, Any]) -> Config:
         text = json.dumps(raw)
     except (TypeError, ValueError) as error:
         raise UserError(f"the configuration is not plain JSON: {error}.") from None
+    for name in _strings(raw):
+        require_utf8(name, "configuration")
     try:
         # From JSON text, because only there does pydantic accept a list for a tuple.
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)[0]) from None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings([*value, *value.values()])
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
 
 
 def _refusal(error: ErrorDetails) -> UserError:

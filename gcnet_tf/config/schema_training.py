@@ -70,6 +70,10 @@ class TrainConfig:
     once). The classifiers start from random weights if the number of classes differs.
     model.backbone.pretrained is not used with it."""
 
+    init_ema: bool = False
+    """Takes the second set of weights in a .pth file of init_from, which an EMA hook
+    has kept in tensors named ema_* (mmcv) or in ema_state_dict (mmengine)."""
+
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Seed of the weights, the order of the images and all random changes to them."""
 

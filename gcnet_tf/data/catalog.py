@@ -38,7 +38,7 @@ class DatasetFacts:
         label_colours: for colour-coded labels: the (red, green, blue) that stand for
             the ids 0, 1, ... in the label files.
         instructions: what to download, where to put it and what to run next, for
-            `str.format(root=...)`.
+            `str.format(root=..., quoted_root=...)`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Instructions for users who do not have a data set yet, for `str.format(root=...)`."""
+"""Instructions for users who do not have a data set yet, for `str.format`."""
 
 _NEXT_COMMANDS = """\
 Then run the same command again; or only convert, with the configuration in use:
@@ -91,8 +91,8 @@ Expected:
     "labelme": f"""\
 An export of labelme (its labelme2voc.py), with the classes that data.classes lists.
 
-1. labelme2voc.py INPUT {{root}} --labels labels.txt
-2. python scripts/make_config.py {{root}} --out my_data.json
+1. labelme2voc.py INPUT {{quoted_root}} --labels labels.txt
+2. python scripts/make_config.py {{quoted_root}} --out my_data.json
    A share of the images, data.val_share, is kept for val, unless the lists
    ImageSets/Segmentation/train.txt and val.txt say which.
 
@@ -108,7 +108,7 @@ An export of CVAT, with the classes that data.classes lists.
 
 1. In CVAT: Actions > Export task dataset > "Segmentation mask 1.1", with "Save images"
    switched on. Unpack it into {{root}}
-2. python scripts/make_config.py {{root}} --out my_data.json
+2. python scripts/make_config.py {{quoted_root}} --out my_data.json
    A share of the images, data.val_share, is kept for val, unless the lists
    ImageSets/Segmentation/train.txt and val.txt say which.
 

@@ -26,8 +26,9 @@ from gcnet_tf.data.shapes import DEMO_SET, generate_shapes
 from gcnet_tf.data.sources.find import deciding_settings, find_samples
 from gcnet_tf.data.sources.pairs import SPLITS as SPLITS
 from gcnet_tf.data.sources.pairs import Pair
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, require_utf8
 from gcnet_tf.files.lock import locked
+from gcnet_tf.files.names import quoted
 
 
 def ensure_source(config: Config) -> None:
@@ -45,10 +46,11 @@ def ensure_source(config: Config) -> None:
     if config.data.dataset == "shapes":
         generate_shapes(root, **DEMO_SET, progress=True)
         return
+    instructions = facts_of(config.data).instructions
     raise UserError(
         f"There are no records in {config.data.records}, and no images to make them "
         f"from: the folder {root} does not exist.\n\n"
-        f"{facts_of(config.data).instructions.format(root=root)}"
+        f"{instructions.format(root=root, quoted_root=quoted(root))}"
     )
 
 
@@ -111,6 +113,7 @@ def ensure_records(
     # Imported only here, because it loads TensorFlow, which takes ten seconds.
     from gcnet_tf.data.records.shards import write_records
 
+    require_utf8(data.records, "data.records")
     with locked(Path(data.records)):
         remove_abandoned(Path(data.records))
         for split in outdated:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gcnet_tf.data.catalog import CITYSCAPES_IDS
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, require_utf8
 from gcnet_tf.files.results import new_result, require_place
 
 # The id that the server of a data set expects for each class, in the order of our ids.
@@ -56,13 +56,15 @@ def check_zip(archive: Path, files: Sequence[Path]) -> None:
     """Checks, before the files are there, that they can be packed into an archive.
 
     Raises:
-        UserError: when the archive cannot be written, or two files have one name.
+        UserError: when the archive cannot be written or hold a name, or two files have
+            one name.
     """
     if archive.suffix.lower() != ".zip":
         raise UserError(f"--zip: received {archive}; it must end in .zip.")
     require_place(archive)
     by_name: dict[str, Path] = {}
     for file in files:
+        require_utf8(file.name, "--zip")
         first = by_name.setdefault(file.name, file)
         if first != file:
             raise UserError(

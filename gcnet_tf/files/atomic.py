@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gcnet_tf.files.names import ESCAPED
+
 # Prefix of the names of all unfinished files and folders. It is no suffix, because a
 # suffix often decides the format in which a file is written.
 PARTIAL = "partial-"
 _REPLACED = "replaced-"
 
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # HDF5 and TensorFlow report these errors as text only.
 _FULL_TEXTS = tuple(os.strerror(code) for code in _FULL)
@@ -85,7 +88,7 @@ def remove_folder(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
     with new_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def require_space(path: Path, num_bytes: int) -> None:
@@ -120,5 +123,9 @@ def to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Network disks such as SMB keep the names of a folder themselves.
+        if not (path.is_dir() and error.errno in _UNKNOWN):
+            raise
     finally:
         os.close(descriptor)

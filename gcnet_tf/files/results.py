@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import new_file
+from gcnet_tf.files.names import ESCAPED
 
 
 def require_place(path: Path) -> None:
@@ -54,7 +55,7 @@ def write_result(path: Path, text: str) -> None:
         UserError: when the file cannot be written.
     """
     with new_result(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("image", type=Path, help="the image to segment")
     parser.add_argument("out", type=Path, help="the PNG to write")
     args = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # The name of a file may be any bytes.
+            stream.reconfigure(errors="backslashreplace")
     try:
         _check_out(args.out, args.image)
         predictor = Predictor(args.model)

@@ -5,6 +5,7 @@ This module alone of the runtime needs Pillow; `gcnet_tf.runtime` does not impor
 
 import io
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,12 @@ from gcnet_tf.errors import UserError
 # Pillow loads its rarer formats when they are first used, and other threads that use
 # them at that moment fail. Therefore all formats are loaded here.
 Image.init()
+
+# The most pixels that an image may have; decoded they are 3 GiB. Pillow's own limit, a
+# sixth of it, is meant for images that strangers upload.
+MAX_PIXELS = 2**30
+# Held while Pillow's limit, a variable of its module, is switched off.
+_LIMIT_LOCK = threading.Lock()
 
 _ORIENTATION_TAG = 0x0112
 # Tags of a TIFF.
@@ -42,17 +49,17 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     """Returns the bytes of an image file, and the image, completely decoded.
 
     Raises:
-        UserError: when the file is not a readable image.
+        UserError: when the file is not a readable image, or has over `MAX_PIXELS`.
     """
     try:
         file_bytes = path.read_bytes()
-        image = Image.open(io.BytesIO(file_bytes))
+        image = open_header(file_bytes, path)
         # Opening reads only the header, so that a truncated file would pass.
         image.load()
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     # Pillow's plugins raise many kinds of error for a damaged file: OSError,
-    # SyntaxError, struct.error, zlib.error, DecompressionBombError, ...
+    # SyntaxError, struct.error, zlib.error, ...
     except Exception as error:
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
@@ -66,11 +73,47 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     return file_bytes, image
 
 
+def open_header(file_bytes: bytes, path: Path) -> Image.Image:
+    """Opens an image file, without decoding it.
+
+    Raises:
+        UserError: when it has over `MAX_PIXELS`.
+        OSError, SyntaxError, ...: as Pillow does for files that are no images.
+    """
+    with _LIMIT_LOCK:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(io.BytesIO(file_bytes))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise UserError(
+            f"{path} has {width}x{height} pixels (width x height), "
+            f"{width * height:,}; allowed: {MAX_PIXELS:,} in all. Cut it into parts "
+            "that overlap a little."
+        )
+    return image
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Returns the (height, width) in the header of an image file.
+
+    Raises:
+        UserError: when the file cannot be read, or has over `MAX_PIXELS`.
+    """
+    try:
+        image = open_header(path.read_bytes(), path)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error}.") from error
+    return image.height, image.width
+
+
 def orientation(file_bytes: bytes, image: Image.Image) -> int:
     """Returns the EXIF orientation: 1 for upright, 2 to 8 for turned or mirrored."""
     if isinstance(image, TiffImageFile):
         # Pillow turns a TIFF while it decodes it, and forgets the orientation.
-        image = Image.open(io.BytesIO(file_bytes))
+        image = open_header(file_bytes, Path())
     value = image.getexif().get(_ORIENTATION_TAG)
     return value if value in range(2, 9) else 1
 
@@ -140,4 +183,4 @@ def to_rgb(file_bytes: bytes, image: Image.Image, path: Path) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     # Alpha is dropped here, because Pillow would warn of it in a palette.
     image.info.pop("transparency", None)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, require_utf8
 from gcnet_tf.runtime.backends import Backend, format_of, open_backend
 from gcnet_tf.runtime.manifest import (
     LABELS,
@@ -140,6 +140,7 @@ def open_network(
     """
     if threads is not None and threads < 1:
         raise UserError(f"threads: received {threads}; it must be at least 1.")
+    require_utf8(model, "model")
     if not model.exists():
         raise UserError(f"{model} does not exist; name an exported model.")
     if format_of(model) is None:

@@ -10,6 +10,7 @@ from gcnet_tf.data.records.damage import READ_ERRORS, check_sizes
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.stream.lanes import Share
 from gcnet_tf.data.stream.pipeline import TrainingBatch, training_dataset
+from gcnet_tf.files.names import from_bytes
 from gcnet_tf.training.state import Progress
 
 
@@ -61,7 +62,7 @@ class Batches:
         # In the order in which samples are due, not that in which they are ready.
         config = replace(self._repair.config, data=replace(data, deterministic=True))
         stream = training_dataset(config, self._progress.iteration)
-        names = [name.decode() for name in next(iter(stream))["name"].numpy()]
+        names = [from_bytes(name) for name in next(iter(stream))["name"].numpy()]
         if not data.deterministic:
             names.append("or some of the batches beside it (data.deterministic=false)")
         return names

@@ -26,6 +26,8 @@ from gcnet_tf.files.atomic import (
     write_text,
 )
 from gcnet_tf.files.checksum import file_sha256, sealed
+from gcnet_tf.files.names import quoted
+from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.training.optimization.optimizers import optimizer_state
 from gcnet_tf.weights.files import (
     BEST_METRICS,
@@ -124,13 +126,15 @@ def restore_checkpoint(
     """Loads a checkpoint into a built model and optimiser and returns its state.
 
     Raises:
-        UserError: when a file is damaged or belongs to another model or optimiser.
+        UserError: when a file is damaged or belongs to another model or optimiser;
+            `CannotRead` when the system cannot read it.
     """
     variables = optimizer_state(optimizer)
     try:
         state = checkpoint_state(checkpoint)
         load_weights(model, checkpoint / WEIGHTS_FILE)
-        with np.load(checkpoint / OPTIMIZER_FILE) as arrays:
+        file = checkpoint / OPTIMIZER_FILE
+        with reading(file), np.load(file) as arrays:
             values = dict(arrays)
         if set(values) == {f"arr_{index}" for index in range(len(variables))}:
             # Older versions wrote the variables without names.
@@ -138,16 +142,19 @@ def restore_checkpoint(
         is_ours = values.keys() == variables.keys()
         for name, variable in variables.items() if is_ours else ():
             variable.assign(values[name])
+    except CannotRead:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"Cannot resume from {checkpoint}: {first_line(error)}. Delete this "
             "folder to resume from the checkpoint before it."
         ) from error
     if not is_ours:
+        setting = quoted(f"train.init_from={checkpoint / WEIGHTS_FILE}")
         raise UserError(
             f"Cannot resume from {checkpoint}: another optimiser has written it, or "
             "the same one with another version of Keras. To start a new run with its "
-            f"weights: --set train.init_from={checkpoint / WEIGHTS_FILE}"
+            f"weights: --set {setting}"
         )
     return state
 

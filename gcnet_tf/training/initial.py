@@ -7,6 +7,7 @@ import numpy as np
 
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.reading import reading
 from gcnet_tf.models import MobileNet, Segmentor
 from gcnet_tf.weights.files import (
     SUFFIX,
@@ -25,6 +26,7 @@ from gcnet_tf.weights.official import (
     published_checkpoint,
     published_rows,
 )
+from gcnet_tf.weights.second_set import one_set
 from gcnet_tf.weights.torch_file import read_torch_file
 
 
@@ -38,7 +40,7 @@ def initialise(model: Segmentor, config: Config) -> str:
         UserError: when the weights are missing, damaged, or of another model.
     """
     if config.train.init_from is not None:
-        return _load_model(model, config.train.init_from)
+        return _load_model(model, config.train.init_from, config.train.init_ema)
     pretrained = config.model.backbone.pretrained
     if pretrained is not None:
         return _load_backbone(model, pretrained)
@@ -61,22 +63,28 @@ def _load_backbone(model: Segmentor, source: str) -> str:
             f"{error} To start from random weights: --set "
             "model.backbone.pretrained=null"
         ) from error
-    state = read_torch_file(path).state_dict
+    state, _ = one_set(read_torch_file(path), False, path.name)
     matched = match_backbone(state, weight_shapes(model), path.name)
     assign_weights(model, matched.weights)
     return f"Starting with the backbone {path.name}; the heads have random weights."
 
 
-def _load_model(model: Segmentor, source: str) -> str:
+def _load_model(model: Segmentor, source: str, ema: bool) -> str:
     path = Path(source)
+    second_set = ""
+    if ema and not source.endswith(".pth"):
+        raise UserError(
+            f"train.init_ema: received true with {source}; it goes with a .pth file, "
+            "which may have a second set of weights."
+        )
     if (path / "config.json").is_file():
         values = _values_of_weights(model, weights_of_run(path))
     elif source.endswith(SUFFIX):
         values = _values_of_weights(model, path)
     elif source.endswith(".pth"):
-        values = _values_of_torch_file(model, path)
+        values, second_set = _values_of_torch_file(model, path, ema)
     elif url := published_checkpoint(source):
-        values = _values_of_torch_file(model, fetch(url))
+        values, second_set = _values_of_torch_file(model, fetch(url), False)
     else:
         raise UserError(
             f"train.init_from: received {source}; allowed: a run folder, a {SUFFIX} or "
@@ -85,17 +93,28 @@ def _load_model(model: Segmentor, source: str) -> str:
     assign_weights(model, values)
     left_out = sorted(weight_shapes(model).keys() - values.keys())
     if not left_out:
-        return f"Starting from {source}, all weights."
+        return f"Starting from {source}, all weights.{second_set}"
     return (
         f"Starting from {source}, which has another number of classes than the "
         f"{model.num_classes} here: all weights but {', '.join(left_out)}."
+        f"{second_set}"
     )
 
 
-def _values_of_torch_file(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
-    state = read_torch_file(path).state_dict
+def _values_of_torch_file(
+    model: Segmentor, path: Path, ema: bool
+) -> tuple[dict[str, np.ndarray], str]:
+    """Returns the weights, and a sentence about another set of them in the file."""
+    state, left_out = one_set(read_torch_file(path), ema, path.name)
     shapes = weight_shapes(model)
-    return match_segmentor(state, shapes, path.name, drop_other_classes=True).weights
+    matched = match_segmentor(state, shapes, path.name, drop_other_classes=True)
+    sentence = (
+        f" Left out: {next(iter(left_out.values()))} ({len(left_out)} tensors); "
+        f"train.init_ema={str(not ema).lower()} takes it."
+        if left_out
+        else ""
+    )
+    return matched.weights, sentence
 
 
 def _values_of_weights(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
@@ -113,8 +132,10 @@ def _values_of_weights(model: Segmentor, path: Path) -> dict[str, np.ndarray]:
 
 def _num_classes(path: Path) -> int | None:
     """Reads the number of classes of a weights file; None if the file lacks it."""
+    if not path.is_file():
+        return None  # `load_weights` tells the user
     try:
-        with h5py.File(path) as file:
+        with reading(path), h5py.File(path) as file:
             # Variable 1 is the bias: a layer makes its kernel first.
             return int(file["decode_head/classifier/vars/1"].shape[0])
     except (OSError, KeyError, AttributeError):

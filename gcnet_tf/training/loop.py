@@ -28,6 +28,7 @@ from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
 from gcnet_tf.training.distributed.strategy import check_batch_size, make_strategy
 from gcnet_tf.training.distributed.workers import Workers
+from gcnet_tf.training.extension import extension_text, finished_text
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
@@ -171,10 +172,11 @@ class _Training:
             origin, progress = initialise(self.model, self.config), {}
             restart_averages(self.optimizer, self.model)
         else:
-            origin = f"Loaded {checkpoint}."
             progress = checkpoints.restore_checkpoint(
                 checkpoint, self.model, self.optimizer
             )
+            longer = extension_text(self.run, self.config, progress["iteration"])
+            origin = f"Loaded {checkpoint}.{longer}"
             if self.config.data.on_changed_source != "ignore":
                 check_same_records(self.run, progress.get("records"), records)
         open_run(self.run, self.config)
@@ -189,6 +191,8 @@ class _Training:
         """Trains until the last iteration, or until there is a reason to stop."""
         settings, progress = self.config.train, self.progress
         self._announce()
+        if progress.iteration >= settings.iterations and not progress.evaluation_due:
+            self.monitor.say(finished_text(self.run, settings.iterations))
         self.model.stop_training = False
         compat.lend_optimizer(self.model, self.optimizer)
         callback_list = keras.callbacks.CallbackList(

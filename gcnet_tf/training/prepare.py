@@ -10,6 +10,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.check.conversion import checked_records
 from gcnet_tf.data.prepare import keeping_records
+from gcnet_tf.errors import require_utf8
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.files.lock import locked
 from gcnet_tf.training.keras_objects import check_callbacks
@@ -19,6 +20,7 @@ from gcnet_tf.training.optimization.class_weights import (
     class_weights,
 )
 from gcnet_tf.training.optimization.losses import make_loss
+from gcnet_tf.weights.files import require_hdf5
 
 
 def prepare_run(
@@ -43,7 +45,9 @@ def prepare_run(
     Raises:
         UserError: when training is impossible with these settings or data.
     """
+    require_utf8(run, "--out")
     lock.enter_context(locked(run))
+    require_hdf5(run)
     check_names(config)
     check_run(run, config, resume)
     check_class_weights(config)

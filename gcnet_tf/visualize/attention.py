@@ -16,6 +16,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.files.results import new_result
 from gcnet_tf.runtime.resize import resize_image, resize_logits
 from gcnet_tf.runtime.windows import keep_ratio_size
+from gcnet_tf.visualize.text import font_file
 
 if TYPE_CHECKING:  # so that wrong input is found before TensorFlow starts
     from gcnet_tf.models import Segmentor
@@ -157,7 +158,9 @@ def draw(
         axes.imshow(values[..., 0], cmap="jet", alpha=0.55)
         low, high = attention.values.min(), attention.values.max()
         scale = f"{low:.2g} to {high:.2g}, mean {attention.values.mean():.2g}"
-        axes.set_title(f"{attention.title}\n{scale}", fontsize=9)
+        title = f"{attention.title}\n{scale}"
+        font = font_file(frozenset(title) - {"\n", " "})
+        axes.set_title(title, fontsize=9, **({"font": font} if font else {}))
         if attention.point is not None:
             _mark(axes, attention.point, "")
     with new_result(path) as partial:

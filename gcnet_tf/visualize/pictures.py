@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from gcnet_tf.visualize.text import Lettering, warn_of_missing_letters
 
 Palette = tuple[tuple[int, int, int], ...]
 
@@ -34,12 +36,13 @@ def overlay(
 
     The borders of classes have full colour, so that they are visible on any texture.
     """
-    shares = np.where(_borders(labels), np.float32(1), np.float32(opacity))[..., None]
+    borders = _borders(labels)
     result = np.empty_like(image)
     # In strips of rows, because a large image in floats may not fit into the memory.
     for start in range(0, len(image), _STRIP):
         rows = slice(start, start + _STRIP)
-        share, pixels = shares[rows], image[rows]
+        share = np.where(borders[rows], np.float32(1), np.float32(opacity))[..., None]
+        pixels = image[rows]
         painted = (1 - share) * pixels + share * colour(labels[rows], palette)
         bare = (labels[rows] >= len(palette))[..., None]
         result[rows] = np.where(bare, pixels, painted + 0.5)
@@ -66,41 +69,49 @@ def with_legend(
     small picture is enlarged by an integer factor.
     """
     factor = max(1, _MIN_SIDE // max(labels.shape))
-    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    counts = np.bincount(labels.ravel(), minlength=256)[: len(classes)]
+    if factor > 1:
+        picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    counts = _counts(labels)[: len(classes)]
+    warn_of_missing_letters(classes)
     order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     entries = [
         (palette[index], f"{classes[index].strip()} {counts[index] / labels.size:.1%}")
         for index in order
     ]
-    font = _font(picture.shape[1] // 32)
-    return _with_entries(Image.fromarray(picture), entries, font)
+    size = max(11, min(22, picture.shape[1] // 32))
+    return _with_entries(Image.fromarray(picture), entries, Lettering(size))
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size=max(11, min(22, size)))
-    assert isinstance(font, ImageFont.FreeTypeFont)  # always so with a size
-    return font
+def _counts(labels: np.ndarray) -> np.ndarray:
+    """Counts the pixels of each id, int64 (256,).
+
+    It goes by strips of rows, because numpy counts a copy of eight bytes a pixel.
+    """
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(labels), _STRIP):
+        strip = labels[start : start + _STRIP]
+        counts += np.bincount(strip.ravel(), minlength=256)
+    return counts
 
 
 def _with_entries(
     picture: Image.Image,
     entries: list[tuple[tuple[int, int, int], str]],
-    font: ImageFont.FreeTypeFont,
+    font: Lettering,
 ) -> Image.Image:
     """Adds lines of (colour, text) below a picture."""
     width, height = picture.size
-    line = int(font.size) + _MARGIN
+    line = font.size + _MARGIN
     corners, x, y = [], _MARGIN, height + _MARGIN
     for _, text in entries:
-        length = line + int(font.getlength(text)) + 2 * _MARGIN
+        length = line + int(font.length(text)) + 2 * _MARGIN
         if x > _MARGIN and x + length > width:
             x, y = _MARGIN, y + line
         corners.append((x, y))
         x += length
     # A name wider than the picture widens the canvas instead of being cut.
     widths = [
-        corner[0] + line + int(font.getlength(entry[1])) + _MARGIN
+        corner[0] + line + int(font.length(entry[1])) + _MARGIN
         for corner, entry in zip(corners, entries)
     ]
     canvas = Image.new("RGB", (max([width, *widths]), y + line), "white")
@@ -109,7 +120,7 @@ def _with_entries(
     for (x, y), (rgb, text) in zip(corners, entries):
         side = font.size
         draw.rectangle([x, y, x + side, y + side], fill=tuple(rgb), outline="black")
-        draw.text((x + line, y - 1), text, fill="black", font=font)
+        font.draw(draw, x + line, y - 1, text)
     return canvas
 
 
@@ -140,18 +151,19 @@ def contact_sheet(
     """
     num_columns = min(len(tiles), max(4, math.isqrt(len(tiles))))
     num_rows = -(-len(tiles) // num_columns)
-    font = _font(12)
+    font = Lettering(12)
+    warn_of_missing_letters([*classes, *(name for name, _ in tiles)])
     width = _TILE[0] + _MARGIN
-    height = _TILE[1] + int(font.size) + 2 * _MARGIN
+    height = _TILE[1] + font.size + 2 * _MARGIN
     sheet = Image.new("RGB", (num_columns * width, num_rows * height), "white")
     draw = ImageDraw.Draw(sheet)
     for index, (name, tile) in enumerate(tiles):
         row, column = divmod(index, num_columns)
         x, y = column * width + _MARGIN // 2, row * height + _MARGIN // 2
         sheet.paste(tile, (x, y))
-        while font.getlength(name) > _TILE[0]:
+        while font.length(name) > _TILE[0]:
             name = name[1:]  # file names differ at their ends
-        draw.text((x, y + tile.height + 1), name, fill="black", font=font)
+        font.draw(draw, x, y + tile.height + 1, name)
     entries = [(rgb, name.strip()) for rgb, name in zip(palette, classes)]
     return _with_entries(sheet, entries, font)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, require_utf8
 from gcnet_tf.files.atomic import partial_path
 from gcnet_tf.files.results import cannot_write, new_result, require_place
 from gcnet_tf.visualize.pictures import Palette, overlay
@@ -39,8 +39,10 @@ def check_video(source: str, out: Path) -> None:
     Raises:
         UserError: when the video is no file, or its overlay cannot be written.
     """
+    require_utf8(out, "--out")
     if source.isdigit():
         return
+    require_utf8(source, "--video")
     if not Path(source).is_file():
         raise UserError(
             f"--video {source} is no file; name a video, or the number of a camera."

@@ -6,6 +6,7 @@ checksums of the files beside it. So data that a disk has changed is never used.
 
 import hashlib
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +16,9 @@ import h5py
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.files.atomic import new_file, require_space
+from gcnet_tf.files.atomic import PARTIAL, new_file, require_space
 from gcnet_tf.files.checksum import append_checksum, check_file, file_sha256, unsealed
+from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.files.results import require_place
 
 # Functions import TensorFlow, and `compat` with it, only when they need it: the list of
@@ -30,6 +32,8 @@ BEST_WEIGHTS = "best" + SUFFIX
 BEST_METRICS = "best.json"
 STATE_FILE = "state.json"
 _MIOU = "mIoU"
+# HDF5 reads this variable once, when h5py is imported.
+LOCKING = "HDF5_USE_FILE_LOCKING"
 # Bytes per weight for groups and names in a weights file, more than it needs.
 _OVERHEAD = 2**13
 
@@ -46,12 +50,15 @@ def newest_checkpoint(run: Path) -> Path | None:
     Damaged checkpoints are skipped with a warning.
 
     Raises:
-        UserError: when all checkpoints are damaged.
+        UserError: when all checkpoints are damaged, or one cannot be read: a training
+            that went on from an older one would replace it.
     """
     checkpoints = list_checkpoints(run)
     for checkpoint in reversed(checkpoints):
         try:
             checkpoint_state(checkpoint)
+        except CannotRead:
+            raise
         except ValueError as error:
             warnings.warn(f"Passing over a checkpoint: {error}.", stacklevel=2)
         else:
@@ -68,7 +75,8 @@ def checkpoint_state(checkpoint: Path) -> dict[str, Any]:
     """Checks all files of a checkpoint, and returns the state of the training.
 
     Raises:
-        ValueError: when a file is damaged; the message names it.
+        CannotRead: when the system cannot read a file.
+        ValueError: when a file is missing or damaged; the message names it.
     """
     state = checked_state(checkpoint)
     for key in ("files", "variables"):  # concern the writer alone
@@ -80,17 +88,24 @@ def checked_state(checkpoint: Path) -> dict[str, Any]:
     """Checks all files of a checkpoint, and returns its state as it was written.
 
     Raises:
-        ValueError: when a file is damaged; the message names it.
+        CannotRead, ValueError: see `checkpoint_state`.
     """
     file = checkpoint / STATE_FILE
     try:
-        state = unsealed(json.loads(file.read_text()))
+        with reading(file):
+            state = unsealed(json.loads(file.read_text()))
         # Older versions wrote neither these checksums nor that of the state itself.
         for name, digest in state.get("files", {}).items():
             file = checkpoint / name
-            if file_sha256(file) != digest:
+            with reading(file):
+                actual = file_sha256(file)
+            if actual != digest:
                 raise ValueError("its content does not match its checksum")
         state["iteration"] + 0
+    except CannotRead as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise ValueError(f"{file} is missing") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is damaged: {first_line(error)}") from error
     return state
@@ -114,30 +129,42 @@ def load_weights(model: "keras.Model", path: Path) -> None:
     """Loads a `.weights.h5` file.
 
     Raises:
-        UserError: when it is missing, damaged, or of another model.
+        UserError: when it is missing, damaged, or of another model; `CannotRead` when
+            the system cannot read it.
     """
     if not path.is_file():
         raise UserError(f"No weights file at {path}.")
     if not path.name.endswith(SUFFIX):
         raise UserError(f"Weights are files named *.weights.h5. Received: {path}")
-    try:
-        check_file(path)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged: {first_line(error)}. Put a copy in its place."
-        ) from error
     from gcnet_tf import compat
 
     try:
-        with warnings.catch_warnings():
+        with reading(path):
+            check_file(path)
+    except CannotRead:
+        raise
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    try:
+        with reading(path), warnings.catch_warnings():
             # Keras only warns about some layers that a file lacks; they stay random.
             warnings.simplefilter("error", UserWarning)
             compat.load_weights(model, path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
+    except CannotRead:
+        raise
+    except OSError as error:
+        raise _damaged(path, error) from error
+    except (ValueError, KeyError, UserWarning) as error:
         raise UserError(
             f"The weights in {path} do not fit the model of this configuration "
             f"(depth, channels and number of classes must agree): {first_line(error)}"
         ) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is damaged: {first_line(error)}. Put a copy in its place."
+    )
 
 
 def weights_by_path(model: "keras.Model") -> dict[str, "keras.Variable"]:
@@ -178,17 +205,53 @@ def check_weights_path(path: Path) -> None:
     if not path.name.endswith(SUFFIX):
         raise UserError(f"Weights are files named *{SUFFIX}. Received: {path}")
     require_place(path)
+    require_hdf5(path.absolute().parent)
+
+
+def require_hdf5(folder: Path) -> None:
+    """Checks, before any long work, that weights files can be written in a folder.
+
+    `gcnet_tf` switches HDF5's file locks off, because some disks have none. But the
+    variable for it counts only when h5py is imported later, and users may set it.
+
+    Args:
+        folder: the folder; it may be missing, then the one above it is tried.
+
+    Raises:
+        UserError: when HDF5 cannot write there.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=there) as trial:
+            with h5py.File(Path(trial) / WEIGHTS_FILE, "w") as file:
+                file["trial"] = 0
+    except OSError as error:
+        raise UserError(
+            f"Cannot write weights files in {there}: {first_line(error)}. If the disk "
+            "has no file locks, start Python with the variable "
+            f"{LOCKING}=FALSE; else check the permissions and the free space there."
+        ) from error
 
 
 def best_miou(run: Path) -> float:
-    """Reads the mIoU of the best weights of a run; -1 where there are none intact."""
+    """Reads the mIoU of the best weights of a run; -1 where there are none intact.
+
+    Raises:
+        CannotRead: when the system cannot read them: they may be the best.
+    """
+    path = run / BEST_WEIGHTS
+    if not path.exists():
+        return -1.0
     try:
-        check_file(run / BEST_WEIGHTS)
-        with h5py.File(run / BEST_WEIGHTS) as file:
-            miou = file.attrs.get(_MIOU)
+        with reading(path):
+            check_file(path)
+            with h5py.File(path) as file:
+                miou = file.attrs.get(_MIOU)
         if miou is None:  # of an older version
             miou = json.loads((run / BEST_METRICS).read_text())["mIoU"]
         return float(miou)
+    except CannotRead:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         return -1.0
 

@@ -9,10 +9,13 @@ from gcnet_tf.files.results import new_result
 from gcnet_tf.models import build_model
 from gcnet_tf.weights.files import assign_weights, save_weights, weight_shapes
 from gcnet_tf.weights.mmseg_checkpoint import difference_of_classes, match_segmentor
+from gcnet_tf.weights.second_set import one_set
 from gcnet_tf.weights.torch_file import TorchFile
 
 
-def import_weights(file: TorchFile, config: Config, out: Path, source: str) -> str:
+def import_weights(
+    file: TorchFile, config: Config, out: Path, source: str, second: bool = False
+) -> str:
     """Writes the weights in `file` for the model of `config`.
 
     It warns when the checkpoint has other names of classes.
@@ -22,6 +25,7 @@ def import_weights(file: TorchFile, config: Config, out: Path, source: str) -> s
         config: the configuration of the model.
         out: the new weights file.
         source: the name of the checkpoint in messages.
+        second: whether to take the second of its two sets of weights, see `one_set`.
 
     Returns:
         A text that accounts for all tensors, see `Matched.account`.
@@ -31,7 +35,8 @@ def import_weights(file: TorchFile, config: Config, out: Path, source: str) -> s
             written.
     """
     model = build_model(config)
-    matched = match_segmentor(file.state_dict, weight_shapes(model), source)
+    state, left_out = one_set(file, second, source)
+    matched = match_segmentor(state, weight_shapes(model), source).without(left_out)
     assign_weights(model, matched.weights)
     with new_result(out) as partial:
         save_weights(model, partial)

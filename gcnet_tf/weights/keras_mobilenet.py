@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.models import MobileNet
 from gcnet_tf.weights.files import weights_by_path
 
@@ -135,7 +136,10 @@ def _from_file(name: str, width: float, path: Path) -> keras.Model:
     reasons: list[Exception] = []
     for top in (False, True):
         try:
-            return _network(name, width, weights=str(path), include_top=top)
+            with reading(path):
+                return _network(name, width, weights=str(path), include_top=top)
+        except CannotRead:
+            raise
         except (OSError, ValueError, KeyError) as error:
             reasons.append(error)
     # An error about the number of layers only tells that the file is the other kind.

@@ -45,6 +45,10 @@ class Matched:
     weights: dict[str, np.ndarray]
     dropped: dict[str, str]
 
+    def without(self, dropped: Mapping[str, str]) -> "Matched":
+        """Adds tensors that were left out before the matching, and their reasons."""
+        return Matched(self.weights, {**self.dropped, **dropped})
+
     def account(self) -> str:
         """Counts, in two lines, mapped tensors and dropped ones with their reasons."""
         statistics = sum(v.size for p, v in self.weights.items() if "/moving_" in p)

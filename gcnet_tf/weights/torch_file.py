@@ -10,13 +10,14 @@ import math
 import os
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.weights.torch_pickle import (
     AGAIN,
     DTYPES,
@@ -36,6 +37,8 @@ _LEGACY_PROTOCOL = 1001
 # element may be repeated without end (stride 0).
 _MAX_EXPANSION = 8
 
+EMA_STATE = "ema_state_dict"
+
 
 @dataclass(frozen=True)
 class TorchFile:
@@ -47,34 +50,36 @@ class TorchFile:
         meta: notes of the training run; empty for a bare state dict. They are plain
             Python values, but the author of the file chose them: check before use.
             Tensors and arrays among them are opaque.
+        ema_state_dict: a second set of weights, which mmengine's EMA hook has kept, by
+            the same names, and its counter "steps"; {} where there is none.
     """
 
     state_dict: dict[str, np.ndarray]
     meta: dict[str, Any]
+    ema_state_dict: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_torch_file(path: str | Path) -> TorchFile:
     """Reads the weights and the notes in a .pth file, and nothing else.
 
     Raises:
-        UserError: when the file is missing, damaged, or of another kind.
+        UserError: when the file is missing, damaged, or of another kind; `CannotRead`
+            when the system cannot read it.
     """
     path = Path(path)
     try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}. Check the path.") from error
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {first_line(error)}.") from error
-    with file:
-        try:
+        with reading(path), path.open("rb") as file:
             return _read(file, os.fstat(file.fileno()).st_size)
-        except Unusable as error:
-            raise UserError(f"{path} {error}") from error
-        # A damaged or hostile file can make pickle and zipfile raise any exception.
-        except Exception as error:
-            reason = first_line(error)
-            raise UserError(f"{path} is damaged ({reason}). {AGAIN}") from error
+    except CannotRead as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise UserError(f"There is no file {path}. Check the path.") from error
+    except Unusable as error:
+        raise UserError(f"{path} {error}") from error
+    # A damaged or hostile file can make pickle and zipfile raise any exception.
+    except Exception as error:
+        reason = first_line(error)
+        raise UserError(f"{path} is damaged ({reason}). {AGAIN}") from error
 
 
 _ReadStorage = Callable[[Storage], bytes]
@@ -90,9 +95,11 @@ def _read(file: IO[bytes], num_bytes: int) -> TorchFile:
         checkpoint, read_storage = _open_legacy(file, num_bytes)
     else:
         raise Unusable(_describe_other_file(start))
-    tensors, meta = _weights_and_meta(checkpoint)
-    arrays = _load(tensors, read_storage, _MAX_EXPANSION * num_bytes)
-    return TorchFile(arrays, meta)
+    tensors, meta, ema = _contents(checkpoint)
+    most = _MAX_EXPANSION * num_bytes
+    return TorchFile(
+        _load(tensors, read_storage, most), meta, _load(ema, read_storage, most)
+    )
 
 
 def _describe_other_file(start: bytes) -> str:
@@ -245,8 +252,13 @@ def _are_strings(value: Any) -> bool:
 # The tensors
 
 
-def _weights_and_meta(checkpoint: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Finds the state dict and the notes; the error describes other contents."""
+def _contents(
+    checkpoint: Any,
+) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]]:
+    """Finds the state dict, the notes and the second set of weights.
+
+    The error describes other contents.
+    """
     if not isinstance(checkpoint, dict):
         raise Unusable(
             "holds no dictionary. Give a file that has a state dict, as "
@@ -267,7 +279,14 @@ def _weights_and_meta(checkpoint: Any) -> tuple[dict[str, Tensor], dict[str, Any
             )
     notes = meta.items() if isinstance(meta, dict) else ()
     meta = {key: value for key, value in notes if isinstance(key, str)}
-    return _strip_module(state_dict), meta
+    ema = checkpoint.get(EMA_STATE) if state_dict is not checkpoint else None
+    pairs = ema.items() if isinstance(ema, dict) else ()
+    ema = {
+        key.removeprefix("module."): value
+        for key, value in pairs
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+    return _strip_module(state_dict), meta, ema
 
 
 def _short(name: Any) -> str:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from gcnet_tf.weights.export_mmseg import export_mmseg
 from gcnet_tf.weights.files import load_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.import_mmseg import import_weights
 from gcnet_tf.weights.mmseg_names import reference_key, to_ours
+from gcnet_tf.weights.torch_file import TorchFile
 
 SMALL = {
     "model": {
@@ -66,7 +66,7 @@ def assert_holds(config, weights, state):
 
 def test_a_full_disk_is_one_sentence(state, tmp_path, full_disk):
     config = load_config(write_config(tmp_path / "config.json"))
-    file = SimpleNamespace(state_dict=state, meta={})
+    file = TorchFile(state, {})
     before = sorted(tmp_path.iterdir())
     with full_disk(10_000):
         for out, write in (

@@ -131,7 +131,9 @@ def test_wrong_arguments_are_refused(arguments, phrase):
 @pytest.mark.parametrize("dataset", [*SHIPPED, "folder"])
 def test_instructions_are_one_screen_that_names_the_place_and_the_next_command(dataset):
     classes = ("a", "b") if dataset == "folder" else ()
-    text = dataset_facts(dataset, classes).instructions.format(root="my/root")
+    text = dataset_facts(dataset, classes).instructions.format(
+        root="my/root", quoted_root="my/root"
+    )
     lines = text.splitlines()
     assert "my/root" in text and "{" not in text
     assert "scripts/make_tfrecords.py --cfg" in text

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import stat
 
 import pytest
 
@@ -137,3 +138,26 @@ def test_what_a_full_disk_looks_like(error, full):
         raise ValueError("outer") from error
     except ValueError as outer:
         assert atomic.is_disk_full(outer) == full
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_that_cannot_force_a_list_of_names(code, tmp_path, monkeypatch):
+    """SMB is one. For a file the same error is an error."""
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    atomic.write_text(tmp_path / "a.txt", "text")
+    assert (tmp_path / "a.txt").read_text() == "text"
+
+    def fail(descriptor):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError):
+        atomic.write_text(tmp_path / "b.txt", "text")
+    assert names(tmp_path) == ["a.txt"]

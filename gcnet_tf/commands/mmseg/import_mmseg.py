@@ -35,6 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="use a download whose SHA-256 is not the one in its name",
     )
     parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="take the second set of weights, which an EMA hook has kept in tensors "
+        "named ema_* (mmcv) or in ema_state_dict (mmengine); without this flag, the "
+        "set that mmsegmentation itself loads",
+    )
+    parser.add_argument(
         "--out", required=True, metavar="FILE", help="the new .weights.h5 file"
     )
     args = parser.parse_args(argv)
@@ -53,6 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.start_tensorflow()
     from gcnet_tf.weights.import_mmseg import import_weights
 
-    account = import_weights(file, config, out, str(path))
+    account = import_weights(file, config, out, str(path), args.ema)
     print(f"{path}\n{account}\nWrote {out}")
     return 0

@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from gcnet_tf.config.json_text import format_json, read_json
@@ -22,6 +21,7 @@ from gcnet_tf.data.sources.folders import find_pairs, is_divided_by_share
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.results import write_result
+from gcnet_tf.runtime.image_files import image_size
 
 _TEMPLATE = "template_folder"
 _LAYOUTS = """\
@@ -122,13 +122,7 @@ def _layout(root: Path) -> str:
 
 
 def _median_size(pairs: list[Pair]) -> tuple[int, int]:
-    sizes = []
-    for pair in pairs:
-        try:
-            with Image.open(pair.image) as image:  # reads only the header
-                sizes.append((image.height, image.width))
-        except OSError as error:
-            raise UserError(f"Cannot read {pair.image}: {error}.") from error
+    sizes = [image_size(pair.image) for pair in pairs]
     return int(median(h for h, _ in sizes)), int(median(w for _, w in sizes))
 
 

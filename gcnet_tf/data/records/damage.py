@@ -21,6 +21,7 @@ from gcnet_tf.data.records.manifest import Shard, read_manifest
 from gcnet_tf.data.records.shards import decode_sample, parse_example
 from gcnet_tf.data.records.threads import threads
 from gcnet_tf.errors import UserError, first_line, some
+from gcnet_tf.files.names import from_bytes
 
 # Errors that tf.data raises for records that it cannot read or decode.
 READ_ERRORS = (
@@ -224,6 +225,7 @@ def _sizes_function():
 def _name_of(record: bytes) -> str:
     """Returns the image's name in a damaged record; "" when it cannot be read."""
     try:
-        return parse_example(record)["name"].numpy().decode()
+        return from_bytes(parse_example(record)["name"].numpy())
+    # TensorFlow's message may hold bytes of the record, which are no text.
     except (*READ_ERRORS, UnicodeDecodeError):
         return ""

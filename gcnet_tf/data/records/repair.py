@@ -20,6 +20,7 @@ from gcnet_tf.data.records.damage import (
 from gcnet_tf.data.records.manifest import Manifest, read_manifest, write_manifest
 from gcnet_tf.data.records.shards import write_shard
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.names import to_bytes
 
 
 class Repair:
@@ -167,5 +168,5 @@ def _without_labels(serialized: bytes, name: str) -> bytes:
     label = tf.io.decode_png(feature["label"].bytes_list.value[0])
     unlabelled = tf.fill(tf.shape(label), tf.constant(IGNORE_LABEL, tf.uint8))
     feature["label"].bytes_list.value[0] = tf.io.encode_png(unlabelled).numpy()
-    feature["name"].bytes_list.value[0] = name.encode()
+    feature["name"].bytes_list.value[0] = to_bytes(name)
     return example.SerializeToString(deterministic=True)

@@ -25,6 +25,7 @@ from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import PARTIAL, new_file
 from gcnet_tf.files.checksum import file_sha256
+from gcnet_tf.files.names import to_bytes
 
 __all__ = [
     "Manifest",
@@ -181,7 +182,7 @@ def _deal_out(pairs: list[Pair], shard_bytes: int) -> list[list[Pair]]:
     Sources are often sorted by scene or city. Sorting by a hash of the name mixes them
     in the same way on every machine, and dealing out makes the shards equally long.
     """
-    mixed = sorted(pairs, key=lambda pair: hashlib.sha256(pair.name.encode()).digest())
+    mixed = sorted(pairs, key=lambda pair: hashlib.sha256(to_bytes(pair.name)).digest())
     num_bytes = sum(_source_bytes(pair) for pair in pairs)
     num_shards = max(MIN_SHARDS, -(-num_bytes // shard_bytes))
     num_shards = min(num_shards, len(pairs))
@@ -259,7 +260,7 @@ def write_shard(
 
 def _serialize(name: str, sample: EncodedSample) -> bytes:
     image = sample.image
-    values = {"image": image.file_bytes, "label": sample.label, "name": name.encode()}
+    values = {"image": image.file_bytes, "label": sample.label, "name": to_bytes(name)}
     features = {
         key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
         for key, value in values.items()

@@ -4,6 +4,7 @@ from pathlib import Path, PurePath
 
 from gcnet_tf.data.sources.pairs import Pair, read_lines
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.names import as_on_disk
 
 
 def listed_pairs(images: Path, labels: Path) -> list[Pair]:
@@ -41,7 +42,11 @@ def listed_pairs(images: Path, labels: Path) -> list[Pair]:
                 f"image {name}; list each image once, or rename one."
             )
         line_of[name] = line_number
-        pair = Pair(name, images.parent / image, labels.parent / label)
+        pair = Pair(
+            name,
+            as_on_disk(images.parent / image),
+            as_on_disk(labels.parent / label),
+        )
         for file, path in ((images, pair.image), (labels, pair.label)):
             if not path.is_file():
                 raise UserError(
@@ -53,7 +58,7 @@ def listed_pairs(images: Path, labels: Path) -> list[Pair]:
 
 
 def _read(path: Path) -> list[str]:
-    lines = read_lines(path)
+    lines = read_lines(path, of_files=True)
     if not lines or "" in lines:
         line_number = lines.index("") + 1 if lines else 1
         raise UserError(

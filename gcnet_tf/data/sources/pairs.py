@@ -8,6 +8,7 @@ from typing import Final
 from gcnet_tf.data.catalog import DatasetFacts
 from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, image_files, label_files
 from gcnet_tf.errors import UserError, some
+from gcnet_tf.files.names import composed
 
 # The splits of every data set.
 SPLITS: Final = ("train", "val")
@@ -34,12 +35,14 @@ class Pair:
 def read_names(path: Path) -> list[str]:
     """Reads the names in a list like VOC's, one per line, and sorts them.
 
+    Names are returned with composed accents, as those of `name_in`.
+
     Raises:
         UserError: when the list is missing or empty, or has a name twice.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; it lists the images of its split.")
-    names = sorted(line for line in read_lines(path) if line)
+    names = sorted(composed(line) for line in read_lines(path, of_files=True) if line)
     if not names:
         raise UserError(f"{path} is empty; it lists the images of its split.")
     repeated = sorted({name for name, next_ in zip(names, names[1:]) if name == next_})
@@ -48,16 +51,24 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, of_files: bool = False) -> list[str]:
     """Reads the lines of a text file, stripped, without empty lines at its end.
+
+    Args:
+        path: the text file.
+        of_files: whether the lines are names of files, which may be any bytes.
 
     Raises:
         UserError: when the file cannot be read as UTF-8.
     """
     try:
         # utf-8-sig, because editors on Windows put a byte order mark in front.
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_bytes().decode(
+            "utf-8-sig", "surrogateescape" if of_files else "strict"
+        )
+        if "\0" in text:
+            raise ValueError("it may be UTF-16; save it as UTF-8")
+    except (OSError, ValueError) as error:
         raise UserError(f"Cannot read {path} as UTF-8 text: {error}.") from None
     return [line.strip() for line in text.rstrip().splitlines()]
 
@@ -95,12 +106,17 @@ def by_ending(files: Iterable[Path], folder: Path, ending: str) -> dict[str, Pat
         UserError: when two folders have a file of the same name.
     """
     chosen = (path for path in files if path.name.endswith(ending))
-    return _by_name(chosen, folder, lambda path: path.name.removesuffix(ending))
+    return _by_name(
+        chosen, folder, lambda path: composed(path.name.removesuffix(ending))
+    )
 
 
 def name_in(folder: Path, path: Path) -> str:
-    """Returns the name of a file in a folder without the ending, like "sub/name"."""
-    return path.relative_to(folder).with_suffix("").as_posix()
+    """Returns the name of a file in a folder without the ending, like "sub/name".
+
+    Accents are composed: an image from Windows belongs to the label that macOS wrote.
+    """
+    return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
 def _by_name(
@@ -110,12 +126,20 @@ def _by_name(
     for path in paths:
         first = files.setdefault(name_of(path), path)
         if first != path:
-            both = f"{first.relative_to(folder)} and {path.relative_to(folder)}"
+            both = [str(file.relative_to(folder)) for file in (first, path)]
+            difference = "the ending or the folder"
+            if composed(both[0]) == composed(both[1]):
+                both = [f"{name} ({_form(name)})" for name in both]
+                difference = "the form of their accents"
             raise UserError(
-                f"{both} in {folder} differ only in the ending or the folder, so that "
-                "they would share a label; rename one of them."
+                f"{' and '.join(both)} in {folder} differ only in {difference}, so "
+                "that they would share a label; rename one of them."
             )
     return files
+
+
+def _form(name: str) -> str:
+    return "composed" if name == composed(name) else "decomposed"
 
 
 def only(names: Collection[str], files: dict[str, Path]) -> dict[str, Path]:

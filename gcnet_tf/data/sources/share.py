@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.names import to_bytes
 
 
 def names_of_share(
@@ -28,7 +29,7 @@ def names_of_share(
         UserError: when there are names, but none is left for this split.
     """
     groups = _groups(names)
-    mixed = sorted(groups, key=lambda name: hashlib.sha256(name.encode()).digest())
+    mixed = sorted(groups, key=lambda name: hashlib.sha256(to_bytes(name)).digest())
     wanted = round(val_share * len(names))
     num_val, num_names = 0, 0
     for group in mixed:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gcnet_tf.data.sources.pairs import Pair, count, read_names, require_folder
 from gcnet_tf.errors import UserError, first_line, some
+from gcnet_tf.files.names import as_on_disk
 
 # Folder of the lists, NAME.txt of each split, here and in exports of annotation tools.
 LISTS = Path("ImageSets", "Segmentation")
@@ -91,7 +92,11 @@ def _augmented_names(
 
 def _pairs(root: Path, names: list[str], masks: Path, ending: str) -> list[Pair]:
     pairs = [
-        Pair(name, root / "JPEGImages" / f"{name}.jpg", masks / f"{name}{ending}")
+        Pair(
+            name,
+            as_on_disk(root / "JPEGImages" / f"{name}.jpg"),
+            as_on_disk(masks / f"{name}{ending}"),
+        )
         for name in names
     ]
     for kind in ("image", "label"):

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from gcnet_tf.data.records.damage import Damage, damage_text
 from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
+from gcnet_tf.files.names import ESCAPED
 from gcnet_tf.training.monitor.pace import Pace
 from gcnet_tf.visualize.pictures import Palette, panel
 
@@ -248,7 +249,8 @@ class Monitor:
     def say(self, text: str) -> None:
         """Prints a line above the progress bar and into `train.log`."""
         self.bar.write(text)
-        with (self.run / "train.log").open("a") as log:
+        log_file = self.run / "train.log"
+        with log_file.open("a", encoding="utf-8", errors=ESCAPED) as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def close(self) -> None:
@@ -262,7 +264,7 @@ class Monitor:
                 raise
 
     def _append(self, record: dict) -> None:
-        with (self.run / METRICS_FILE).open("a") as metrics:
+        with (self.run / METRICS_FILE).open("a", encoding="utf-8") as metrics:
             metrics.write(json.dumps(record) + "\n")
 
 

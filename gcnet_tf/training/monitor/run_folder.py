@@ -10,6 +10,7 @@ from gcnet_tf.extensions.classes import is_named
 from gcnet_tf.files.atomic import PARTIAL, write_text
 from gcnet_tf.files.checksum import sealed
 from gcnet_tf.files.lock import LOCK_FILE
+from gcnet_tf.files.names import quoted
 from gcnet_tf.files.versions import package_versions
 
 CONFIG_FILE = "config.json"
@@ -21,6 +22,7 @@ PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless"
 FREE_SETTINGS = {
     "model.backbone.pretrained",
     "train.init_from",
+    "train.init_ema",
     "data.root",
     "data.records",
     "data.check",
@@ -36,6 +38,9 @@ FREE_SETTINGS = {
     "train.strategy",
     "train.logical_cpus",
 }
+
+# A run may become longer, and the training says what this does to the learning rate.
+_LENGTH = "train.iterations"
 
 
 def check_run(run: Path, config: Config, resume: bool) -> None:
@@ -54,8 +59,8 @@ def check_run(run: Path, config: Config, resume: bool) -> None:
         _check_same_settings(run, config)
     elif run.exists() and not _is_unused(run):
         raise UserError(
-            f"{run} already exists. Add --resume to go on with that run, or choose "
-            "another folder with --out."
+            f"{run} already exists. Add --resume to go on with that run, after its end "
+            "with a larger train.iterations; or choose another folder with --out."
         )
 
 
@@ -116,12 +121,14 @@ def _check_same_settings(run: Path, config: Config) -> None:
         for key in {**old_settings, **new_settings}
         if old_settings.get(key) != new_settings.get(key)
         and key not in FREE_SETTINGS
+        and not (key == _LENGTH and new_settings[key] > old_settings[key])
         and not key.startswith("published.")
     ]
     if changed:
         raise UserError(
             f"The run {run} was started with other settings: {'; '.join(changed)}. "
-            f"Resume with --cfg {run / CONFIG_FILE} --out {run} --resume, or start "
+            f"Resume with --cfg {quoted(run / CONFIG_FILE)} --out {quoted(run)} "
+            "--resume, or start "
             "anew with another --out."
         )
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from gcnet_tf import compat
 from gcnet_tf.config import Config
+from gcnet_tf.config.schema_training import TrainConfig
 from gcnet_tf.extensions.named import make
 
 
@@ -165,26 +166,27 @@ def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     }
 
 
+def poly_schedule(settings: TrainConfig, multiplier: float = 1.0) -> PolynomialDecay:
+    """Makes the schedule of the learning rate, or of a multiple of it."""
+    # As in the reference, the minimum is not multiplied.
+    return PolynomialDecay(
+        multiplier * settings.learning_rate,
+        settings.min_learning_rate,
+        settings.iterations,
+        settings.poly_power,
+    )
+
+
 def make_optimizer(
     config: Config,
 ) -> tuple[PolynomialDecay, keras.optimizers.Optimizer]:
     """Makes the schedule of the learning rate and the optimiser of `config`."""
     settings = config.train
-
-    def schedule(multiplier: float = 1.0) -> PolynomialDecay:
-        # As in the reference, the minimum is not multiplied.
-        return PolynomialDecay(
-            multiplier * settings.learning_rate,
-            settings.min_learning_rate,
-            settings.iterations,
-            settings.poly_power,
-        )
-
     rates = {}
     if settings.head_lr_multiplier != 1:
-        head = schedule(settings.head_lr_multiplier)
+        head = poly_schedule(settings, settings.head_lr_multiplier)
         rates = {"decode_head": head, "auxiliary_head": head}
-    base = schedule()
+    base = poly_schedule(settings)
     optimizer: Any = CoupledSGD(base, settings.momentum, settings.weight_decay, rates)
     if settings.optimizer is not None:
         arguments = {"learning_rate": base}

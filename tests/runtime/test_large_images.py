@@ -1,0 +1,37 @@
+"""Images beyond Pillow's limit, which is meant for pictures that strangers upload."""
+
+import warnings
+
+import pytest
+from PIL import Image
+
+from gcnet_tf.errors import UserError
+from gcnet_tf.runtime import image_files
+
+
+@pytest.fixture
+def image(tmp_path):
+    """An image of four times Pillow's limit; that makes an error of the warning."""
+    path = tmp_path / "ortho.png"
+    Image.new("RGB", (64, 48), (9, 99, 199)).save(path)
+    return path
+
+
+def test_pillows_limit_does_not_count_and_stays(image, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 4)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels = image_files.read_image(image)
+        assert image_files.image_size(image) == (48, 64)
+    assert pixels.shape == (48, 64, 3) and pixels[0, 0].tolist() == [9, 99, 199]
+    assert Image.MAX_IMAGE_PIXELS == 64 * 48 // 4
+
+
+@pytest.mark.parametrize("read", [image_files.read_image, image_files.image_size])
+def test_our_own_limit_is_a_sentence(read, image, monkeypatch):
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(UserError, match="has 64x48 pixels .* allowed: 3,071") as error:
+        read(image)
+    assert "damaged" not in str(error.value) and "Cut it" in str(error.value)
