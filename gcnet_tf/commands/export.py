@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gcnet_tf.commands import cli
-from gcnet_tf.export.plan import ALL, PORTABLE, PRECISIONS, TARGETS, Checks, plan
+from gcnet_tf.export.plan import (
+    ALL,
+    PORTABLE,
+    PRECISIONS,
+    TARGETS,
+    Checks,
+    plan,
+    require_for_servers,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--allow-drop", action="store_true", help="accept any loss of accuracy"
     )
+    parser.add_argument(
+        "--server",
+        action="store_true",
+        help="write folders for TensorFlow Serving and Triton as well",
+    )
     args = parser.parse_args(argv)
     checks = Checks(args.samples, args.allow_drop)
 
@@ -64,6 +77,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
     jobs = plan(args.format, args.precision, args.size, config)
+    if args.server:
+        require_for_servers(jobs)
     out = Path(args.out)
-    export(model, config, jobs, out, args.logits, args.layout, args.target, checks)
+    export(
+        model,
+        config,
+        jobs,
+        out,
+        args.logits,
+        args.layout,
+        args.target,
+        checks,
+        args.server,
+    )
     return 0
