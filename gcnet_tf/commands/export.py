@@ -9,7 +9,15 @@ from pathlib import Path
 
 from gcnet_tf.commands import cli
 from gcnet_tf.errors import require_utf8
-from gcnet_tf.export.plan import ALL, PORTABLE, PRECISIONS, TARGETS, Checks, plan
+from gcnet_tf.export.plan import (
+    ALL,
+    PORTABLE,
+    PRECISIONS,
+    TARGETS,
+    Checks,
+    plan,
+    require_for_servers,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--allow-drop", action="store_true", help="accept any loss of accuracy"
     )
+    parser.add_argument(
+        "--server",
+        action="store_true",
+        help="write folders for TensorFlow Serving and Triton as well",
+    )
     args = parser.parse_args(argv)
     checks = Checks(args.samples, args.allow_drop)
     out = Path(args.out)
@@ -68,5 +81,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
     cli.say_tf32()
     jobs = plan(args.format, args.precision, args.size, config)
-    export(model, config, jobs, out, args.logits, args.layout, args.target, checks)
+    if args.server:
+        require_for_servers(jobs)
+    export(
+        model,
+        config,
+        jobs,
+        out,
+        args.logits,
+        args.layout,
+        args.target,
+        checks,
+        args.server,
+    )
     return 0

@@ -1,6 +1,7 @@
 """The plan of an export: the list of its files. Needs no TensorFlow."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,6 +85,19 @@ def plan(format: str, precision: str, size: str | None, config: Config) -> list[
             + "."
         )
     return jobs
+
+
+def require_for_servers(jobs: Sequence[Job]) -> None:
+    """Checks that an export writes a file for servers.
+
+    Raises:
+        UserError: when it writes TFLite files only.
+    """
+    if all(job.format == "tflite" for job in jobs):
+        raise UserError(
+            "--server: received with --format tflite; servers take saved_model and "
+            "onnx. Choose one of them, or all."
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:

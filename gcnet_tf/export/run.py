@@ -11,6 +11,10 @@ from gcnet_tf.export import report
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.plan import PORTABLE, Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
+from gcnet_tf.export.server.folders import (
+    require_server_packages,
+    write_server_folders,
+)
 from gcnet_tf.export.tflite import export_tflite
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.manifest import LOGITS, PROBABILITIES
@@ -25,6 +29,7 @@ def export(
     layout: str = "nhwc",
     target: str = PORTABLE,
     checks: Checks = Checks(),
+    server: bool = False,
 ) -> list[Path]:
     """Writes all files, and prints the path and the accuracy of each.
 
@@ -37,6 +42,8 @@ def export(
         layout: layout of the ONNX file's images, "nhwc" (uint8) or "nchw" (float32).
         target: target of SavedModels in fp32, one of `plan.TARGETS`.
         checks: the checks of the accuracy.
+        server: whether to write folders for servers as well, see
+            `write_server_folders`.
 
     Returns:
         The paths of the written files.
@@ -45,6 +52,8 @@ def export(
         UserError: when a file could not be written, or has lost too much accuracy. The
             message names it, and the other files are written.
     """
+    if server:
+        require_server_packages()
     values = LOGITS if logits else PROBABILITIES
     paths: list[Path] = []
     problems: list[str] = []
@@ -59,6 +68,8 @@ def export(
         print(f"Exported: {path}")
     if paths and checks.samples:
         problems += _check(paths, model, config, jobs, checks)
+    if server and paths:
+        print(f"For servers: {write_server_folders(out, paths)}")
     if problems:
         raise UserError("\n".join(problems))
     return paths

@@ -5,7 +5,7 @@ the training model, and only folding *and* freezing together are: one alone gain
 nothing.
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -92,6 +92,20 @@ def _folded_value(path: str, source: dict, epsilons: dict[str, float]) -> tf.Ten
     return beta - mean * scale
 
 
+def infer(
+    folded: Segmentor, images: tf.Tensor, outputs: Collection[str]
+) -> dict[str, tf.Tensor]:
+    """Computes the outputs of `inference_graph` with a model that `fold` returned."""
+    logits = folded(images)["logits"]
+    tensors = {LOGITS: logits}
+    if LABELS in outputs:
+        labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        tensors[LABELS] = tf.cast(labels, tf.uint8)
+    if PROBABILITIES in outputs:
+        tensors[PROBABILITIES] = tf.nn.softmax(logits)
+    return {name: tensors[name] for name in outputs}
+
+
 def inference_graph(
     model: Segmentor,
     images: tf.TensorSpec,
@@ -116,19 +130,10 @@ def inference_graph(
         of the outputs *in alphabetical order*.
     """
     folded = fold(model, dtype, winograd)
-
-    def infer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = folded(images)["logits"]
-        tensors = {LOGITS: logits}
-        if LABELS in outputs:
-            labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
-            tensors[LABELS] = tf.cast(labels, tf.uint8)
-        if PROBABILITIES in outputs:
-            tensors[PROBABILITIES] = tf.nn.softmax(logits)
-        return {name: tensors[name] for name in outputs}
-
     signature = tf.TensorSpec(images.shape, images.dtype, INPUT)
-    traced = tf.function(infer, input_signature=[signature]).get_concrete_function()
+    traced = tf.function(
+        lambda images: infer(folded, images, outputs), input_signature=[signature]
+    ).get_concrete_function()
     # Loops as they are: lowered, ONNX's converter does not know them.
     return convert_variables_to_constants_v2(traced, lower_control_flow=False)
 

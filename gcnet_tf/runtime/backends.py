@@ -18,6 +18,9 @@ from gcnet_tf.runtime.tensors import Tensor, check_tensors
 # Formats, as manifests call them, by the suffix of the file. A SavedModel is a folder.
 SUFFIXES = {".tflite": "tflite", ".onnx": "onnx"}
 SAVED_MODEL = "saved_model"
+# A SavedModel's signature for the network alone. Up to version 0.2 there was only the
+# one that servers call by default, and it was the network.
+NETWORK_SIGNATURE, _OLD_SIGNATURE = "network", "serving_default"
 
 
 class Backend(Protocol):
@@ -120,7 +123,7 @@ class ONNX:
 
 
 class SavedModel:
-    """A SavedModel, run by TensorFlow through the signature "serving_default"."""
+    """A SavedModel, run by TensorFlow through the signature "network"."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         self._tf = _interpreter("tensorflow", "tensorflow", model)
@@ -129,7 +132,10 @@ class SavedModel:
         try:
             # The signature is valid only while the object it comes from exists.
             self._loaded = self._tf.saved_model.load(str(model))
-            self._serve = self._loaded.signatures["serving_default"]
+            signatures = self._loaded.signatures
+            has_network = NETWORK_SIGNATURE in signatures
+            name = NETWORK_SIGNATURE if has_network else _OLD_SIGNATURE
+            self._serve = signatures[name]
         # A damaged graph may lead TensorFlow to any exception.
         except Exception as error:
             raise _unreadable(model, error) from error

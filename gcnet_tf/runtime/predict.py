@@ -272,15 +272,7 @@ class _Run:
         return run
 
     def _window(self) -> tuple[Size, Size]:
-        """Returns window and stride, scaled to the network's size where it has one."""
-        window, stride = self.protocol.window, self.protocol.stride
-        if self.network.size is None:
-            return window, stride
-        steps = [
-            max(side * step // length, 1)
-            for side, step, length in zip(self.network.size, stride, window)
-        ]
-        return self.network.size, (steps[0], steps[1])
+        return self.protocol.window_of(self.network.size)
 
     def _is_unchanged(self, images: np.ndarray) -> bool:
         """Tells whether an image is one input of the network, without resizing."""

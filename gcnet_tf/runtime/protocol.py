@@ -92,6 +92,21 @@ class Protocol:
         """Lists the scales to which an image is resized."""
         return scales_of(self.scale, self.ratios) if self.ms_flip else [self.scale]
 
+    def window_of(
+        self, size: tuple[int, int] | None
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Returns window and stride for a network of one input size, or of any (None).
+
+        They are scaled to that size.
+        """
+        if size is None:
+            return self.window, self.stride
+        steps = [
+            max(side * step // length, 1)
+            for side, step, length in zip(size, self.stride, self.window)
+        ]
+        return size, (steps[0], steps[1])
+
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
     first, second = map(int, values)

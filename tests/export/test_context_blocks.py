@@ -95,7 +95,7 @@ def test_saved_model(models, name, tmp_path):
     loaded = tf.saved_model.load(str(path))
     for shape in ((1, *SIZE), (2, 33, 49)):
         inputs = images(*shape)
-        outputs = loaded.signatures["serving_default"](images=tf.constant(inputs))
+        outputs = loaded.signatures["network"](images=tf.constant(inputs))
         assert_close(outputs["logits"], model, inputs)
 
 

@@ -1,0 +1,1 @@
+"""SavedModels for servers: photos in, labels at the photos' size out."""
