@@ -5,9 +5,13 @@ Classes are matched by name, so that the configuration may list them in any orde
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from gcnet_tf.data.sources.exports.contents import BACKGROUND, Part, warn_of_notes
+from gcnet_tf.data.sources.exports.drawn import Canvas, Drawn
 from gcnet_tf.data.sources.files import image_files, label_files
 from gcnet_tf.data.sources.pairs import (
     Pair,
@@ -96,13 +100,19 @@ def _colour_line(line: str, path: Path) -> tuple[str, tuple[int, int, int]]:
     return name, (red, green, blue)
 
 
-def class_line(export: Export) -> str:
+def class_line(names: Iterable[str]) -> str:
     """Returns the classes of an export as the JSON line that a configuration needs."""
-    names = [name for name in export.names if name != IGNORED_NAME]
+    names = [name for name in names if name != IGNORED_NAME]
     return f'"classes": {json.dumps(names, ensure_ascii=False)}'
 
 
-def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list[Pair]:
+def export_pairs(
+    dataset: str,
+    root: Path,
+    split: str,
+    val_share: float,
+    without_shapes: str = "leave_out",
+) -> list[Pair]:
     """Returns the pairs of a split.
 
     The lists of the export divide the images or, if it has none, a hash of their names.
@@ -113,10 +123,12 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
         split: "train" or "val", or one of `export_splits`.
         val_share: share of the images for "val" where no lists divide them; 0 or 1
             gives one split all of them.
+        without_shapes: "leave_out" or "background", for CVAT's frames without a mask,
+            which are those without a shape.
 
     Raises:
-        UserError: when a folder is missing, when an image has no mask, or when the
-            lists lack the split.
+        UserError: when a folder is missing, when an image of labelme has no mask, or
+            when the lists lack the split.
     """
     images = root / "JPEGImages"
     if not images.is_dir() and (root / "SegmentationClass").is_dir():
@@ -135,13 +147,49 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     label_of = by_stem(label_files(labels), labels)
     lists = _lists(root)
     listed = _listed(lists, split)
+    used = set(image_of)
+    if dataset == "cvat" and without_shapes == "leave_out":
+        used = set(label_of)
     if listed is None:
         all_names = {name for path in lists for name in read_names(path)}
         all_names = all_names or {*image_of, *label_of}
-        listed = names_of_share(all_names, split, val_share, images)
+        if lists:
+            _require_all(all_names, image_of, images)
+        shared = all_names - (set(image_of) - used)
+        listed = names_of_share(shared, split, val_share, images)
+        bare = all_names.intersection(image_of) - set(label_of)
+    else:
+        bare = listed.intersection(image_of) - set(label_of)
     if lists:
         _require_all(listed, image_of, images)
-    return match(only(listed, image_of), only(listed, label_of), images, labels)
+    if dataset != "cvat" or not bare:
+        return match(only(listed, image_of), only(listed, label_of), images, labels)
+    paint = partial(_fill, class_id=_background_id(root))
+    part = Part(
+        bare=[Pair(n, image_of[n], Drawn(image_of[n], (), paint)) for n in bare]
+    )
+    warn_of_notes(part, without_shapes == "leave_out")
+    chosen = only(listed - bare, image_of)
+    pairs = []
+    if chosen:
+        pairs = match(chosen, only(listed - bare, label_of), images, labels)
+    pairs += [pair for pair in part.bare if pair.name in listed & used]
+    if not pairs:
+        raise UserError(
+            f"No image of the split {split} in {images} has a mask; label some, or "
+            "take them as background with --set data.without_shapes=background."
+        )
+    return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _fill(canvas: Canvas, class_id: int) -> None:
+    canvas.ids[:] = class_id
+
+
+def _background_id(root: Path) -> int:
+    """Returns the id of the background in CVAT's labelmap.txt."""
+    names = [name.lower() for name in read_export("cvat", root).names]
+    return next((names.index(name) for name in BACKGROUND if name in names), 0)
 
 
 def export_splits(root: Path) -> list[str]:

@@ -42,7 +42,7 @@ def listed_pairs(images: Path, labels: Path) -> list[Pair]:
             )
         line_of[name] = line_number
         pair = Pair(name, images.parent / image, labels.parent / label)
-        for file, path in ((images, pair.image), (labels, pair.label)):
+        for file, path in zip((images, labels), pair.files):
             if not path.is_file():
                 raise UserError(
                     f"{file}, line {line_number}: there is no file {path}; paths start "
