@@ -4,6 +4,7 @@ The scenes are drawn here, pixel by pixel; every export describes them in its ow
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -183,4 +184,33 @@ def make_yolo(root: Path, images="images/{}", labels="labels/{}") -> Path:
     (root / "data.yaml").write_text(
         "path: /nowhere\ntrain: images/train\nnames:\n  0: cat\n  1: dog\n"
     )
+    return root
+
+
+def make_made(tool: str, images: str):
+    """Returns a maker of the export that a tool itself has written."""
+    made = Path(__file__).parent / "data" / "sources" / "exports" / "made"
+
+    def make(root: Path) -> Path:
+        shutil.copytree(made / tool, root)
+        for scene in SCENES:
+            save_scene(root / images / f"{scene}.jpg", scene)
+        return root
+
+    return make
+
+
+def make_brush_pngs(root: Path) -> Path:
+    """Writes what Label Studio's converter 2.1.2 writes as "Brush labels to PNG"."""
+    for task, (scene, boxes) in enumerate(SCENES.items(), 1):
+        save_scene(root / "images" / f"{task}.jpg", scene)
+        names = [name for name, _ in boxes]
+        for index, (name, (left, top, right, bottom)) in enumerate(boxes):
+            mask = np.zeros(SIZE, np.uint8)
+            mask[top:bottom, left:right] = 255
+            number = names[:index].count(name)
+            file = (
+                f"task-{task}-annotation-{task + 10}-by-a.b@c.org-tag-{name}-{number}"
+            )
+            save_image(root / f"{file}.png", mask)
     return root

@@ -7,8 +7,10 @@ from gcnet_tf.data.instructions import LAYOUT_TEXTS
 from gcnet_tf.data.sources.annotation_tools import NAMES_FILES
 from gcnet_tf.data.sources.arranged import beside_places, folder_places, list_place
 from gcnet_tf.data.sources.exports.coco import coco_reason
+from gcnet_tf.data.sources.exports.label_studio import label_studio_reason
 from gcnet_tf.data.sources.exports.labelme_json import labelme_reason
 from gcnet_tf.data.sources.exports.roboflow import roboflow_reason
+from gcnet_tf.data.sources.exports.supervisely import supervisely_reason
 from gcnet_tf.data.sources.exports.yolo import yolo_reason
 from gcnet_tf.data.sources.files import label_files
 from gcnet_tf.errors import UserError
@@ -45,7 +47,9 @@ _REASONS: dict[str, Callable[[Path], str | None]] = {
     "labelme": _tool_reason("labelme"),
     "cvat": _tool_reason("cvat"),
     "roboflow": roboflow_reason,
+    "supervisely": supervisely_reason,
     "coco": coco_reason,
+    "label_studio": label_studio_reason,
     "labelme_json": labelme_reason,
     "yolo": yolo_reason,
     "folder": _folder_reason,

@@ -166,7 +166,7 @@ def export_pairs(
         return match(only(listed, image_of), only(listed, label_of), images, labels)
     paint = partial(_fill, class_id=_background_id(root))
     part = Part(
-        bare=[Pair(n, image_of[n], Drawn(image_of[n], (), paint)) for n in bare]
+        bare=[Pair(n, image_of[n], Drawn(image_of[n], (), paint)) for n in sorted(bare)]
     )
     warn_of_notes(part, without_shapes == "leave_out")
     chosen = only(listed - bare, image_of)

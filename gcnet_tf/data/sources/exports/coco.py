@@ -126,7 +126,16 @@ def _categories(files: Iterable[_File]) -> dict[int, str]:
                     )
                 if category.get("supercategory") != name:
                     parents.add(str(category.get("supercategory")))
-            used |= {a["category_id"] for a in file.content["annotations"]}
+            keys = {category["id"] for category in file.content["categories"]}
+            for annotation in file.content["annotations"]:
+                key = annotation["category_id"]
+                used.add(key)
+                if key not in keys:
+                    raise UserError(
+                        f"{file.path}: the annotation {annotation.get('id')} has the "
+                        f"category {key}; the file has {some(map(str, keys)) or 'none'}"
+                        ". Export again, or add the category."
+                    )
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{file.path} has a category or an annotation without an id: "
@@ -143,11 +152,6 @@ def _part(root: Path, file: _File, ids: dict[str, int]) -> Part:
     annotations = defaultdict(list)
     refused: Counter[str] = Counter()
     for annotation in content["annotations"]:
-        if annotation["category_id"] not in names:
-            raise UserError(
-                f"{path}: the annotation {annotation.get('id')} has the category "
-                f"{annotation['category_id']}; the file has {some(map(str, names))}."
-            )
         if kind := _without_area(annotation):
             refused[kind] += 1
         else:

@@ -2,7 +2,8 @@
 
 A pixel belongs to a polygon as pycocotools decides, which is COCO's own reader: in
 effect, if the pixel's centre lies inside. This holds for the polygons of every tool, so
-that the same polygon gives the same mask whichever tool exported it. Shapes are painted
+that the same polygon gives the same mask whichever tool exported it; only Supervisely's
+corners are pixels, which belong to the shape themselves. Shapes are painted
 in the order of the file, and later ones cover earlier ones, as annotation tools show
 them. Pixels without a shape keep the id 0, the background.
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
@@ -64,6 +66,24 @@ class Canvas:
             return
         for place, mask in filter(None, parts):
             self.ids[place][mask] = class_id
+
+    def pixel_polygon(
+        self,
+        class_id: int,
+        polygon: Sequence[Sequence[float]],
+        holes: Iterable[Sequence[Sequence[float]]] = (),
+    ) -> None:
+        """Paints a polygon whose corners x, y are pixels that belong to it.
+
+        The corners of a hole belong to the hole.
+        """
+        mask = np.zeros(self.ids.shape, np.uint8)
+        for colour, outline in ((1, polygon), *((0, hole) for hole in holes)):
+            corners = np.array(outline, np.float64)
+            if corners.ndim != 2 or not (np.abs(corners) < 2**20).all():
+                raise UserError("a polygon must hold pairs of pixels x, y")
+            cv2.fillPoly(mask, [np.round(corners).astype(np.int32)], colour)
+        self.ids[mask > 0] = class_id
 
     def mask(
         self, class_id: int, mask: np.ndarray, left: int = 0, top: int = 0

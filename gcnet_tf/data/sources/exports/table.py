@@ -6,8 +6,10 @@ from pathlib import Path
 
 from gcnet_tf.data.sources.exports.coco import read_coco
 from gcnet_tf.data.sources.exports.contents import Contents, warn_of_notes
+from gcnet_tf.data.sources.exports.label_studio import read_label_studio
 from gcnet_tf.data.sources.exports.labelme_json import read_labelme_json
 from gcnet_tf.data.sources.exports.roboflow import read_roboflow
+from gcnet_tf.data.sources.exports.supervisely import read_supervisely
 from gcnet_tf.data.sources.exports.yolo import read_yolo
 from gcnet_tf.data.sources.pairs import SPLITS, Pair
 from gcnet_tf.data.sources.share import names_of_share
@@ -19,6 +21,8 @@ _READERS: dict[str, Callable[[Path], Contents]] = {
     "labelme_json": read_labelme_json,
     "yolo": read_yolo,
     "roboflow": read_roboflow,
+    "label_studio": read_label_studio,
+    "supervisely": read_supervisely,
 }
 EXPORTS = tuple(_READERS)
 

@@ -116,7 +116,7 @@ def _read_names(path: Path) -> tuple[str, ...]:
         names = content["names"]
         if isinstance(names, dict):
             names = [names[index] for index in range(len(names))]
-        if not names or isinstance(names, str):
+        if not names or not isinstance(names, list):
             raise ValueError("names is no list")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise UserError(

@@ -12,6 +12,7 @@ from PIL import Image
 from gcnet_tf.config import load_config
 from gcnet_tf.data.check.recognise import found_text, recognise, write_config
 from gcnet_tf.data.records.samples import encode_pair, read_label
+from gcnet_tf.data.sources.exports.table import EXPORTS as EXPORT_NAMES
 from gcnet_tf.data.sources.find import find_samples
 
 
@@ -55,6 +56,10 @@ EXPORTS = [
     ("labelme_json", trees.make_labelme_json),
     ("yolo", trees.make_yolo),
     ("yolo", lambda root: trees.make_yolo(root, "{}/images", "{}/labels")),
+    ("coco", trees.make_made("datumaro", "images")),
+    ("labelme_json", trees.make_made("labelme", ".")),
+    ("label_studio", trees.make_made("label_studio", "images")),
+    ("supervisely", trees.make_made("supervisely", "set/img")),
     ("folder", folder("images", "masks")),
     ("folder", folder("Images", "Annotations")),
     ("folder", folder("images/{}", "masks/{}")),
@@ -99,6 +104,9 @@ def test_the_masks_are_those_of_the_scenes(tmp_path, dataset, make):
         (trees.make_roboflow_masks, "train/_classes.csv names the classes"),
         (trees.make_labelme_json, "first.json has shapes and imagePath"),
         (trees.make_yolo, "labels/train/first.txt beside images/train/"),
+        (trees.make_made("label_studio", "images"), "tasks.json lists tasks"),
+        (trees.make_brush_pngs, "the name of task-1-annotation-11-by"),
+        (trees.make_made("supervisely", "set/img"), "meta.json beside DATASET/ann"),
         (folder("images", "masks"), "images/ and masks/ with PNGs"),
         (folder(".", ".", "{}_mask.png"), "first_mask.png beside its image"),
     ],
@@ -121,7 +129,7 @@ def test_a_wrong_guess_is_corrected(tmp_path, capsys):
     assert "choose from" in (error := capsys.readouterr().err) and "yolo" in error
 
 
-@pytest.mark.parametrize("name", ["coco", "labelme_json", "yolo", "roboflow"])
+@pytest.mark.parametrize("name", list(EXPORT_NAMES))
 def test_a_layout_that_is_not_there_is_one_sentence(tmp_path, capsys, name):
     make_folder(tmp_path / "export", "images", "masks")
     arguments = [tmp_path / "export", "--out", tmp_path / "c.json", "--layout", name]
