@@ -1,8 +1,8 @@
 """labelme's own JSON files, each beside its image or in a folder of their own.
 
 Every label is a class, in alphabetical order, unless labels.txt names them in another
-one. Shapes are painted in the order of the file, as labelme's own conversion does;
-that one also paints the outline, so that its masks are up to a pixel wider.
+one. Shapes are painted in the order of the file, as labelme's own conversion does; that
+one also paints the outline, so that its masks are wider, by up to a pixel.
 """
 
 import base64

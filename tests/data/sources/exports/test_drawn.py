@@ -1,9 +1,11 @@
 """Masks drawn from polygons and run lengths, beside pycocotools and geometry."""
 
+import cv2
 import numpy as np
 import pytest
 from helpers import save_image
 from matplotlib.path import Path as Outline
+from PIL import Image, ImageDraw
 from pycocotools import mask as tool
 
 from gcnet_tf.data.catalog import dataset_facts
@@ -148,8 +150,6 @@ def test_coordinates_that_cannot_be(polygon):
 def label_of(path, size, turned=1):
     image = save_image(path, np.zeros((*SIZE, 3), np.uint8))
     if turned > 1:
-        from PIL import Image
-
         exif = Image.Exif()
         exif[0x0112] = turned
         Image.open(image).save(image, exif=exif)
@@ -178,3 +178,30 @@ def test_the_files_of_a_pair(tmp_path):
     image, label = tmp_path / "a.jpg", tmp_path / "a.png"
     assert Pair("a", image, label).files == (image, label)
     assert Pair("a", image, Drawn(image, (label, image))).files == (image, label, image)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_labelme_differs_by_a_pixel_along_the_edge(seed):
+    """labelme's own conversion draws with Pillow, outline included."""
+    rng = np.random.default_rng(seed)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
+    points = np.stack([15 + 9 * np.cos(angles), 10 + 8 * np.sin(angles)], 1)
+    image = Image.new("1", SIZE[::-1])
+    ImageDraw.Draw(image).polygon([tuple(p) for p in points], outline=1, fill=1)
+    wide = np.asarray(image)
+    inner = cv2.erode(wide.astype(np.uint8), np.ones((3, 3))).astype(bool)
+    outer = cv2.dilate(wide.astype(np.uint8), np.ones((3, 3))).astype(bool)
+    mask = drawn([points.ravel().tolist()]).astype(bool)
+    assert not mask[~outer].any() and mask[inner].all()
+    assert mask.sum() < wide.sum()
+
+
+def test_corners_of_pixel_polygons_belong_to_them():
+    """Supervisely 6.74.51 gives this mask for the same corners."""
+    canvas = Canvas(SIZE)
+    hole = [[10, 8], [15, 8], [15, 12], [10, 12]]
+    canvas.pixel_polygon(1, [[5, 4], [25, 4], [25, 19], [5, 19]], [hole])
+    expected = np.zeros(SIZE, np.uint8)
+    expected[4:20, 5:26] = 1
+    expected[8:13, 10:16] = 0
+    assert np.array_equal(canvas.ids, expected)
