@@ -42,6 +42,9 @@ def folder_places(root: Path, suffixes: Collection[str] = LABEL_SUFFIXES) -> Pla
     Args:
         root: the folder of the data.
         suffixes: endings of the labels, in lower case.
+
+    Raises:
+        UserError: when images lie beside the folders of splits.
     """
     images = _images_folder(root)
     folders = sub_folders(root)
@@ -59,18 +62,38 @@ def folder_places(root: Path, suffixes: Collection[str] = LABEL_SUFFIXES) -> Pla
     if images is None:
         return {}
     labels = _labels_folder(root, suffixes)
-    splits = [name for name in sub_folders(images) if split_of(name)]
-    if splits:
+    splits = sorted(sub_folders(images))
+    if any(map(split_of, splits)):
+        _require_no_strays(images)
         return {name: (images / name, labels / name) for name in splits}
     return {UNDIVIDED: (images, labels)}
 
 
 def beside_places(root: Path) -> Places:
     """Returns the folders in which labels lie beside their images, by split."""
-    splits = sorted(name for name in sub_folders(root) if split_of(name))
-    return {name: (root / name, root / name) for name in splits} or {
-        UNDIVIDED: (root, root)
-    }
+    splits = sorted(sub_folders(root))
+    if any(map(split_of, splits)):
+        _require_no_strays(root)
+        return {name: (root / name, root / name) for name in splits}
+    return {UNDIVIDED: (root, root)}
+
+
+def _require_no_strays(folder: Path) -> None:
+    """Refuses images beside the folders of splits, which would belong to none.
+
+    Raises:
+        UserError: when there are some.
+    """
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+    if names:
+        raise UserError(
+            f"{folder} has folders of splits, and images that are in none: "
+            f"{some(names)}. Move them into one of the folders, or away."
+        )
 
 
 def places_of(dataset: str, root: Path) -> Places:

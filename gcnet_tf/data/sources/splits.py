@@ -29,11 +29,14 @@ def split_of(name: str) -> str:
 
 
 def folder_of_split(folders: Iterable[str], split: str) -> str | None:
-    """Returns the folder of a split: the one of that name, or of another spelling."""
+    """Returns the folder of a split; None if there is none, or no single one.
+
+    It has the split's name, another spelling, or the only one that has a word of it.
+    """
     names = sorted(folders)
     if split in names:
         return split
-    for name in names:
-        if _SPELLINGS.get(name.lower()) == split:
-            return name
-    return None
+    spelled = [name for name in names if _SPELLINGS.get(name.lower()) == split]
+    worded = [name for name in names if name and split_of(name) == split]
+    chosen = spelled or worded
+    return chosen[0] if len(chosen) == 1 else None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gcnet_tf.data.sources.exports.contents import (
+    NUM_SNIFFED,
     Contents,
     Part,
     below,
@@ -23,6 +24,7 @@ from gcnet_tf.data.sources.exports.contents import (
     with_background,
 )
 from gcnet_tf.data.sources.exports.drawn import Canvas, Drawn
+from gcnet_tf.data.sources.files import IMAGE_SUFFIXES
 from gcnet_tf.data.sources.splits import split_of
 from gcnet_tf.errors import UserError, first_line, some
 
@@ -41,7 +43,7 @@ class _File:
 
 def coco_reason(root: Path) -> str | None:
     """Returns the file that shows that a folder is a COCO export, in words."""
-    for path in _json_files(root):
+    for path in _json_files(root)[:NUM_SNIFFED]:
         try:
             content = read_json(path)
         except UserError:
@@ -78,7 +80,29 @@ def read_coco(root: Path) -> Contents:
                 f"{file.path} is not as COCO describes it: {type(error).__name__} "
                 f"{first_line(error)}. Export again."
             ) from error
+    first_part = parts.get("train") or next(iter(parts.values()))
+    first_part.notes += _strays(parts.values())
     return Contents(names, parts)
+
+
+def _strays(parts: Iterable[Part]) -> list[str]:
+    """Returns a note of the images that lie among the others, but are not listed."""
+    used = {pair.image for part in parts for pair in (*part.pairs, *part.bare)}
+    strays = [
+        path
+        for folder in sorted({path.parent for path in used})
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path not in used
+        and not path.name.startswith(".")
+    ]
+    if not strays:
+        return []
+    names = some(path.name for path in strays)
+    return [
+        f"{counted(len(strays), 'image')} beside those that the JSON files list are "
+        f"passed over: {names}."
+    ]
 
 
 def _json_files(root: Path) -> list[Path]:

@@ -15,6 +15,10 @@ from gcnet_tf.errors import UserError, first_line, some
 BACKGROUND = ("background", "_background_", "__background__", "unlabeled")
 
 
+# How many JSON files are read to find out what a folder is.
+NUM_SNIFFED = 20
+
+
 @dataclass
 class Part:
     """The images of one split of an export.

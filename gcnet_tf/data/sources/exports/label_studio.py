@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from gcnet_tf.data.sources.exports.contents import (
+    NUM_SNIFFED,
     Contents,
     Part,
     flat_points,
@@ -44,7 +45,7 @@ _HASH = re.compile("^[0-9a-f]{8}-")
 
 def label_studio_reason(root: Path) -> str | None:
     """Returns the file that shows that a folder is Label Studio's, in words."""
-    for path in sorted(root.glob("*.json")):
+    for path in sorted(root.glob("*.json"))[:NUM_SNIFFED]:
         try:
             if _is_tasks(read_json(path)):
                 return f"{path.name} lists tasks with annotations"
@@ -135,6 +136,9 @@ def _of_tasks(
             )
         label = Drawn(image, (path,), partial(_paint, results=results, ids=ids), size)
         part.add(name_in(root, image), label, bool(results))
+    for image in images:
+        if image not in chosen:
+            part.add(name_in(root, image), Drawn(image, ()), False)
     if passed_over:
         texts = some(f"{number} of {kind}" for kind, number in passed_over.items())
         part.notes.append(

@@ -17,6 +17,7 @@ from PIL import Image
 
 from gcnet_tf.data.sources.annotation_tools import IGNORED_NAME
 from gcnet_tf.data.sources.exports.contents import (
+    NUM_SNIFFED,
     Contents,
     Part,
     below,
@@ -33,6 +34,7 @@ from gcnet_tf.data.sources.pairs import name_in, read_lines
 from gcnet_tf.data.sources.splits import split_of
 from gcnet_tf.errors import UserError, some
 
+_KEYS = ("shapes", "imagePath", "imageHeight", "imageWidth")
 _NAMES_FILE = "labels.txt"
 _WITH_AREA = ("polygon", "rectangle", "oriented_rectangle", "circle", "mask")
 # Corners of the polygon that stands for a circle.
@@ -41,14 +43,14 @@ _CORNERS = 360
 
 def labelme_reason(root: Path) -> str | None:
     """Returns the file that shows that a folder is labelme's, in words."""
-    for path in root.rglob("*.json"):
+    paths = [path for path in list_files(root) if path.suffix.lower() == ".json"]
+    for path in paths[:NUM_SNIFFED]:
         try:
             content = read_json(path)
         except UserError:
             continue
         if _is_labelme(content):
             return f"{path.relative_to(root)} has shapes and imagePath"
-        return None
     return None
 
 
@@ -70,7 +72,8 @@ def read_labelme_json(root: Path) -> Contents:
             continue
         content = read_json(path)
         if _is_labelme(content):
-            contents[path] = content
+            # Without imageData, the image once more, which fills the memory.
+            contents[path] = {key: content.get(key) for key in _KEYS}
     if not contents:
         raise UserError(f"{root} has no JSON file with shapes and imagePath.")
     names, ids = _names(root, contents)

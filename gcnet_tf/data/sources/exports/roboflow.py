@@ -30,7 +30,7 @@ def read_roboflow(root: Path) -> Contents:
     Raises:
         UserError: when the names are missing or differ, or an image has no mask.
     """
-    parts = {}
+    parts: dict[str, Part] = {}
     name_of: dict[int, str] = {}
     for name, (folder, _) in beside_places(root).items():
         names_file = folder / _NAMES_FILE
@@ -46,7 +46,8 @@ def read_roboflow(root: Path) -> Contents:
                     f"folder calls it {name_of[value]}; export again."
                 )
         images, labels = list_place(folder, folder)
-        parts[split_of(name)] = Part(match(images, labels, folder, folder))
+        part = parts.setdefault(split_of(name), Part())
+        part.pairs += match(images, labels, folder, folder)
     ids = range(max(name_of) + 1)
     return Contents(tuple(name_of.get(index, "") for index in ids), parts)
 

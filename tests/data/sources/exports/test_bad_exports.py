@@ -401,3 +401,31 @@ def test_a_split_that_an_export_does_not_have(tmp_path):
     trees.save_scene(root / "first.jpg", "first")
     with pytest.raises(UserError, match="images that belong to none: first.jpg"):
         find_samples(data_of(root).data, "test")
+
+
+def test_images_that_no_file_lists_are_counted(tmp_path):
+    root = trees.make_coco(tmp_path / "coco")
+    save_image(root / "images" / "new.png", random_image(1))
+    with pytest.warns(UserWarning, match="1 image beside those that .* over: new.png"):
+        find_samples(data_of(root).data, "train")
+    for make, dataset in (
+        (trees.make_labelme_json, "labelme_json"),
+        (trees.make_made("label_studio", "images"), "label_studio"),
+        (trees.make_made("supervisely", "set/img"), "supervisely"),
+    ):
+        root = make(tmp_path / dataset)
+        (image,) = root.rglob("first.jpg")
+        shutil.copy(image, image.with_name("new.jpg"))
+        part = read_contents(dataset, root).parts[""]
+        assert [pair.image.name for pair in part.bare] == ["new.jpg"]
+
+
+def test_an_export_is_added_to_another_source(tmp_path):
+    main = trees.make_yolo(tmp_path / "main")
+    also = {"dataset": "coco", "root": str(trees.make_coco(tmp_path / "also"))}
+    config = data_of(main, "yolo", also=[also])
+    pairs = find_samples(config.data, "train")
+    assert [p.name for p in pairs] == ["first", "also1-first", "also1-second"]
+    for pair in pairs[1:]:
+        expected = trees.truth(pair.name.removeprefix("also1-"))
+        assert np.array_equal(read_label(pair.label, pair.facts), expected)
