@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gcnet_tf.data.sources.exports.contents import BACKGROUND, Part, warn_of_notes
+from gcnet_tf.data.sources.exports.contents import (
+    BACKGROUND,
+    Part,
+    counted,
+    warn_of_notes,
+)
 from gcnet_tf.data.sources.exports.drawn import Canvas, Drawn
 from gcnet_tf.data.sources.files import image_files, label_files
 from gcnet_tf.data.sources.pairs import (
@@ -147,49 +152,61 @@ def export_pairs(
     label_of = by_stem(label_files(labels), labels)
     lists = _lists(root)
     listed = _listed(lists, split)
-    used = set(image_of)
-    if dataset == "cvat" and without_shapes == "leave_out":
-        used = set(label_of)
-    if listed is None:
-        all_names = {name for path in lists for name in read_names(path)}
-        all_names = all_names or {*image_of, *label_of}
-        if lists:
-            _require_all(all_names, image_of, images)
-        shared = all_names - (set(image_of) - used)
-        listed = names_of_share(shared, split, val_share, images)
-        bare = all_names.intersection(image_of) - set(label_of)
-    else:
-        bare = listed.intersection(image_of) - set(label_of)
+    selected = listed
+    if selected is None:
+        in_lists = {name for path in lists for name in read_names(path)}
+        selected = in_lists or {*image_of, *label_of}
     if lists:
-        _require_all(listed, image_of, images)
-    if dataset != "cvat" or not bare:
-        return match(only(listed, image_of), only(listed, label_of), images, labels)
-    paint = partial(_fill, class_id=_background_id(root))
-    part = Part(
-        bare=[Pair(n, image_of[n], Drawn(image_of[n], (), paint)) for n in sorted(bare)]
-    )
+        _require_all(selected, image_of, images)
+    # CVAT writes no mask for a frame without a shape.
+    bare = selected & (image_of.keys() - label_of.keys())
+    if dataset != "cvat":
+        bare = set()
+    used = selected - bare if without_shapes == "leave_out" else selected
+    if listed is None:
+        used = names_of_share(used, split, val_share, images)
+    part = _bare_part(root, only(bare, image_of))
     warn_of_notes(part, without_shapes == "leave_out")
-    chosen = only(listed - bare, image_of)
-    pairs = []
-    if chosen:
-        pairs = match(chosen, only(listed - bare, label_of), images, labels)
-    pairs += [pair for pair in part.bare if pair.name in listed & used]
-    if not pairs:
+    if bare and not used:
         raise UserError(
             f"No image of the split {split} in {images} has a mask; label some, or "
             "take them as background with --set data.without_shapes=background."
         )
+    masked = used - bare
+    pairs = [pair for pair in part.bare if pair.name in used]
+    if masked or not bare:
+        pairs += match(only(masked, image_of), only(masked, label_of), images, labels)
     return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _bare_part(root: Path, image_of: dict[str, Path]) -> Part:
+    """Returns CVAT's frames without a mask, whose labels are the background.
+
+    Raises:
+        UserError: when there are some, and labelmap.txt names no background.
+    """
+    if not image_of:
+        return Part()
+    names = [name.lower() for name in read_export("cvat", root).names]
+    background = [index for index, name in enumerate(names) if name in BACKGROUND]
+    if not background:
+        raise UserError(
+            f"{root / NAMES_FILES['cvat']} names no background, which "
+            f"{counted(len(image_of), 'image')} without a mask would be: "
+            f"{some(path.name for path in image_of.values())}. Add the line "
+            "background:0,0,0::, or move these images away."
+        )
+    paint = partial(_fill, class_id=background[0])
+    return Part(
+        bare=[
+            Pair(name, image, Drawn(image, (), paint))
+            for name, image in sorted(image_of.items())
+        ]
+    )
 
 
 def _fill(canvas: Canvas, class_id: int) -> None:
     canvas.ids[:] = class_id
-
-
-def _background_id(root: Path) -> int:
-    """Returns the id of the background in CVAT's labelmap.txt."""
-    names = [name.lower() for name in read_export("cvat", root).names]
-    return next((names.index(name) for name in BACKGROUND if name in names), 0)
 
 
 def export_splits(root: Path) -> list[str]:
