@@ -1,9 +1,9 @@
 """YOLO's segmentation polygons: a text file per image, of lines "class x y x y ...".
 
 Coordinates are shares of the upright image's width and height. The names of the classes
-are in a YAML file, such as data.yaml; class k has the id k + 1, after the background.
-Its paths are not followed, because they are those of another machine: the folders
-images/ and labels/ say the same.
+are in a YAML file, such as data.yaml, or in classes.txt; class k has the id k + 1, after
+the background. The paths in the YAML file are not followed, because they are those of
+another machine: the folders images/ and labels/ say the same.
 """
 
 from functools import partial
@@ -25,6 +25,7 @@ from gcnet_tf.data.sources.splits import split_of
 from gcnet_tf.errors import UserError, first_line, some
 
 _TEXT = frozenset({".txt"})
+_CLASSES = "classes.txt"
 # Numbers of a line that is a box: class, centre, width and height.
 _BOX = 5
 
@@ -65,27 +66,35 @@ def read_yolo(root: Path) -> Contents:
             "does not say which pixels belong to a class. Export for segmentation, or "
             "draw polygons."
         )
-    yaml = next(iter(sorted([*root.glob("*.yaml"), *root.glob("*.yml")])), None)
+    named_in = _names_file(root, [labels for _, labels in places.values()])
     largest = max((int(row[0]) for row in all_rows), default=0)
     named = tuple(f"class_{index}" for index in range(largest + 1))
-    if yaml:
-        named = _read_names(yaml)
-        _require_named(rows_of, yaml, len(named))
+    if named_in:
+        named = _read_names(named_in)
+        _require_named(rows_of, named_in, len(named))
     names, ids = with_background(named)
     own_ids = [ids[name] for name in named]
     parts: dict[str, Part] = {}
     for name, (images, labels) in places.items():
         if images.is_dir():
             part = parts.setdefault(split_of(name), Part())
-            _add(part, images, labels, yaml, rows_of, own_ids)
-    return Contents(names, parts, yaml is not None)
+            _add(part, images, labels, named_in, rows_of, own_ids)
+    return Contents(names, parts, named_in is not None)
+
+
+def _names_file(root: Path, folders: list[Path]) -> Path | None:
+    """Returns the file that names the classes; None if there is none."""
+    texts = [folder / _CLASSES for folder in (root, *folders)]
+    found = [*sorted([*root.glob("*.yaml"), *root.glob("*.yml")]), *texts]
+    return next((path for path in found if path.is_file()), None)
 
 
 def _texts(labels: Path) -> list[Path]:
     if not labels.is_dir():
         return []
     files = list_files(labels)
-    return [path for path in files if path.suffix.lower() in _TEXT]
+    texts = [path for path in files if path.suffix.lower() in _TEXT]
+    return [path for path in texts if path.name != _CLASSES]
 
 
 def _read_rows(path: Path) -> _Rows:
@@ -108,6 +117,8 @@ def _read_rows(path: Path) -> _Rows:
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
+    if path.name == _CLASSES:
+        return tuple(line for line in read_lines(path) if line)
     # Imported only here, because only this format has YAML.
     import yaml
 
@@ -126,13 +137,13 @@ def _read_names(path: Path) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _require_named(rows_of: dict[Path, _Rows], yaml: Path, num_names: int) -> None:
+def _require_named(rows_of: dict[Path, _Rows], named_in: Path, num_names: int) -> None:
     for path, rows in rows_of.items():
         for row in rows:
             if row[0] >= num_names:
                 raise UserError(
-                    f"{path} has the class {int(row[0])}, but {yaml} names only the "
-                    f"classes 0 to {num_names - 1}. Correct one of them."
+                    f"{path} has the class {int(row[0])}, but {named_in} names only "
+                    f"the classes 0 to {num_names - 1}. Correct one of them."
                 )
 
 
@@ -140,16 +151,13 @@ def _add(
     part: Part,
     images: Path,
     labels: Path,
-    yaml: Path | None,
+    named_in: Path | None,
     rows_of: dict[Path, _Rows],
     ids: list[int],
 ) -> None:
     image_of = by_stem(image_files(images), images)
     text_of = by_stem(_texts(labels), labels)
-    # Tools put lists such as classes.txt among the labels.
-    strays = sorted(
-        name for name in text_of if name not in image_of and name != "classes"
-    )
+    strays = sorted(text_of.keys() - image_of.keys())
     if strays:
         raise UserError(
             f"{count(strays, 'label')} in {labels} without an image in {images}: "
@@ -162,7 +170,7 @@ def _add(
         rows = rows_of[path] if path else []
         shapes = [(ids[int(row[0])], row[1:]) for row in rows if row.size != _BOX]
         num_boxes += len(rows) - len(shapes)
-        files = tuple(filter(None, (path, yaml)))
+        files = tuple(filter(None, (path, named_in)))
         label = Drawn(image, files, partial(_paint, shapes=shapes))
         part.add(name, label, bool(shapes))
     if num_boxes:

@@ -148,6 +148,15 @@ def test_commands_work_with_the_configuration(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "s.png").is_file()
 
 
+@pytest.mark.parametrize("folder", ["", "labels/train"])
+def test_names_of_yolo_in_classes_txt(tmp_path, folder):
+    root = trees.make_yolo(tmp_path)
+    (root / "data.yaml").unlink()
+    (root / folder / "classes.txt").write_text("cat\ndog\n")
+    found = recognise(root)
+    assert found.classes == ("background", "cat", "dog") and found.are_names_known
+
+
 def test_ids_of_yolo_without_names_get_those_of_the_configuration(tmp_path):
     root = trees.make_yolo(tmp_path / "export")
     (root / "data.yaml").unlink()
