@@ -22,8 +22,8 @@ from gcnet_tf.data.sources.pairs import by_stem, name_in, named_files, require_f
 from gcnet_tf.data.sources.splits import UNDIVIDED, folder_of_split, split_of
 from gcnet_tf.errors import UserError, some
 
-# In lower case, the usual ones first; the first label folder with labels is taken. VOC's
-# are not among them, because the lists beside them make the splits.
+# In lower case, the usual ones first; the first label folder with labels is taken.
+# VOC's are not among them, because the lists beside them make the splits.
 IMAGE_FOLDERS = ("images", "img_dir", "imgs", "img", "image")
 LABEL_FOLDERS = (
     *("labels", "ann_dir", "masks", "annotations", "mask", "label"),

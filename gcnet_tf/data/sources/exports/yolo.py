@@ -1,9 +1,9 @@
 """YOLO's segmentation polygons: a text file per image, of lines "class x y x y ...".
 
-Coordinates are shares of the upright image's width and height. The names of classes are
-in a YAML file, such as data.yaml, or in classes.txt; class k has the id k + 1, after the
-background. The paths in the YAML file are not followed, because they are those of
-another machine: the folders images/ and labels/ say the same.
+Coordinates are shares of the upright image's width and height. The classes have their
+names in a YAML file, such as data.yaml, or in classes.txt; class k has the id k + 1,
+after the background. The paths in the YAML file are not followed, because they are
+those of another machine: the folders images/ and labels/ say the same.
 """
 
 from functools import partial
