@@ -1,9 +1,10 @@
 """Recognises a folder of images and labels, and writes its configuration.
 
 python scripts/make_config.py /data/my_export --out configs/my_data.json
+python scripts/make_config.py /data/my_export --out my_data.json --layout yolo
 
-It knows the project's own folder layout and the exports of labelme (its VOC format)
-and CVAT (Segmentation mask 1.1).
+It knows folders of images and masks in their usual arrangements, and the exports of
+annotation tools; docs/data.md lists them. It says which one it sees, and why.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
+from gcnet_tf.data.check.layouts import LAYOUTS
 from gcnet_tf.data.check.recognise import found_text, recognise, write_config
 from gcnet_tf.errors import require_utf8
 
@@ -28,9 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="name of the folder of records; default: the data folder's, with a "
         "hash of its path",
     )
+    parser.add_argument(
+        "--layout",
+        metavar="NAME",
+        choices=LAYOUTS,
+        help=f"layout of the folder, where the guess is wrong: {', '.join(LAYOUTS)}",
+    )
     args = parser.parse_args(argv)
     require_utf8(args.root, "root")
-    layout = recognise(args.root)
+    layout = recognise(args.root, args.layout)
     name = args.name or _records_name(args.root.resolve())
     write_config(layout, args.root, args.out, name)
     load_config(args.out)  # an error in it should show now, not in training

@@ -1,6 +1,6 @@
 """The settings of the data: its sources, and the changes to training images."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -9,10 +9,27 @@ from gcnet_tf.config.objects import ObjectConfig
 from gcnet_tf.config.values import STRICT, Byte, Factor, Pixels
 
 Dataset = Literal[
-    "voc12aug", "ade20k", "cityscapes", "shapes", "folder", "labelme", "cvat"
+    "voc12aug",
+    "ade20k",
+    "cityscapes",
+    "shapes",
+    "folder",
+    "beside",
+    "labelme",
+    "cvat",
+    "coco",
+    "labelme_json",
+    "yolo",
+    "roboflow",
+    "label_studio",
+    "supervisely",
 ]
 # Data sets whose classes the configuration names; the others have fixed classes.
-TAKE_CLASSES = ("folder", "labelme", "cvat")
+TAKE_CLASSES = tuple(
+    name
+    for name in get_args(Dataset)
+    if name not in ("voc12aug", "ade20k", "cityscapes", "shapes")
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,9 +70,9 @@ class DataConfig:
     at once, as scripts/check_data.py does."""
 
     classes: tuple[str, ...] = ()
-    """Names of the 2 to 255 classes, class 0 first; only for the data sets 'folder' (in
-    the order of their ids in the label images), 'labelme' and 'cvat' (named as in the
-    export)."""
+    """Names of the 2 to 255 classes, class 0 first; not for published data sets. For
+    'folder' and 'beside' in the order of their ids in the label images; for exports of
+    annotation tools named as in the export, in any order."""
 
     palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     """One [red, green, blue] per class, for pictures; only where `classes` are given.
@@ -64,15 +81,21 @@ class DataConfig:
     label_map: tuple[tuple[Byte, Byte], ...] = ()
     """Pairs [id in the label files, class id or 255], where 255 means not labelled; ids
     without a pair stay as they are. For cityscapes the ids are those of *_labelIds.png,
-    for cvat the entries of labelmap.txt, counted from 0."""
+    for cvat the entries of labelmap.txt, counted from 0; for exports of shapes 0 is the
+    background, so that [[0, 255]] ignores pixels without a shape."""
 
     also: tuple[SourceConfig, ...] = ()
     """Further sources whose images are added; they use the classes of this section."""
 
     val_share: float = Field(default=0.2, gt=0, le=0.9)
-    """Share of the images that goes to val where a folder has no val/, or an export of
-    labelme or cvat no lists of its own; a hash of the image's name decides, and images
-    in one of several sub-folders stay together."""
+    """Share of the images that goes to val where the source has no validation set of
+    its own; a hash of the image's name decides, and images in one of several
+    sub-folders stay together."""
+
+    without_shapes: Literal["leave_out", "background"] = "leave_out"
+    """Images of an export in which nothing is labelled, which may be images that nobody
+    has looked at. leave_out: they are not used; background: all their pixels are
+    background. Their number is told either way."""
 
     on_changed_source: Literal["convert", "stop", "ignore"] = "convert"
     """Reaction where images or labels have changed since they were converted. convert:

@@ -120,3 +120,32 @@ Expected:
 
 {_NEXT_COMMANDS}""",
 }
+
+# The layouts of one's own data, in one line each.
+LAYOUT_TEXTS = {
+    "labelme": "labelme2voc.py: JPEGImages/, SegmentationClass/, class_names.txt",
+    "cvat": "CVAT's Segmentation mask 1.1: JPEGImages/, SegmentationClass/, "
+    "labelmap.txt",
+    "roboflow": "Roboflow's semantic masks: NAME.jpg, NAME_mask.png and _classes.csv "
+    "in train/ valid/ test/",
+    "supervisely": "Supervisely: meta.json, DATASET/img/NAME.jpg, "
+    "DATASET/ann/NAME.jpg.json",
+    "coco": "COCO JSON, also Roboflow's: images, and JSON files with images, "
+    "annotations, categories",
+    "label_studio": "Label Studio: images, and its JSON or the PNGs of its brush",
+    "labelme_json": "labelme's own files: images with NAME.json",
+    "yolo": "YOLO's polygons: images/, labels/NAME.txt, data.yaml",
+    "folder": "train/images/ train/labels/ val/images/ val/labels/; or images/ masks/; "
+    "or img_dir/ ann_dir/; divided or not",
+    "beside": "NAME.jpg with NAME_mask.png or NAME.jpg.png in the same folder",
+}
+
+INSTRUCTIONS |= {name: f"""\
+Data of your own, with the classes that data.classes lists.
+
+1. Put it at {{root}}, as it comes:
+   {text}
+2. python scripts/make_config.py {{root}} --out my_data.json
+   Without a validation set, a share of the images, data.val_share, is kept for val.
+
+{_NEXT_COMMANDS}""" for name, text in LAYOUT_TEXTS.items() if name not in INSTRUCTIONS}

@@ -118,6 +118,29 @@ def orientation(file_bytes: bytes, image: Image.Image) -> int:
     return value if value in range(2, 9) else 1
 
 
+def upright_size(path: Path) -> tuple[int, int]:
+    """Returns the (height, width) of an image after its EXIF orientation.
+
+    Most formats show both in their header, so that no pixel is decoded.
+
+    Raises:
+        UserError: when the file is not a readable image.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION_TAG) in (5, 6, 7, 8)
+            # Pillow states the upright size of a TIFF.
+            turned = turned and not isinstance(image, TiffImageFile)
+            width, height = image.size
+    except MemoryError:
+        raise
+    # As in `open_image`, anything may be raised.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"Cannot read {path} as an image: {reason}.") from error
+    return (width, height) if turned else (height, width)
+
+
 def bits_per_channel(file_bytes: bytes, image: Image.Image) -> int:
     """Returns the bits of a channel as the file states them.
 

@@ -29,6 +29,7 @@ from gcnet_tf.data.check.report import (
 from gcnet_tf.data.prepare import SPLITS, changed_splits
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.records.threads import threads
+from gcnet_tf.data.sources.exports.drawn import Drawn
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.image_files import (
@@ -169,14 +170,16 @@ def _about_image(path: Path, image: Image.Image, turn: int) -> list[Problem]:
     return problems
 
 
-def _sizes_item(path: Path, label: tuple[int, ...], image: tuple[int, ...]) -> Item:
+def _sizes_item(
+    path: Path | Drawn, label: tuple[int, ...], image: tuple[int, ...]
+) -> Item:
     """Returns the item for a label of shape `label` with an image of size `image`."""
     text = f"{label[1]}x{label[0]} instead of {image[1]}x{image[0]} (width x height)"
     return Item(str(path), text)
 
 
 def _about_counts(
-    path: Path, facts: DatasetFacts, counts: dict[int, int]
+    path: Path | Drawn, facts: DatasetFacts, counts: dict[int, int]
 ) -> list[Problem]:
     classes = counts.keys() - {IGNORE_LABEL}
     if not classes:
@@ -187,7 +190,7 @@ def _about_counts(
     return [("one_class", Item(str(path), f"{index} {facts.classes[index].strip()}"))]
 
 
-def _bad_label(path: Path, facts: DatasetFacts, error: UserError) -> Problem:
+def _bad_label(path: Path | Drawn, facts: DatasetFacts, error: UserError) -> Problem:
     """Returns the problem of a label that `read_label` refused with `error`.
 
     It lists the wrong values with their counts or, if the file cannot be read at all,

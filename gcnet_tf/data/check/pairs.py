@@ -8,14 +8,15 @@ from pathlib import Path
 from gcnet_tf.config import DataConfig
 from gcnet_tf.data.catalog import CITYSCAPES_ID_MAP, facts_of, remapped
 from gcnet_tf.data.check.report import Item, Problem
+from gcnet_tf.data.sources.arranged import is_shared, list_place, place, places_of
 from gcnet_tf.data.sources.files import image_files, label_files, list_files
 from gcnet_tf.data.sources.find import find_samples
 from gcnet_tf.data.sources.folders import (
     ADE20K_FOLDERS,
+    ARRANGED,
     CITYSCAPES_IMAGE,
     CITYSCAPES_TRAIN_IDS,
     LABEL_IDS,
-    is_divided_by_share,
 )
 from gcnet_tf.data.sources.pairs import SPLITS, Pair, by_ending, name_in, only
 from gcnet_tf.data.sources.share import names_of_share
@@ -79,10 +80,8 @@ def _list_files(data: DataConfig, split: str) -> tuple[Files, Files]:
     Both are empty for layouts in which the files alone do not make the split.
     """
     dataset, root = data.dataset, Path(data.root)
-    if dataset in ("folder", "shapes"):
-        if split in SPLITS and is_divided_by_share(dataset, root):
-            return _share_files(root / "train", split, data.val_share)
-        return _images(root / split / "images"), _labels(root / split / "labels")
+    if dataset in ARRANGED:
+        return _arranged_files(dataset, root, split, data.val_share)
     if dataset == "ade20k":
         folder = ADE20K_FOLDERS.get(split, split)
         return _images(root / "images" / folder), _labels(root / "annotations" / folder)
@@ -99,14 +98,16 @@ def _list_files(data: DataConfig, split: str) -> tuple[Files, Files]:
     return {}, {}
 
 
-def _share_files(folder: Path, split: str, val_share: float) -> tuple[Files, Files]:
-    images, labels = _images(folder / "images"), _labels(folder / "labels")
-    all_names = images.keys() | labels.keys()
-    try:
-        names = names_of_share(all_names, split, val_share, folder)
-    except UserError:
-        return {}, {}
-    return only(names, images), only(names, labels)
+def _arranged_files(
+    dataset: str, root: Path, split: str, val_share: float
+) -> tuple[Files, Files]:
+    places = places_of(dataset, root)
+    folder, labels_folder = place(places, root, split)
+    images, labels = list_place(folder, labels_folder)
+    if split in SPLITS and is_shared(places):
+        names = names_of_share({*images, *labels}, split, val_share, folder)
+        images, labels = only(names, images), only(names, labels)
+    return images, labels
 
 
 def _voc_files(root: Path, split: str) -> tuple[Files, Files]:

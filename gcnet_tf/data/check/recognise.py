@@ -11,11 +11,19 @@ from tqdm import tqdm
 from gcnet_tf.config.json_text import format_json, read_json
 from gcnet_tf.config.load import shipped_configs
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts, automatic_palette
+from gcnet_tf.data.check.layouts import find_layout, layouts_text
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.sources.annotation_tools import (
     IGNORED_NAME,
     NAMES_FILES,
     read_export,
+)
+from gcnet_tf.data.sources.exports.contents import Contents
+from gcnet_tf.data.sources.exports.table import (
+    EXPORTS,
+    contents_pairs,
+    contents_splits,
+    read_contents,
 )
 from gcnet_tf.data.sources.folders import find_pairs, is_divided_by_share
 from gcnet_tf.data.sources.pairs import Pair
@@ -24,12 +32,6 @@ from gcnet_tf.files.results import write_result
 from gcnet_tf.runtime.image_files import image_size
 
 _TEMPLATE = "template_folder"
-_LAYOUTS = """\
-Known layouts:
-  folder    train/images/  train/labels/  val/images/  val/labels/
-            (without val/, a share of train/ is kept for validation)
-  labelme   JPEGImages/  SegmentationClass/ or SegmentationClassPNG/  class_names.txt
-  cvat      JPEGImages/  SegmentationClass/  labelmap.txt  (Segmentation mask 1.1)"""
 # The reference's crop.
 _LARGEST_CROP = 512
 # Limits photos from a camera of many megapixels.
@@ -45,7 +47,9 @@ class Found:
     """The contents of a recognised folder.
 
     Attributes:
-        dataset: folder, labelme or cvat.
+        dataset: name of the layout, as in data.dataset.
+        reason: what shows that the folder has this layout, in words.
+        others: further layouts that the folder may have.
         classes: class names in the order of the ids.
         palette: one (red, green, blue) per class.
         num_images: number of images by split.
@@ -58,6 +62,8 @@ class Found:
     """
 
     dataset: str
+    reason: str
+    others: tuple[str, ...]
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     num_images: dict[str, int]
@@ -67,58 +73,70 @@ class Found:
     label_map: tuple[tuple[int, int], ...] = ()
 
 
-def recognise(root: Path) -> Found:
+def recognise(root: Path, layout: str | None = None) -> Found:
     """Finds out the layout of a folder, its classes and the size of its images.
+
+    Args:
+        root: the folder.
+        layout: its layout, if it is known.
 
     Raises:
         UserError: when the layout is unknown, or files are missing.
     """
-    dataset = _layout(root)
-    is_shared = is_divided_by_share(dataset, root)
-    pairs_of = {
-        split: find_pairs(dataset, root, split, val_share=_VAL_SHARE)
-        for split in ("train", "val")
-    }
+    if not root.is_dir():
+        raise UserError(f"There is no folder {root}.\n{layouts_text()}")
+    if layout is None:
+        dataset, reason, others = find_layout(root)
+    else:
+        dataset, reason, others = layout, "as --layout says", []
+    contents = read_contents(dataset, root) if dataset in EXPORTS else None
+    if contents is None:
+        is_shared = is_divided_by_share(dataset, root)
+    else:
+        is_shared = "val" not in contents.parts
+    splits = ["train", "val"]
+    if contents is not None:
+        splits += sorted(set(contents_splits(contents)) - set(splits))
+    pairs_of = {split: _pairs(dataset, root, contents, split) for split in splits}
     all_pairs = [pair for pairs in pairs_of.values() for pair in pairs]
     size = _median_size(all_pairs)
     label_map: tuple[tuple[int, int], ...] = ()
-    if dataset == "folder":
-        ids = _class_ids(all_pairs)
-        classes = tuple(f"class_{file_id}" for file_id in ids)
-        palette = automatic_palette(len(ids))
-        label_map = _map_of_ids(ids)
-    else:
+    colours: tuple[tuple[int, int, int], ...] = ()
+    are_names_known = True
+    if contents is not None:
+        names, are_names_known = contents.names, contents.are_names_known
+    elif dataset in NAMES_FILES:
         export = read_export(dataset, root)
-        colours = export.colours or automatic_palette(len(export.names))
-        entries = [
-            (name, colour)
-            for name, colour in zip(export.names, colours)
-            if name != IGNORED_NAME
-        ]
-        classes = tuple(name for name, _ in entries)
-        palette = tuple(colour for _, colour in entries)
-    num_images = {split: len(pairs) for split, pairs in pairs_of.items()}
+        names, colours = export.names, export.colours
+    else:
+        ids = _class_ids(all_pairs)
+        names = tuple(f"class_{file_id}" for file_id in ids)
+        label_map, are_names_known = _map_of_ids(ids), False
+    entries = [
+        (name, colour)
+        for name, colour in zip(names, colours or automatic_palette(len(names)))
+        if name and name != IGNORED_NAME
+    ]
     return Found(
         dataset,
-        classes,
-        palette,
-        num_images,
+        reason,
+        tuple(others),
+        tuple(name for name, _ in entries),
+        tuple(colour for _, colour in entries),
+        {split: len(pairs) for split, pairs in pairs_of.items()},
         size,
-        are_names_known=dataset != "folder",
+        are_names_known,
         val_share=_VAL_SHARE if is_shared else None,
         label_map=label_map,
     )
 
 
-def _layout(root: Path) -> str:
-    if not root.is_dir():
-        raise UserError(f"There is no folder {root}.\n{_LAYOUTS}")
-    for dataset, file in NAMES_FILES.items():
-        if (root / file).is_file():
-            return dataset
-    if (root / "train" / "images").is_dir():
-        return "folder"
-    raise UserError(f"{root} has none of the known layouts.\n{_LAYOUTS}")
+def _pairs(
+    dataset: str, root: Path, contents: Contents | None, split: str
+) -> list[Pair]:
+    if contents is None:
+        return find_pairs(dataset, root, split, val_share=_VAL_SHARE)
+    return contents_pairs(contents, root, split, _VAL_SHARE, leave_out=True)
 
 
 def _median_size(pairs: list[Pair]) -> tuple[int, int]:
@@ -202,13 +220,18 @@ def found_text(found: Found) -> str:
     height, width = found.size
     counts = ", ".join(f"{count} {split}" for split, count in found.num_images.items())
     lines = [
-        f"Layout:  {found.dataset}",
+        f"Layout:  {found.dataset}, because of {found.reason}",
         f"Images:  {counts}; the median is {width}x{height} (width x height)",
         f"Classes: {len(found.classes)}: {', '.join(found.classes)}",
     ]
+    if found.others:
+        lines.insert(
+            1,
+            f"         It may also be {', '.join(found.others)}: use --layout NAME.",
+        )
     if found.val_share is not None:
         lines.insert(
-            2,
+            len(lines) - 1,
             f"         Nothing divides them: {found.val_share:.0%} are kept for "
             "validation (data.val_share).",
         )
@@ -217,6 +240,11 @@ def found_text(found: Found) -> str:
         lines.append(
             f"         The labels hold the ids {ids}; data.label_map maps them to "
             "0, 1, ..."
+        )
+    if found.dataset in EXPORTS and found.dataset != "roboflow":
+        lines.append(
+            f'         Pixels without a shape are "{found.classes[0]}"; '
+            "data.label_map=[[0,255]] ignores them instead."
         )
     if not found.are_names_known:
         lines.append(

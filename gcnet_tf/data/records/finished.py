@@ -43,7 +43,7 @@ def fingerprint(pairs: Sequence[Pair], facts: DatasetFacts) -> str:
                 label_facts.id_map,
                 colours,
             ]
-        files = [[p.name, *_size_and_time(p)] for p in (pair.image, pair.label)]
+        files = [[p.name, *_size_and_time(p)] for p in pair.files]
         sources.append([pair.name, files, list(readings).index(id(label_facts))])
     text = json.dumps([_FORMAT, list(readings.values()), sources])
     return hashlib.sha256(text.encode()).hexdigest()

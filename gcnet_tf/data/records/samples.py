@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
+from gcnet_tf.data.sources.exports.drawn import Drawn
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.data.sources.voc import read_sbd_mask
 from gcnet_tf.errors import UserError
@@ -109,13 +110,13 @@ def encode_image(path: Path) -> EncodedImage:
     return EncodedImage(_png(np.asarray(rgb)), 1, (rgb.height, rgb.width))
 
 
-def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
+def read_label(label: Path | Drawn, facts: DatasetFacts) -> np.ndarray:
     """Reads a label as training ids.
 
     Args:
-        path: a palette PNG, whose indices are the ids, or a grey PNG of up to 8 bits;
-            any PNG of 8 bits without alpha where `facts` has label colours; or a .mat
-            file of SBD.
+        label: path of a palette PNG, whose indices are the ids, or of a grey PNG of up
+            to 8 bits; of any PNG of 8 bits without alpha where `facts` has label
+            colours; or of a .mat file of SBD. Or a label to draw from annotations.
         facts: the classes, and the map from the file's ids to training ids.
 
     Returns:
@@ -124,19 +125,27 @@ def read_label(path: Path, facts: DatasetFacts) -> np.ndarray:
     Raises:
         UserError: when the file has another format or holds an id that is not allowed.
     """
-    file_ids = read_sbd_mask(path) if path.suffix == ".mat" else _read_png(path, facts)
+    file_ids = _file_ids(label, facts)
     label_map = np.array(facts.id_map, np.int16)
     present = np.flatnonzero(np.bincount(file_ids.ravel(), minlength=256))
     refused = present[label_map[present] < 0]
     if refused.size:
         values = ", ".join(str(value) for value in refused[:5])
         raise UserError(
-            f"{path} holds the value{'s' if refused.size > 1 else ''} {values}"
+            f"{label} holds the value{'s' if refused.size > 1 else ''} {values}"
             f"{' and more' if refused.size > 5 else ''}; allowed are "
             f"{_allowed_text(facts)}. Correct the label or the list of classes, or map "
             "the values by data.label_map."
         )
     return label_map.astype(np.uint8)[file_ids]
+
+
+def _file_ids(label: Path | Drawn, facts: DatasetFacts) -> np.ndarray:
+    if isinstance(label, Drawn):
+        return label.ids()
+    if label.suffix == ".mat":
+        return read_sbd_mask(label)
+    return _read_png(label, facts)
 
 
 def _read_png(path: Path, facts: DatasetFacts) -> np.ndarray:

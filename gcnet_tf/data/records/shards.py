@@ -191,7 +191,9 @@ def _deal_out(pairs: list[Pair], shard_bytes: int) -> list[list[Pair]]:
 
 def _source_bytes(pair: Pair) -> int:
     try:
-        return pair.image.stat().st_size + pair.label.stat().st_size
+        # A file of annotations may hold those of all images.
+        files = pair.files if isinstance(pair.label, Path) else (pair.image,)
+        return sum(path.stat().st_size for path in files)
     except OSError as error:
         raise UserError(f"Cannot read the sample {pair.name}: {error}.") from error
 

@@ -29,7 +29,7 @@ def source_fingerprint(pairs: Iterable[Pair]) -> str:
     digest = hashlib.sha256()
     for pair in pairs:
         try:
-            for path in (pair.image, pair.label):
+            for path in pair.files:
                 stat = os.stat(path)
                 state = (pair.name, path.name, stat.st_size, int(stat.st_mtime))
                 digest.update(f"{state}\n".encode("utf-8", "surrogateescape"))

@@ -5,9 +5,18 @@ Classes are matched by name, so that the configuration may list them in any orde
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from gcnet_tf.data.sources.exports.contents import (
+    BACKGROUND,
+    Part,
+    counted,
+    warn_of_notes,
+)
+from gcnet_tf.data.sources.exports.drawn import Canvas, Drawn
 from gcnet_tf.data.sources.files import image_files, label_files
 from gcnet_tf.data.sources.pairs import (
     Pair,
@@ -96,13 +105,19 @@ def _colour_line(line: str, path: Path) -> tuple[str, tuple[int, int, int]]:
     return name, (red, green, blue)
 
 
-def class_line(export: Export) -> str:
+def class_line(names: Iterable[str]) -> str:
     """Returns the classes of an export as the JSON line that a configuration needs."""
-    names = [name for name in export.names if name != IGNORED_NAME]
+    names = [name for name in names if name != IGNORED_NAME]
     return f'"classes": {json.dumps(names, ensure_ascii=False)}'
 
 
-def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list[Pair]:
+def export_pairs(
+    dataset: str,
+    root: Path,
+    split: str,
+    val_share: float,
+    without_shapes: str = "leave_out",
+) -> list[Pair]:
     """Returns the pairs of a split.
 
     The lists of the export divide the images or, if it has none, a hash of their names.
@@ -113,10 +128,12 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
         split: "train" or "val", or one of `export_splits`.
         val_share: share of the images for "val" where no lists divide them; 0 or 1
             gives one split all of them.
+        without_shapes: "leave_out" or "background", for CVAT's frames without a mask,
+            which are those without a shape.
 
     Raises:
-        UserError: when a folder is missing, when an image has no mask, or when the
-            lists lack the split.
+        UserError: when a folder is missing, when an image of labelme has no mask, or
+            when the lists lack the split.
     """
     images = root / "JPEGImages"
     if not images.is_dir() and (root / "SegmentationClass").is_dir():
@@ -135,13 +152,61 @@ def export_pairs(dataset: str, root: Path, split: str, val_share: float) -> list
     label_of = by_stem(label_files(labels), labels)
     lists = _lists(root)
     listed = _listed(lists, split)
-    if listed is None:
-        all_names = {name for path in lists for name in read_names(path)}
-        all_names = all_names or {*image_of, *label_of}
-        listed = names_of_share(all_names, split, val_share, images)
+    selected = listed
+    if selected is None:
+        in_lists = {name for path in lists for name in read_names(path)}
+        selected = in_lists or {*image_of, *label_of}
     if lists:
-        _require_all(listed, image_of, images)
-    return match(only(listed, image_of), only(listed, label_of), images, labels)
+        _require_all(selected, image_of, images)
+    # CVAT writes no mask for a frame without a shape.
+    bare = selected & (image_of.keys() - label_of.keys())
+    if dataset != "cvat":
+        bare = set()
+    used = selected - bare if without_shapes == "leave_out" else selected
+    if listed is None:
+        used = names_of_share(used, split, val_share, images)
+    part = _bare_part(root, only(bare, image_of))
+    warn_of_notes(part, without_shapes == "leave_out")
+    if bare and not used:
+        raise UserError(
+            f"No image of the split {split} in {images} has a mask; label some, or "
+            "take them as background with --set data.without_shapes=background."
+        )
+    masked = used - bare
+    pairs = [pair for pair in part.bare if pair.name in used]
+    if masked or not bare:
+        pairs += match(only(masked, image_of), only(masked, label_of), images, labels)
+    return sorted(pairs, key=lambda pair: pair.name)
+
+
+def _bare_part(root: Path, image_of: dict[str, Path]) -> Part:
+    """Returns CVAT's frames without a mask, whose labels are the background.
+
+    Raises:
+        UserError: when there are some, and labelmap.txt names no background.
+    """
+    if not image_of:
+        return Part()
+    names = [name.lower() for name in read_export("cvat", root).names]
+    background = [index for index, name in enumerate(names) if name in BACKGROUND]
+    if not background:
+        raise UserError(
+            f"{root / NAMES_FILES['cvat']} names no background, which "
+            f"{counted(len(image_of), 'image')} without a mask would be: "
+            f"{some(path.name for path in image_of.values())}. Add the line "
+            "background:0,0,0::, or move these images away."
+        )
+    paint = partial(_fill, class_id=background[0])
+    return Part(
+        bare=[
+            Pair(name, image, Drawn(image, (), paint))
+            for name, image in sorted(image_of.items())
+        ]
+    )
+
+
+def _fill(canvas: Canvas, class_id: int) -> None:
+    canvas.ids[:] = class_id
 
 
 def export_splits(root: Path) -> list[str]:

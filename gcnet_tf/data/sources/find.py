@@ -18,9 +18,13 @@ from gcnet_tf.data.catalog import (
 from gcnet_tf.data.sources.annotation_tools import (
     IGNORED_NAME,
     NAMES_FILES,
-    Export,
     class_line,
     read_export,
+)
+from gcnet_tf.data.sources.exports.table import (
+    EXPORTS,
+    contents_pairs,
+    read_contents,
 )
 from gcnet_tf.data.sources.folders import LABEL_IDS, find_pairs
 from gcnet_tf.data.sources.pairs import SPLITS, Pair
@@ -46,15 +50,13 @@ def find_samples(
             when its classes do not fit.
     """
     main = SourceConfig(data.dataset, data.root, data.label_map, SPLITS)
-    main_pairs = _find(data, main, split) if listed is None else listed
-    pairs = _with_facts(main_pairs, data, main, "data")
+    pairs = _source_pairs(data, main, split, "data", listed)
     for index, source in enumerate(data.also):
         if split not in source.splits:
             continue
         where = f"data.also[{index}]"
         try:
-            source_pairs = _find(data, source, split)
-            added = _with_facts(source_pairs, data, source, where)
+            added = _source_pairs(data, source, split, where)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         pairs += [replace(p, name=f"also{index + 1}-{p.name}") for p in added]
@@ -82,20 +84,49 @@ def _pairs_of_ids(label_map: Sequence[tuple[int, int]]) -> list[list[int]]:
     return [list(pair) for pair in sorted(label_map)]
 
 
-def _find(data: DataConfig, source: SourceConfig, split: str) -> list[Pair]:
+def _source_pairs(
+    data: DataConfig,
+    source: SourceConfig,
+    split: str,
+    where: str,
+    listed: list[Pair] | None = None,
+) -> list[Pair]:
+    """Returns the pairs of a source, or those listed, with the facts for reading them.
+
+    Args:
+        data: gives the classes.
+        source: the source.
+        split: the split.
+        where: path of the source in the configuration, for messages.
+        listed: pairs to use in place of those of the source.
+    """
+    if listed is not None:
+        return _with_facts(listed, data, source, where)
     val_share = data.val_share
     if len(source.splits) == 1:
         val_share = float(source.splits == ("val",))  # all of its images
+    if source.dataset in EXPORTS:
+        root = Path(source.root)
+        contents = read_contents(source.dataset, root)
+        names = contents.names
+        if not contents.are_names_known and len(names) == len(data.classes):
+            names = data.classes
+        facts = _export_facts(data, source, names, root, where)
+        pairs = contents_pairs(
+            contents, root, split, val_share, data.without_shapes == "leave_out"
+        )
+        return [replace(pair, facts=facts) for pair in pairs]
     pairs = find_pairs(
         source.dataset,
         source.root,
         split,
         val_share=val_share,
         label_ids=bool(source.label_map),
+        without_shapes=data.without_shapes,
     )
     if not data.allow_partial:
         _check_count(source.dataset, split, len(pairs))
-    return pairs
+    return _with_facts(pairs, data, source, where)
 
 
 def _with_facts(
@@ -137,13 +168,15 @@ def _reading_facts(
     data: DataConfig, source: SourceConfig, has_ids: bool, where: str
 ) -> DatasetFacts:
     """Returns the classes of `data`, with the map to them from the source's ids."""
-    facts = dataset_facts(data.dataset, data.classes, data.palette)
-    facts = replace(facts, label_map=None)
     if source.dataset in NAMES_FILES:
         export = read_export(source.dataset, Path(source.root))
-        label_map = _named_map(data, source, facts, export)
-        facts = replace(facts, label_map=label_map, label_colours=export.colours)
-    elif source.dataset != "folder":
+        file = Path(source.root) / NAMES_FILES[source.dataset]
+        facts = _export_facts(data, source, export.names, file, where)
+        return replace(facts, label_colours=export.colours)
+    facts = dataset_facts(data.dataset, data.classes, data.palette)
+    facts = replace(facts, label_map=None)
+    # The files hold ids of data.classes in one's own folder, and in pairs from lists.
+    if source.dataset not in TAKE_CLASSES:
         own = dataset_facts(source.dataset)
         id_map = CITYSCAPES_ID_MAP if has_ids else own.id_map
         if own.classes != facts.classes:
@@ -157,26 +190,39 @@ def _reading_facts(
     return remapped(facts, source.label_map, f"{where}.label_map")
 
 
-def _named_map(
-    data: DataConfig, source: SourceConfig, facts: DatasetFacts, export: Export
-) -> tuple[int, ...]:
-    """Maps the ids of an export to the ids of the classes with the same names."""
+def _export_facts(
+    data: DataConfig,
+    source: SourceConfig,
+    names: Sequence[str],
+    named_in: Path,
+    where: str,
+) -> DatasetFacts:
+    """Returns the classes of `data`, with the map from an export's ids by their names.
+
+    Args:
+        data: gives the classes.
+        source: the export.
+        names: class names of its ids 0, 1, ...; "" for an id without a name.
+        named_in: the file or folder that names them, for messages.
+        where: path of the source in the configuration, for messages.
+    """
+    facts = dataset_facts(data.dataset, data.classes, data.palette)
     mapped_ids = {file_id for file_id, _ in source.label_map}
     class_ids = {name: index for index, name in enumerate(facts.classes)}
     class_ids[IGNORED_NAME] = IGNORE_LABEL
-    names = {i: name for i, name in enumerate(export.names) if i not in mapped_ids}
-    unknown = [name for name in names.values() if name not in class_ids]
+    named = {i: name for i, name in enumerate(names) if name and i not in mapped_ids}
+    unknown = [name for name in named.values() if name not in class_ids]
     # Other sources, and ids in the label map, may give the classes that this export
     # does not name.
-    absent = [] if data.also or mapped_ids else set(facts.classes) - set(export.names)
+    absent = [] if data.also or mapped_ids else set(facts.classes) - set(names)
     if unknown or absent:
-        file = Path(source.root) / NAMES_FILES[source.dataset]
         raise UserError(
-            f"data.classes: received {', '.join(facts.classes)}; but {file} names "
-            f"{', '.join(export.names)}. Write into the configuration: "
-            f"{class_line(export)}"
+            f"data.classes: received {', '.join(facts.classes)}; but {named_in} names "
+            f"{', '.join(filter(None, names))}. Write into the configuration: "
+            f"{class_line(filter(None, names))}"
         )
     label_map = [NOT_ALLOWED] * IGNORE_LABEL + [IGNORE_LABEL]
-    for index, name in names.items():
+    for index, name in named.items():
         label_map[index] = class_ids[name]
-    return tuple(label_map)
+    facts = replace(facts, label_map=tuple(label_map))
+    return remapped(facts, source.label_map, f"{where}.label_map")

@@ -11,29 +11,33 @@ from gcnet_tf.data.sources.annotation_tools import (
     export_pairs,
     export_splits,
 )
-from gcnet_tf.data.sources.files import (
-    image_files,
-    label_files,
-    list_files,
-    sub_folders,
-    warn_of_others,
+from gcnet_tf.data.sources.arranged import (
+    is_shared,
+    list_place,
+    place,
+    places_of,
+    require_no_other_split,
 )
+from gcnet_tf.data.sources.files import list_files, sub_folders, warn_of_others
 from gcnet_tf.data.sources.pairs import (
     SPLITS,
     Pair,
     by_ending,
-    by_stem,
     match,
     match_stems,
     only,
     require_folder,
 )
 from gcnet_tf.data.sources.share import names_of_share
+from gcnet_tf.data.sources.splits import split_of
 from gcnet_tf.data.sources.voc import LISTS, voc12aug_pairs
-from gcnet_tf.errors import UserError, some
+from gcnet_tf.errors import UserError
 
 # Ending of a Cityscapes label with the original ids, as downloaded.
 LABEL_IDS = "_gtFine_labelIds.png"
+
+# The layouts of one's own images and label files.
+ARRANGED = ("shapes", "folder", "beside")
 
 ADE20K_FOLDERS = {"train": "training", "val": "validation"}
 CITYSCAPES_IMAGE = "_leftImg8bit.png"
@@ -47,16 +51,18 @@ def find_pairs(
     *,
     val_share: float = 0.2,
     label_ids: bool = False,
+    without_shapes: str = "leave_out",
 ) -> list[Pair]:
     """Returns the images of a split with their labels.
 
     Args:
-        dataset: voc12aug, ade20k, cityscapes, shapes, folder, labelme or cvat.
+        dataset: voc12aug, ade20k, cityscapes, shapes, folder, beside, labelme or cvat.
         root: the data set's folder, `data.root` in a configuration.
         split: "train", "val" or another split that the folder has.
         val_share: where neither lists nor a folder val/ divide the images: the share
             of them that "val" gets; "train" gets the rest.
         label_ids: for cityscapes: prefers *_labelIds.png to *_labelTrainIds.png.
+        without_shapes: for cvat: as data.without_shapes in a configuration.
 
     Returns:
         The pairs sorted by name; those of voc12aug's "train" in two sorted parts, first
@@ -70,10 +76,13 @@ def find_pairs(
         "voc12aug": voc12aug_pairs,
         "ade20k": _ade20k,
         "cityscapes": lambda root, split: _cityscapes(root, split, label_ids),
-        "shapes": lambda root, split: _folder(root, split, val_share),
-        "folder": lambda root, split: _folder(root, split, val_share),
+        "shapes": lambda root, split: _arranged("shapes", root, split, val_share),
+        "folder": lambda root, split: _arranged("folder", root, split, val_share),
+        "beside": lambda root, split: _arranged("beside", root, split, val_share),
         "labelme": lambda root, split: export_pairs("labelme", root, split, val_share),
-        "cvat": lambda root, split: export_pairs("cvat", root, split, val_share),
+        "cvat": lambda root, split: export_pairs(
+            "cvat", root, split, val_share, without_shapes
+        ),
     }
     if dataset not in finders:
         known = ", ".join(finders)
@@ -115,39 +124,26 @@ def _further_splits(dataset: str, root: Path) -> list[str]:
     if dataset == "ade20k":
         own_names = set(ADE20K_FOLDERS.values())
         return list(set(sub_folders(root / "images")) - own_names)
-    return [name for name in sub_folders(root) if (root / name / "images").is_dir()]
+    return sorted(split_of(name) or name for name in places_of(dataset, root) if name)
 
 
 def is_divided_by_share(dataset: str, root: Path) -> bool:
     """Tells whether data.val_share decides about the splits of a folder."""
     if dataset in NAMES_FILES:
         return not export_splits(root)
-    return dataset in ("folder", "shapes") and not (root / "val").exists()
+    return dataset in ARRANGED and is_shared(places_of(dataset, root))
 
 
-def _folder(root: Path, split: str, val_share: float) -> list[Pair]:
-    if split not in SPLITS or not is_divided_by_share("folder", root):
-        return match_stems(root / split / "images", root / split / "labels")
-    if 0 < val_share < 1:
-        _require_no_other_split(root)
-    images, labels = root / "train" / "images", root / "train" / "labels"
-    require_folder(images)
-    require_folder(labels)
-    image_of = by_stem(image_files(images), images)
-    label_of = by_stem(label_files(labels), labels)
-    names = names_of_share({*image_of, *label_of}, split, val_share, images)
-    return match(only(names, image_of), only(names, label_of), images, labels)
-
-
-def _require_no_other_split(root: Path) -> None:
-    """Refuses a folder such as valid/, which may be the validation set."""
-    others = {*_further_splits("folder", root)} - {"train", "test"}
-    if others:
-        raise UserError(
-            f"{root} has no folder val, but {some(sorted(others))}. Rename the "
-            "validation set to val, or move the folder away to keep the share "
-            "data.val_share of the training images for validation."
-        )
+def _arranged(dataset: str, root: Path, split: str, val_share: float) -> list[Pair]:
+    places = places_of(dataset, root)
+    images, labels = place(places, root, split)
+    image_of, label_of = list_place(images, labels)
+    if split in SPLITS and is_shared(places):
+        if 0 < val_share < 1:
+            require_no_other_split(places, root)
+        names = names_of_share({*image_of, *label_of}, split, val_share, images)
+        image_of, label_of = only(names, image_of), only(names, label_of)
+    return match(image_of, label_of, images, labels)
 
 
 def _ade20k(root: Path, split: str) -> list[Pair]:

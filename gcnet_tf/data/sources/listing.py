@@ -47,7 +47,7 @@ def listed_pairs(images: Path, labels: Path) -> list[Pair]:
             as_on_disk(images.parent / image),
             as_on_disk(labels.parent / label),
         )
-        for file, path in ((images, pair.image), (labels, pair.label)):
+        for file, path in zip((images, labels), pair.files):
             if not path.is_file():
                 raise UserError(
                     f"{file}, line {line_number}: there is no file {path}; paths start "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gcnet_tf.data.catalog import DatasetFacts
+from gcnet_tf.data.sources.exports.drawn import Drawn
 from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, image_files, label_files
 from gcnet_tf.errors import UserError, some
 from gcnet_tf.files.names import composed
@@ -22,14 +23,22 @@ class Pair:
         name: the image's file name without its ending, like "sub/name" in a sub-folder;
             unique within the split.
         image: path of the image.
-        label: path of the label, a PNG or an SBD .mat file.
+        label: path of the label, a PNG or an SBD .mat file; or a label that is drawn
+            from annotations.
         facts: facts for reading the label, if they differ from the rest of the split.
     """
 
     name: str
     image: Path
-    label: Path
+    label: Path | Drawn
     facts: DatasetFacts | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the image and its label are read from."""
+        if isinstance(self.label, Path):
+            return self.image, self.label
+        return (self.image, *self.label.files)
 
 
 def read_names(path: Path) -> list[str]:
@@ -96,7 +105,7 @@ def by_stem(files: Iterable[Path], folder: Path) -> dict[str, Path]:
     Raises:
         UserError: when two files differ only in their ending.
     """
-    return _by_name(files, folder, lambda path: name_in(folder, path))
+    return named_files(files, folder, lambda path: name_in(folder, path))
 
 
 def by_ending(files: Iterable[Path], folder: Path, ending: str) -> dict[str, Path]:
@@ -106,7 +115,7 @@ def by_ending(files: Iterable[Path], folder: Path, ending: str) -> dict[str, Pat
         UserError: when two folders have a file of the same name.
     """
     chosen = (path for path in files if path.name.endswith(ending))
-    return _by_name(
+    return named_files(
         chosen, folder, lambda path: composed(path.name.removesuffix(ending))
     )
 
@@ -119,9 +128,14 @@ def name_in(folder: Path, path: Path) -> str:
     return composed(path.relative_to(folder).with_suffix("").as_posix())
 
 
-def _by_name(
+def named_files(
     paths: Iterable[Path], folder: Path, name_of: Callable[[Path], str]
 ) -> dict[str, Path]:
+    """Returns files by names that no two of them may share.
+
+    Raises:
+        UserError: when two do.
+    """
     files: dict[str, Path] = {}
     for path in paths:
         first = files.setdefault(name_of(path), path)

@@ -26,7 +26,7 @@ def test_cvat_names_and_colours(tmp_path):
     make_cvat(tmp_path)
     export = read_export("cvat", tmp_path)
     assert (export.names, export.colours) == (CLASSES, COLOURS)
-    assert class_line(export) == '"classes": ["_background_", "tree", "house"]'
+    assert class_line(export.names) == '"classes": ["_background_", "tree", "house"]'
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,11 @@ def test_a_validation_set_is_used_as_it_is(make_config, tmp_path):
 def test_a_validation_set_of_another_name_is_not_overlooked(make_config, tmp_path):
     make_folder_tree(tmp_path / "source", num_train=20)
     (tmp_path / "source" / "val").rename(tmp_path / "source" / "valid")
-    with pytest.raises(UserError, match="no folder val, but valid. Rename"):
+    assert names(make_config(), "val") == {"val_000", "val_001"}
+    (tmp_path / "source" / "valid").rename(tmp_path / "source" / "holdout")
+    with pytest.raises(UserError, match="no folder val, but holdout. Rename"):
         find_samples(make_config().data, "train")
-    (tmp_path / "source" / "valid").rename(tmp_path / "source" / "test")
+    (tmp_path / "source" / "holdout").rename(tmp_path / "source" / "test")
     assert len(names(make_config(), "train")) == 18
 
 
