@@ -39,20 +39,21 @@ class Batches:
         """Yields the remaining batches with the seconds spent waiting for each.
 
         Raises:
-            DamagedData: when too much of the data is damaged.
+            DamagedData: on all workers, when any has met damage that ends the run.
         """
         iterator = None
         while self._progress.iteration < self._repair.config.train.iterations:
-            start = time.perf_counter()
+            start, error = time.perf_counter(), None
             try:
                 iterator = iterator or self._iterator()
                 batch = next(iterator)
-            except READ_ERRORS as error:
-                self._repair.find(error)
-                self._repair.go_on()
+            except READ_ERRORS as read_error:
+                error = read_error
+            waited = time.perf_counter() - start
+            if self._repair.needed(error):
                 iterator = None
                 continue
-            yield batch, time.perf_counter() - start
+            yield batch, waited
 
     def sample_names(self) -> list[str]:
         """Returns the names of the samples in the batch of this iteration."""

@@ -122,7 +122,7 @@ class _Training:
                 self.progress.evaluation_due,
             )
         self.whole = True  # weights and progress belong together and can be saved
-        self.repair = Repair(config, "train", self._report_damage)
+        self.repair = Repair(config, "train", self._report_damage, workers.gather)
         self.batches = Batches(strategy, self.progress, self.repair)
         self.monitor.say(origin)
         if weights is not None:

@@ -16,6 +16,7 @@ import keras
 from shallow import DEPTHS
 
 from gcnet_tf.config import load_config
+from gcnet_tf.errors import UserError
 from gcnet_tf.models import resnet
 from gcnet_tf.training import WorkerLost, train
 
@@ -41,17 +42,20 @@ class Losses(keras.callbacks.Callback):
 def main() -> None:
     folder = Path(sys.argv[1])
     resnet.DEPTHS = DEPTHS
-    for name in ("mixed_bfloat16", "mixed_float16", "float64"):
-        config = load_config(str(folder / f"{name}.json"))
+    # The last one kills the second worker.
+    for name in ("mixed_bfloat16", "mixed_float16", "skip", "stop", "float64"):
+        has_damage = INDEX == 1 and name in ("skip", "stop")
+        settings = [f"data.records={folder / 'damaged'}"] if has_damage else []
+        config = load_config(str(folder / f"{name}.json"), settings)
         losses, error = Losses(), None
         callbacks = [losses, *([Die()] if name == "float64" else [])]
         # Each worker has its own folder, to show which one writes.
         run = folder / f"{name}{'' if INDEX == 0 else '_other'}"
         try:
             train(config, run, callbacks=callbacks)
-        except WorkerLost as loss:
-            error = str(loss)
-        outcome = {"losses": losses.values, "lost": error}
+        except (WorkerLost, UserError) as raised:
+            error = f"{type(raised).__name__}: {raised}"
+        outcome = {"losses": losses.values, "error": error}
         (folder / f"{name}_{INDEX}.json").write_text(json.dumps(outcome))
 
 
