@@ -313,3 +313,8 @@ def averages(optimizer: Any, weights: Sequence[Any]) -> list[Any]:
     if "average" not in inner.get_slot_names():
         return []
     return [inner.get_slot(weight, "average") for weight in weights]
+
+
+def write_event(writer: tf.summary.SummaryWriter, event: tf.compat.v1.Event) -> None:
+    """Writes an event of TensorBoard, of which `tf.summary` makes only some kinds."""
+    tf.raw_ops.ImportEvent(writer=writer._resource, event=event.SerializeToString())

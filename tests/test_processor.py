@@ -7,7 +7,13 @@ import sys
 import pytest
 
 from gcnet_tf import processor
-from gcnet_tf.processor import ALLOCATOR, ONEDNN, set_defaults, settings_text
+from gcnet_tf.processor import (
+    ALLOCATOR,
+    ONEDNN,
+    set_defaults,
+    settings_text,
+    unused_gpu,
+)
 
 LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
@@ -51,6 +57,16 @@ def test_nothing_is_set_where_a_gpu_may_compute(no_gpu, tmp_path, monkeypatch):
     environment = {"CUDA_VISIBLE_DEVICES": "-1"}
     set_defaults(environment)
     assert environment[ALLOCATOR] == "true"
+
+
+def test_a_driver_without_a_gpu_in_tensorflow_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "_NVIDIA", (f"{tmp_path}/nvidia[0-9]*",))
+    assert unused_gpu([], {}) == ""
+    (tmp_path / "nvidia0").touch()
+    text = unused_gpu([], {"CUDA_VISIBLE_DEVICES": "0"})
+    assert f"({tmp_path}/nvidia0)" in text and 'pip install -e ".[gpu]"' in text
+    assert unused_gpu(["GPU:0"], {}) == ""
+    assert unused_gpu([], {"CUDA_VISIBLE_DEVICES": "-1"}) == ""  # on purpose
 
 
 FAULTS = """

@@ -19,6 +19,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import load_predictor as load
 from gcnet_tf.evaluation.load import needs_tensorflow
+from gcnet_tf.processor import unused_gpu
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.protocol import MODES
 
@@ -133,8 +134,10 @@ def make_folder(folder: Path) -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow without the notices it prints on every start.
 
-    Its other messages, such as a GPU library that cannot be loaded, are shown.
+    Where it does not use a GPU that is there, a warning says so, and the notices about
+    the GPU are shown as well.
     """
+    warning = ""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -143,14 +146,16 @@ def start_tensorflow() -> None:
         try:
             import tensorflow
 
-            tensorflow.config.list_physical_devices()
+            warning = unused_gpu(tensorflow.config.list_physical_devices("GPU"))
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
             captured.seek(0)
             for line in captured:
-                if not _START_UP_NOISE.match(line):
+                if warning or not _START_UP_NOISE.match(line):
                     sys.stderr.write(line)
+    if warning:
+        warnings.warn(warning, stacklevel=2)
 
 
 def is_checkout() -> bool:

@@ -55,9 +55,9 @@ class Batches:
                 continue
             yield batch, waited
 
-    def sample_names(self) -> list[str]:
-        """Returns the names of the samples in the batch of this iteration."""
-        stream = training_dataset(self._repair.config, self._progress.iteration)
+    def sample_names(self, iteration: int) -> list[str]:
+        """Returns the names of the samples in the batch of an iteration."""
+        stream = training_dataset(self._repair.config, iteration)
         return [name.decode() for name in next(iter(stream))["name"].numpy()]
 
     def _iterator(self) -> Iterator[TrainingBatch]:

@@ -38,10 +38,27 @@ from gcnet_tf.weights.files import (
     list_checkpoints,
     load_weights,
     save_weights,
+    weights_by_path,
     weights_hash,
 )
 
 OPTIMIZER_FILE = "optimizer.npz"
+
+
+def not_finite(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> str:
+    """Returns the name of a variable with a value that is not finite; "" for none.
+
+    A loss can be finite and its gradient not: the weights are lost after the step.
+    """
+    variables = {**weights_by_path(model), **optimizer_state(optimizer)}
+    return next(
+        (
+            name
+            for name, variable in variables.items()
+            if not np.isfinite(variable.numpy()).all()
+        ),
+        "",
+    )
 
 
 def save_checkpoint(

@@ -1,8 +1,8 @@
 """Two workers in two processes: one launch, which several tests check.
 
 Each start of TensorFlow takes ten seconds, so `worker_checks.py` trains several times
-in one: with bfloat16, with float16, with a record that is damaged in the second worker's
-copy, and in float64, where the second worker gets killed.
+in one process: with bfloat16, with float16, with a record that is damaged in the second
+worker's copy, and in float64, where the second worker gets killed.
 """
 
 import json
@@ -129,6 +129,13 @@ def test_damage_that_the_second_worker_meets_stops_all_with_a_checkpoint(launche
     assert errors[0] == errors[1]
     assert errors[0].startswith("DamagedData: 1 damaged sample: ")
     assert list_checkpoints(folder / "stop")[-1].name == "00000001"
+
+
+def test_different_numbers_of_gpus_are_an_error_on_all_workers(launched):
+    folder, _ = launched
+    errors = [outcome(folder, "gpus", index) for index in (0, 1)]
+    assert errors[0] == errors[1]
+    assert "different numbers of GPUs: 0, 1 (workers 0 to 1)" in errors[0]
 
 
 def test_the_chief_alone_writes(launched):

@@ -19,6 +19,7 @@ from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import resnet
 from gcnet_tf.training import WorkerLost, train
+from gcnet_tf.training.distributed.strategy import check_equal_gpus, make_strategy
 
 DIES_AT = 7
 
@@ -42,6 +43,12 @@ class Losses(keras.callbacks.Callback):
 def main() -> None:
     folder = Path(sys.argv[1])
     resnet.DEPTHS = DEPTHS
+    make_strategy("multi_worker")
+    try:
+        check_equal_gpus(INDEX, 2, INDEX)
+    except UserError as raised:
+        (folder / f"gpus_{INDEX}.json").write_text(json.dumps(str(raised)))
+    check_equal_gpus(INDEX, 2, 3)
     # The last one kills the second worker.
     for name in ("mixed_bfloat16", "mixed_float16", "skip", "stop", "float64"):
         has_damage = INDEX == 1 and name in ("skip", "stop")

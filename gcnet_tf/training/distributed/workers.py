@@ -21,6 +21,8 @@ _GONE = (
     tf.errors.FailedPreconditionError,
     tf.errors.DeadlineExceededError,
 )
+# Between GPUs, NCCL notices it, and TensorFlow passes its errors on under these types.
+_OF_NCCL = (tf.errors.InternalError, tf.errors.UnknownError)
 
 
 class WorkerLost(Exception):
@@ -121,8 +123,9 @@ class Workers:
         """Turns TensorFlow's errors about a lost worker into `WorkerLost`."""
         try:
             yield
-        except _GONE as error:
-            if self.number == 1:
+        except (*_GONE, *_OF_NCCL) as error:
+            of_nccl = "NCCL" in error.message
+            if self.number == 1 or isinstance(error, _OF_NCCL) and not of_nccl:
                 raise
             raise WorkerLost(
                 f"Another worker has disappeared ({_reason(error)}), so that this one "

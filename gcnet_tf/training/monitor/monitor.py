@@ -13,6 +13,7 @@ from tqdm import tqdm
 from gcnet_tf.data.records.damage import Damage, damage_text
 from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
+from gcnet_tf.training.monitor.events import event_writer
 from gcnet_tf.training.monitor.pace import Pace
 from gcnet_tf.visualize.pictures import Palette, panel
 
@@ -51,7 +52,7 @@ class Monitor:
         """
         self.run = run
         self.batch_size = batch_size
-        self.writer = tf.summary.create_file_writer(str(run / "logs"))
+        self.writer = event_writer(run / "logs", start)
         self._drop_repeated_metrics(start, evaluation_due)
         # disable=None: without a terminal there is no bar, but the lines are printed.
         # The bar has our own estimate, because tqdm's would count compiling and each
