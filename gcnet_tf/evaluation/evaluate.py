@@ -16,8 +16,9 @@ from gcnet_tf.data.records.damage import (
 )
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.records.shards import read_manifest
+from gcnet_tf.data.stream.ahead import EvaluationSample
 from gcnet_tf.data.stream.lanes import ALL, Share
-from gcnet_tf.data.stream.pipeline import EvaluationSample, evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples
 from gcnet_tf.evaluation.metrics import ConfusionMatrix, Metrics
 from gcnet_tf.runtime import Predictor
 
@@ -159,7 +160,7 @@ def _samples(config: Config, split: str, share: Share) -> Iterator[EvaluationSam
     """
     try:
         check_sizes(config, split)
-        yield from evaluation_dataset(config, split, share).as_numpy_iterator()
+        yield from evaluation_samples(config, split, share)
     except READ_ERRORS as error:
         raise _CannotRead from error
 

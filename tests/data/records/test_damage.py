@@ -20,7 +20,7 @@ from gcnet_tf.data.records.damage import (
 )
 from gcnet_tf.data.records.repair import Repair, repaired
 from gcnet_tf.data.records.shards import read_manifest
-from gcnet_tf.data.stream.pipeline import evaluation_dataset, training_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples, training_dataset
 from gcnet_tf.errors import UserError
 
 
@@ -195,12 +195,12 @@ def test_a_file_without_an_intact_sample_borrows_from_the_next(config, tmp_path)
 
 
 def test_a_damaged_val_sample_counts_nowhere(config, tmp_path):
-    before = list(evaluation_dataset(config).as_numpy_iterator())
+    before = list(evaluation_samples(config))
     shard, path = shard_of(config, "val")
     flip(path, frames(path)[0][0] + 200)
     damaged = find_damage(config, "val")
     now = repaired(config, "val", damaged, tmp_path / "repaired")
-    after = list(evaluation_dataset(now).as_numpy_iterator())
+    after = list(evaluation_samples(now))
     assert np.all(after[0]["label"] == 255)
     assert after[0]["name"] == before[0]["name"]
     for old, new in zip(before[1:], after[1:], strict=True):
