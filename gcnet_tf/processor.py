@@ -121,7 +121,7 @@ def _megabytes() -> int | None:
     """Reads how much memory the machine has; None where the system does not tell."""
     if not _MEMORY.is_file():
         return None
-    total = _MEMORY.read_text().split("MemTotal:")[1].split()[0]
+    total = _MEMORY.read_text(encoding="utf-8").split("MemTotal:")[1].split()[0]
     return int(total) // 1024
 
 
@@ -129,7 +129,7 @@ def _cpu_field(name: str) -> str:
     """Reads a field of the first core; "" where the system does not tell."""
     if not _CPU.is_file():
         return ""
-    for line in _CPU.read_text().splitlines():
+    for line in _CPU.read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
             return value.strip()

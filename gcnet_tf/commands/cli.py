@@ -1,6 +1,7 @@
 """The parts that all commands share: arguments, and the way of errors to the user."""
 
 import argparse
+import io
 import os
 import re
 import select
@@ -141,7 +142,7 @@ def start_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile("w+", errors="replace") as captured:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as captured:
         os.dup2(captured.fileno(), 2)
         try:
             import tensorflow
@@ -254,6 +255,9 @@ def run(main: Callable[[], int | None]) -> None:
     warnings.formatwarning = lambda message, *details: (
         f"Warning: {as_started_here(str(message))}\n"
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A class may have a name that the user's locale cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             code: Any = _exit_code(main)

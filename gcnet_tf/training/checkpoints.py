@@ -97,7 +97,9 @@ def save_checkpoint(
                 name: file_sha256(partial / name)
                 for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
             }
-            (partial / STATE_FILE).write_text(_state_text(state, digests))
+            (partial / STATE_FILE).write_text(
+                _state_text(state, digests), encoding="utf-8"
+            )
     checkpoints = list_checkpoints(run)
     index = checkpoints.index(final)
     # Checkpoints after this iteration are damaged ones that the resumed run skipped.

@@ -77,6 +77,7 @@ def _start(command: Sequence[str], config: str) -> subprocess.Popen:
         errors="replace",
         # So that Ctrl-C reaches only this process, which passes it on once.
         start_new_session=True,
+        encoding="utf-8",
     )
 
 

@@ -100,7 +100,7 @@ class Monitor:
         """Drops metrics of a killed run that the resumed run computes again."""
         path = self.run / METRICS_FILE
         if path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept_lines = [
                 line
                 for line in lines
@@ -249,7 +249,7 @@ class Monitor:
     def say(self, text: str) -> None:
         """Prints a line above the progress bar and into `train.log`."""
         self.bar.write(text)
-        with (self.run / "train.log").open("a") as log:
+        with (self.run / "train.log").open("a", encoding="utf-8") as log:
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def close(self) -> None:
@@ -263,7 +263,7 @@ class Monitor:
                 raise
 
     def _append(self, record: dict) -> None:
-        with (self.run / METRICS_FILE).open("a") as metrics:
+        with (self.run / METRICS_FILE).open("a", encoding="utf-8") as metrics:
             metrics.write(json.dumps(record) + "\n")
 
 
