@@ -29,7 +29,9 @@ def _summary(command: str) -> str:
     """Reads the first line of a command's docstring, without importing it."""
     spec = find_spec(COMMANDS[command])
     assert spec is not None and spec.origin is not None  # our own file
-    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text()))
+    docstring = ast.get_docstring(
+        ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    )
     return (docstring or "").partition("\n")[0]
 
 

@@ -2,9 +2,10 @@
 
 import os
 import platform
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 _CPU = Path("/proc/cpuinfo")
 _MEMORY = Path("/proc/meminfo")
@@ -22,6 +23,9 @@ _INSTRUCTION_SETS = (
 )
 # Device files that the drivers of NVIDIA's and of AMD's GPUs create.
 _GPUS = ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
+# Of NVIDIA's alone, whose GPUs the extra `gpu` is for. A container without `--gpus` has
+# the second one.
+_NVIDIA = ("/dev/nvidia[0-9]*", "/proc/driver/nvidia/gpus/*")
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
@@ -86,17 +90,46 @@ def settings_text(environment: MutableMapping[str, str] = os.environ) -> str:
     return ", ".join(assignments) or "TensorFlow's own kernels and allocator"
 
 
-def _may_have_gpu(environment: MutableMapping[str, str]) -> bool:
+def unused_gpu(gpus: Sequence[Any], environment: Mapping[str, str] = os.environ) -> str:
+    """Describes why an NVIDIA GPU is not used although its driver is there.
+
+    Args:
+        gpus: the GPUs that TensorFlow lists.
+        environment: says whether the user has hidden the GPUs.
+
+    Returns:
+        What to do, as a sentence; "" where there is nothing to do.
+    """
+    found = [] if gpus or _are_hidden(environment) else _found(_NVIDIA)
+    if not found:
+        return ""
+    return (
+        f"NVIDIA's driver is on this machine ({found[0]}), but TensorFlow lists no "
+        "GPU and computes on the processor. Install its GPU libraries: pip install -e "
+        '".[gpu]" (in a container, also start it with --gpus all). If they are '
+        "installed, TF_CPP_MIN_LOG_LEVEL=0 shows what TensorFlow lacks. To use the "
+        "processor without this warning: CUDA_VISIBLE_DEVICES=-1."
+    )
+
+
+def _may_have_gpu(environment: Mapping[str, str]) -> bool:
     """Looks for a GPU's device file: TensorFlow cannot be asked before it starts."""
-    hidden = environment.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and any(glob(pattern) for pattern in _GPUS)
+    return not _are_hidden(environment) and bool(_found(_GPUS))
+
+
+def _are_hidden(environment: Mapping[str, str]) -> bool:
+    return environment.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+
+
+def _found(patterns: Sequence[str]) -> list[str]:
+    return [path for pattern in patterns for path in sorted(glob(pattern))]
 
 
 def _megabytes() -> int | None:
     """Reads how much memory the machine has; None where the system does not tell."""
     if not _MEMORY.is_file():
         return None
-    total = _MEMORY.read_text().split("MemTotal:")[1].split()[0]
+    total = _MEMORY.read_text(encoding="utf-8").split("MemTotal:")[1].split()[0]
     return int(total) // 1024
 
 
@@ -104,7 +137,7 @@ def _cpu_field(name: str) -> str:
     """Reads a field of the first core; "" where the system does not tell."""
     if not _CPU.is_file():
         return ""
-    for line in _CPU.read_text().splitlines():
+    for line in _CPU.read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == name:
             return value.strip()

@@ -16,6 +16,7 @@ from benchmarks.evaluate import command as evaluate
 from benchmarks.infer import command as infer
 from benchmarks.infer import mobile
 from benchmarks.pipeline import command as pipeline
+from benchmarks.protocol import command as protocol
 from benchmarks.train import command as train
 from gcnet_tf.commands import cli
 
@@ -35,6 +36,11 @@ COMMANDS = {
         evaluate.run,
         arguments.add_evaluate_arguments,
         "images per second of an evaluation, beside mmsegmentation's",
+    ),
+    "protocol": (
+        protocol.run,
+        arguments.add_protocol_arguments,
+        "time of resizing, windows and averages, beside the network's",
     ),
     "pipeline": (
         pipeline.run,

@@ -19,13 +19,17 @@ from gcnet_tf.weights.files import WEIGHTS_FILE, newest_checkpoint
 CONFIG = "configs/camvid_r18.json"
 RUN = Path("runs/camvid_r18")
 METRICS = RUN / "evaluation.json"
-REFERENCE = json.loads(Path("docs/results/camvid_reference.json").read_text())
+REFERENCE = json.loads(
+    Path("docs/results/camvid_reference.json").read_text(encoding="utf-8")
+)
 REFERENCE_LOSSES = REFERENCE["loss_per_100_iterations"]
 
 
 def losses_per_hundred() -> list[float]:
     """Returns the mean loss of each hundred iterations of the run."""
-    records = [json.loads(line) for line in (RUN / "metrics.jsonl").open()]
+    records = [
+        json.loads(line) for line in (RUN / "metrics.jsonl").open(encoding="utf-8")
+    ]
     train = [record for record in records if record["kind"] == "train"]
     hundreds = np.array([(record["iteration"] - 1) // 100 for record in train])
     losses = np.array([record["loss"] for record in train])
@@ -59,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.run_command("predict", *model, "--image", images, "--out", RUN / "predictions")
     losses = losses_per_hundred()
     plot(losses)
-    metrics = json.loads(METRICS.read_text())
+    metrics = json.loads(METRICS.read_text(encoding="utf-8"))
     print("\n              loss per hundred iterations")
     print("gcnet_tf      ", *(f"{loss:.3f}" for loss in losses))
     print("mmsegmentation", *(f"{loss:.3f}" for loss in REFERENCE_LOSSES))

@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.run_command("predict", "--model", phone, "--image", image, "--out", PREDICTIONS)
 
     print()
-    print(f"mIoU:           {json.loads(METRICS.read_text())['mIoU']:.4f}")
+    metrics = json.loads(METRICS.read_text(encoding="utf-8"))
+    print(f"mIoU:           {metrics['mIoU']:.4f}")
     print(f"run folder:     {RUN}")
     print(f"exported files: {EXPORT}")
     print(f"overlay:        {PREDICTIONS / image.stem}_overlay.png")

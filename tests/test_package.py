@@ -40,6 +40,44 @@ def test_no_file_is_long_and_no_folder_full():
         assert len(list(folder.glob("*.py"))) <= most, folder
 
 
+def is_text_without_encoding(call):
+    """Tells whether a call reads or writes text in the encoding of the locale."""
+    arguments = {keyword.arg: keyword.value for keyword in call.keywords}
+    if "encoding" in arguments:
+        return False
+    match call.func:
+        case ast.Attribute(attr="read_text" | "write_text" | "FileHandler"):
+            return True
+        case ast.Attribute(attr="run" | "Popen" | "check_output"):
+            return "text" in arguments
+        case ast.Name("open") | ast.Attribute(attr="fdopen"):
+            modes = call.args[1:2] or [ast.Constant("r")]
+        case ast.Attribute(attr="open"):
+            # Those of Path. Pillow, archives and `os` have an `open` of their own.
+            texts = [argument.value for argument in call.args if is_mode(argument)]
+            return any("b" not in text for text in texts)
+        case ast.Attribute(attr="TemporaryFile" | "NamedTemporaryFile"):
+            modes = call.args[:1] or [ast.Constant("w+b")]
+        case _:
+            return False
+    return "b" not in getattr(modes[0], "value", "b")
+
+
+def is_mode(argument):
+    is_text = isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    return is_text and set(argument.value) <= set("rwaxbt+")
+
+
+def test_text_files_are_utf8_whatever_the_locale():
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno}"
+        for path in python_files("gcnet_tf", "scripts")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and is_text_without_encoding(node)
+    ]
+    assert not wrong
+
+
 def docstrings(path):
     """Yields the docstrings of a file, those of attributes included."""
     for node in ast.walk(ast.parse(path.read_text())):

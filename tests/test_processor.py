@@ -7,7 +7,14 @@ import sys
 import pytest
 
 from gcnet_tf import processor
-from gcnet_tf.processor import ALLOCATOR, GROWTH, ONEDNN, set_defaults, settings_text
+from gcnet_tf.processor import (
+    ALLOCATOR,
+    GROWTH,
+    ONEDNN,
+    set_defaults,
+    settings_text,
+    unused_gpu,
+)
 
 LIMIT = "TF_CPU_BFC_MEM_LIMIT_IN_MB"
 
@@ -75,6 +82,16 @@ def test_every_way_in_sets_the_growth_before_tensorflow(value, expected):
         [sys.executable, "-c", code], env=environment, text=True
     )
     assert output.split() == [expected, "False"]
+
+
+def test_a_driver_without_a_gpu_in_tensorflow_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "_NVIDIA", (f"{tmp_path}/nvidia[0-9]*",))
+    assert unused_gpu([], {}) == ""
+    (tmp_path / "nvidia0").touch()
+    text = unused_gpu([], {"CUDA_VISIBLE_DEVICES": "0"})
+    assert f"({tmp_path}/nvidia0)" in text and 'pip install -e ".[gpu]"' in text
+    assert unused_gpu(["GPU:0"], {}) == ""
+    assert unused_gpu([], {"CUDA_VISIBLE_DEVICES": "-1"}) == ""  # on purpose
 
 
 FAULTS = """

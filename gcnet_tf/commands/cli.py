@@ -20,6 +20,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import load_predictor as load
 from gcnet_tf.evaluation.load import needs_tensorflow
 from gcnet_tf.files.names import ESCAPED, quoted
+from gcnet_tf.processor import unused_gpu
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.protocol import MODES
 
@@ -145,24 +146,28 @@ def make_folder(folder: Path) -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow without the notices it prints on every start.
 
-    Its other messages, such as a GPU library that cannot be loaded, are shown.
+    Where it does not use a GPU that is there, a warning says so, and the notices about
+    the GPU are shown as well.
     """
+    warning = ""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile("w+", errors="replace") as captured:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as captured:
         os.dup2(captured.fileno(), 2)
         try:
             import tensorflow
 
-            tensorflow.config.list_physical_devices()
+            warning = unused_gpu(tensorflow.config.list_physical_devices("GPU"))
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
             captured.seek(0)
             for line in captured:
-                if not _START_UP_NOISE.match(line):
+                if warning or not _START_UP_NOISE.match(line):
                     sys.stderr.write(line)
+    if warning:
+        warnings.warn(warning, stacklevel=2)
 
 
 def is_checkout() -> bool:
@@ -264,6 +269,9 @@ def run(main: Callable[[], int | None]) -> None:
     warnings.formatwarning = lambda message, *details: (
         f"Warning: {as_started_here(str(message))}\n"
     )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A class may have a name that the user's locale cannot show.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             code: Any = _exit_code(main)

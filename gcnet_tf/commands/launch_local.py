@@ -31,5 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.require_positive(args, "workers")
     train = [sys.executable, "-m", "gcnet_tf", "train"]
     strategy = ["--set", "train.strategy=multi_worker"]
+    # Workers cannot share a GPU; the strategy "mirrored" uses several.
+    print(
+        f"{args.workers} worker(s) on the processor of this machine. GPUs are not "
+        "used; to train on all of them, leave out this launcher.",
+        flush=True,
+    )
     command = [*train, *args.arguments, *strategy]
     return launch(command, args.workers)

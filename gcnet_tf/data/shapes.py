@@ -315,7 +315,7 @@ def generate_shapes(
     with bar, new_folder(root) as partial:
         for split, num_samples in num_images.items():
             _write_split(partial / split, split, num_samples, size, seed, bar)
-        (partial / PARAMETERS_FILE).write_text(text)
+        (partial / PARAMETERS_FILE).write_text(text, encoding="utf-8")
 
 
 def _write_split(
@@ -339,7 +339,7 @@ def _saved_parameters(root: Path) -> str | None:
     """
     file = root / PARAMETERS_FILE
     if file.is_file():
-        return file.read_text()
+        return file.read_text(encoding="utf-8")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(
             f"{root} exists and is not a generated shapes set (it has no "

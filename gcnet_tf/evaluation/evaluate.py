@@ -1,8 +1,7 @@
 """Metrics of a predictor on a split, at the images' original sizes."""
 
 from collections.abc import Callable, Iterable, Iterator
-from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -17,8 +16,9 @@ from gcnet_tf.data.records.damage import (
 )
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.records.shards import read_manifest
+from gcnet_tf.data.stream.ahead import EvaluationSample
 from gcnet_tf.data.stream.lanes import ALL, Share
-from gcnet_tf.data.stream.pipeline import EvaluationSample, evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples
 from gcnet_tf.evaluation.metrics import ConfusionMatrix, Metrics
 from gcnet_tf.runtime import Predictor
 
@@ -38,6 +38,9 @@ class Group(Protocol):
     def largest(self, value: int) -> int:
         """Finds the largest of the workers' values."""
 
+    def gather(self, value: Any) -> list[Any]:
+        """Lists the workers' values for JSON."""
+
 
 class _Alone:
     """The group of one worker."""
@@ -50,13 +53,12 @@ class _Alone:
     def largest(self, value: int) -> int:
         return value
 
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
 
-class _End(IntEnum):
-    """The end of a pass over a share; the largest value of all workers decides."""
 
-    DONE = 0
-    STOPPED = 1
-    DAMAGED = 2
+class _CannotRead(Exception):
+    """One of `READ_ERRORS` as the cause: from the records, and not from the network."""
 
 
 def evaluate(
@@ -91,27 +93,25 @@ def evaluate(
         DamagedData: when some are damaged, under data.on_error=stop.
     """
     matrix = ConfusionMatrix(len(predictor.classes))
-    with Repair(config, split, on_damage) as repair:
+    with Repair(config, split, on_damage, group.gather) as repair:
         for _ in range(2):
-            end = _End.DONE
             matrix.reset()
+            stopped, error = False, None
             try:
-                end = _count(
+                stopped = _count(
                     matrix, predictor, repair.config, split, on_sample, group.share,
                     should_stop,
                 )  # fmt: skip
-            except READ_ERRORS as error:
-                repair.find(error)
-                end = _End.DAMAGED
-            end = _End(group.largest(end))
-            if end is _End.STOPPED:
-                return None
-            if end is _End.DONE:
-                matrix.counts = group.sum(matrix.counts)
-                return matrix.metrics()
+            except _CannotRead as reading:
+                error = cast(Exception, reading.__cause__)
             # All workers begin again, whichever met the damage, because the shares
             # divide the same list of images.
-            repair.go_on()
+            if repair.needed(error):
+                continue
+            if group.largest(stopped):
+                return None
+            matrix.counts = group.sum(matrix.counts)
+            return matrix.metrics()
     # The second pass met more damage: the disk is failing.
     raise DamagedData(repair.damaged)
 
@@ -124,12 +124,11 @@ def _count(
     on_sample: SampleHook | None,
     share: Share,
     should_stop: Callable[[], bool],
-) -> _End:
-    """Adds the predictions of a share to the matrix."""
-    check_sizes(config, split)
-    manifest = read_manifest(config.data.records, split)
+) -> bool:
+    """Adds the predictions of a share to the matrix; tells whether it was stopped."""
+    # `_samples` checks the files.
+    manifest = read_manifest(config.data.records, split, check_files=False)
     first, end = share.of(manifest.num_samples)
-    dataset = evaluation_dataset(config, split, share).as_numpy_iterator()
     bar = tqdm(
         total=end - first,
         desc=f"evaluate {split}",
@@ -138,18 +137,32 @@ def _count(
         disable=None,
     )
     index = first
+    samples = _samples(config, split, share)
     with bar:
-        for batch in _batches(dataset, predictor.images_at_once):
+        for batch in _batches(samples, predictor.images_at_once):
             images = np.stack([sample["image"] for sample in batch])
             for sample, labels in zip(batch, predictor.labels(images)):
                 matrix.update(sample["label"], labels)
                 if on_sample is not None:
                     on_sample(index, sample["image"], sample["label"], labels)
                 if should_stop():
-                    return _End.STOPPED
+                    return True
                 index += 1
                 bar.update()
-    return _End.DONE
+    return False
+
+
+def _samples(config: Config, split: str, share: Share) -> Iterator[EvaluationSample]:
+    """Reads the samples of a share.
+
+    Raises:
+        _CannotRead: when records are damaged.
+    """
+    try:
+        check_sizes(config, split)
+        yield from evaluation_samples(config, split, share)
+    except READ_ERRORS as error:
+        raise _CannotRead from error
 
 
 def _batches(

@@ -15,7 +15,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.records.shards import read_manifest as read_record_manifest
-from gcnet_tf.data.stream.pipeline import evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function
@@ -228,8 +228,8 @@ def _samples(
     config: Config, colour: tuple[int, int, int], size: tuple[int, int], count: int
 ) -> Iterator[Sample]:
     total = read_record_manifest(config.data.records, SPLIT).num_samples
-    dataset = evaluation_dataset(config, SPLIT).as_numpy_iterator()
-    chosen = islice(dataset, 0, None, max(total // count, 1))
+    samples = evaluation_samples(config, SPLIT)
+    chosen = islice(samples, 0, None, max(total // count, 1))
     for sample in islice(chosen, count):
         yield _framed(sample["image"], sample["label"], size, colour)
 

@@ -162,7 +162,7 @@ def _run_worker(
         UserError: when the conversion fails; the message gives the reason.
     """
     job = {"precision": precision, "outputs": names}
-    (work / "job.json").write_text(json.dumps(job))
+    (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
     # The same package as here, wherever it lies; -P keeps the working folder out.
     package = str(Path(gcnet_tf.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -175,6 +175,7 @@ def _run_worker(
             stderr=stderr,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            encoding="utf-8",
         ) as process,
     ):
         try:
@@ -201,13 +202,18 @@ def _show_progress(lines: Iterable[str] | None, num_images: int) -> None:
 
 def _reason(work: Path, process: subprocess.Popen) -> str:
     if (work / "error.txt").is_file():
-        return (work / "error.txt").read_text()
+        return (work / "error.txt").read_text(encoding="utf-8")
     if process.returncode < 0:
         return (
             f"its process was ended by signal {-process.returncode}; when that is 9, "
             "the memory may not have been enough."
         )
-    lines = (work / "stderr.txt").read_text(errors="replace").strip().splitlines()
+    lines = (
+        (work / "stderr.txt")
+        .read_text(errors="replace", encoding="utf-8")
+        .strip()
+        .splitlines()
+    )
     return lines[-1] if lines else f"exit code {process.returncode}"
 
 

@@ -30,12 +30,12 @@ def run(folder: str) -> None:
     try:
         _run(Path(folder))
     except Exception as error:
-        (Path(folder) / "error.txt").write_text(first_line(error))
+        (Path(folder) / "error.txt").write_text(first_line(error), encoding="utf-8")
         raise
 
 
 def _run(folder: Path) -> None:
-    job = json.loads((folder / "job.json").read_text())
+    job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     if job["precision"] == "int8":
         calibrated = _calibrate(folder)
     for output in job["outputs"]:

@@ -311,13 +311,13 @@ def _note_version(
         "validator": validator,
         "total": total,
     }
-    _version_file(_partial(path)).write_text(json.dumps(version))
+    _version_file(_partial(path)).write_text(json.dumps(version), encoding="utf-8")
 
 
 def _known_version(path: Path, url: str) -> dict | None:
     """Reads what `_note_version` wrote; None if the download cannot resume."""
     try:
-        version = json.loads(_version_file(_partial(path)).read_text())
+        version = json.loads(_version_file(_partial(path)).read_text(encoding="utf-8"))
         usable = (
             version["url"] == shown(url) and version["validator"] and version["total"]
         )

@@ -76,7 +76,7 @@ def _acquire(lock: Path, text: str, path: Path) -> None:
                 break
             _remove(lock, owner_text)
             continue
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         return
     owner = _owner(_read(lock))
@@ -140,7 +140,9 @@ def _machine() -> str:
     Containers of one machine may share its name and have process ids of their own.
     """
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = (
+            Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        )
         return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
@@ -153,7 +155,12 @@ def _start_of(pid: int) -> str:
     """
     try:
         # The name before it may hold spaces and parentheses.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8")
+            .rpartition(")")[2]
+            .split()
+        )
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[19]
@@ -161,7 +168,7 @@ def _start_of(pid: int) -> str:
 
 def _read(lock: Path) -> str | None:
     try:
-        return lock.read_text()
+        return lock.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
 

@@ -106,7 +106,7 @@ def megabytes(model: Path) -> float:
 def write_manifest(model: Path, manifest: ExportManifest) -> None:
     """Writes the manifest beside the exported `model`."""
     text = json.dumps(dataclasses.asdict(manifest), indent=2)
-    manifest_path(model).write_text(text + "\n")
+    manifest_path(model).write_text(text + "\n", encoding="utf-8")
 
 
 def read_manifest(model: Path) -> ExportManifest:
@@ -122,7 +122,7 @@ def read_manifest(model: Path) -> ExportManifest:
             "and which has to be copied along with the model."
         )
     try:
-        manifest = _from_dict(json.loads(path.read_text()))
+        manifest = _from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} is not an export manifest, or is damaged ({error}). Export the "

@@ -41,27 +41,28 @@ class Batches:
         """Yields the remaining batches with the seconds spent waiting for each.
 
         Raises:
-            DamagedData: when too much of the data is damaged.
+            DamagedData: on all workers, when any has met damage that ends the run.
         """
         iterator = None
         while self._progress.iteration < self._repair.config.train.iterations:
-            start = time.perf_counter()
+            start, error = time.perf_counter(), None
             try:
                 iterator = iterator or self._iterator()
                 batch = next(iterator)
-            except READ_ERRORS as error:
-                self._repair.find(error)
-                self._repair.go_on()
+            except READ_ERRORS as read_error:
+                error = read_error
+            waited = time.perf_counter() - start
+            if self._repair.needed(error):
                 iterator = None
                 continue
-            yield batch, time.perf_counter() - start
+            yield batch, waited
 
-    def sample_names(self) -> list[str]:
-        """Returns the names of the samples in the batch of this iteration."""
+    def sample_names(self, iteration: int) -> list[str]:
+        """Returns the names of the samples in the batch of an iteration."""
         data = self._repair.config.data
         # In the order in which samples are due, not that in which they are ready.
         config = replace(self._repair.config, data=replace(data, deterministic=True))
-        stream = training_dataset(config, self._progress.iteration)
+        stream = training_dataset(config, iteration)
         names = [from_bytes(name) for name in next(iter(stream))["name"].numpy()]
         if not data.deterministic:
             names.append("or some of the batches beside it (data.deterministic=false)")

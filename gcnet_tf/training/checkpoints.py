@@ -40,10 +40,27 @@ from gcnet_tf.weights.files import (
     list_checkpoints,
     load_weights,
     save_weights,
+    weights_by_path,
     weights_hash,
 )
 
 OPTIMIZER_FILE = "optimizer.npz"
+
+
+def not_finite(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> str:
+    """Returns the name of a variable with a value that is not finite; "" for none.
+
+    A loss can be finite and its gradient not: the weights are lost after the step.
+    """
+    variables = {**weights_by_path(model), **optimizer_state(optimizer)}
+    return next(
+        (
+            name
+            for name, variable in variables.items()
+            if not np.isfinite(variable.numpy()).all()
+        ),
+        "",
+    )
 
 
 def save_checkpoint(
@@ -82,7 +99,9 @@ def save_checkpoint(
                 name: file_sha256(partial / name)
                 for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
             }
-            (partial / STATE_FILE).write_text(_state_text(state, digests))
+            (partial / STATE_FILE).write_text(
+                _state_text(state, digests), encoding="utf-8"
+            )
     checkpoints = list_checkpoints(run)
     index = checkpoints.index(final)
     # Checkpoints after this iteration are damaged ones that the resumed run skipped.

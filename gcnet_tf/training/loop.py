@@ -23,9 +23,10 @@ from gcnet_tf.data.stream.lanes import shuffle_text
 from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
-from gcnet_tf.processor import processor, settings_text
+from gcnet_tf.processor import unused_gpu
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
+from gcnet_tf.training.distributed.devices import devices_text
 from gcnet_tf.training.distributed.strategy import check_batch_size, make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.extension import extension_text, finished_text
@@ -131,8 +132,11 @@ class _Training:
                 self.progress.evaluation_due,
             )
         self.whole = True  # weights and progress belong together and can be saved
-        self.repair = Repair(reading, "train", self._report_damage)
+        self.repair = Repair(reading, "train", self._report_damage, workers.gather)
         self.batches = Batches(strategy, self.progress, self.repair)
+        self.monitor.say(devices_text(strategy, workers.number))
+        if warning := unused_gpu(tf.config.list_physical_devices("GPU")):
+            self.monitor.say(f"Warning: {warning}")
         self.monitor.say(origin)
         manifest = read_manifest(reading.data.records, "train", check_files=False)
         self.monitor.say(shuffle_text(manifest))
@@ -204,7 +208,8 @@ class _Training:
             verbose=1,
         )
         callback_list.on_train_begin()
-        callback_list.on_epoch_begin(progress.iteration // settings.evaluate_every)
+        begun = progress.iteration - progress.evaluation_due
+        callback_list.on_epoch_begin(begun // settings.evaluate_every)
         reason = StopReason.NONE
         with (
             stop_signals() as signals,
@@ -234,13 +239,13 @@ class _Training:
                     break
         # A barrier: no worker leaves while the input of another needs the connection.
         self.workers.largest(0)
-        if reason.is_signal:
-            raise Interrupted(progress.iteration, reason)
         if reason is StopReason.CALLBACK:
             self.monitor.say(f"Stopped by a callback at {progress.iteration}.")
         if self._has_stalled() and progress.iteration < settings.iterations:
             self._say_stalled()
         callback_list.on_train_end()
+        if reason.is_signal:
+            raise Interrupted(progress.iteration, reason)
 
     def _reason_to_stop(self, signals: list[StopReason]) -> StopReason:
         """Returns the reason to stop of any worker, which all workers follow."""
@@ -257,7 +262,6 @@ class _Training:
             f"{self.strategy.num_replicas_in_sync} replica(s) of {self.workers.number} "
             f"worker(s), {settings.precision}"
         )
-        self.monitor.say(f"On {processor()}: {settings_text()}")
         if self.strategy.num_replicas_in_sync > self.workers.number:
             self.monitor.say("Evaluations use one device of each worker.")
         for text in (tf32_text(), lacking(tf.as_dtype(self.model.compute_dtype))):
@@ -275,19 +279,18 @@ class _Training:
         losses = {name: float(value) for name, value in self.train_step(batch).items()}
         worked = time.perf_counter() - start
         if not all(math.isfinite(value) for value in losses.values()):
-            raise self._not_finite(losses)
+            values = ", ".join(f"{name} {value}" for name, value in losses.items())
+            raise self._not_finite(f"The loss ({values}) is", self.progress.iteration)
         self.progress.iteration += 1
         self.whole = True
         self.monitor.step(losses, rate, waited, worked)
         return {"loss": sum(losses.values()), **losses}
 
-    def _not_finite(self, losses: dict[str, float]) -> UserError:
-        iteration = self.progress.iteration
-        names = ", ".join(self.batches.sample_names())
-        values = ", ".join(f"{name} {value}" for name, value in losses.items())
+    def _not_finite(self, what: str, iteration: int) -> UserError:
+        names = ", ".join(self.batches.sample_names(iteration))
         return UserError(
-            f"The loss is not finite at iteration {iteration}: {values}; samples: "
-            f"{names}. Look at these samples, or lower train.learning_rate "
+            f"{what} not finite at iteration {iteration}; samples: {names}. Look at "
+            "these samples, or lower train.learning_rate "
             f"(now {float(self.schedule(iteration)):.3e}) and start again with "
             "another --out."
         )
@@ -336,9 +339,16 @@ class _Training:
             raise
 
     def _save(self) -> None:
-        if not self.workers.chief:
-            return
         self.whole = False
+        # On all workers, which have the same values, so that all of them stop.
+        if name := checkpoints.not_finite(self.model, self.optimizer):
+            what = f"The loss was finite, but the gradient ({name}) was"
+            raise self._not_finite(what, self.progress.iteration - 1)
+        if self.workers.chief:
+            self._write_checkpoint()
+        self.whole = True
+
+    def _write_checkpoint(self) -> None:
         self.progress.unreported = self.monitor.unreported()
         checkpoints.save_checkpoint(
             self.run,
@@ -347,4 +357,3 @@ class _Training:
             self.progress.to_dict(),
             keep=self.config.train.keep_checkpoints,
         )
-        self.whole = True

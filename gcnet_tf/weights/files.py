@@ -93,7 +93,7 @@ def checked_state(checkpoint: Path) -> dict[str, Any]:
     file = checkpoint / STATE_FILE
     try:
         with reading(file):
-            state = unsealed(json.loads(file.read_text()))
+            state = unsealed(json.loads(file.read_text(encoding="utf-8")))
         # Older versions wrote neither these checksums nor that of the state itself.
         for name, digest in state.get("files", {}).items():
             file = checkpoint / name
@@ -248,7 +248,7 @@ def best_miou(run: Path) -> float:
             with h5py.File(path) as file:
                 miou = file.attrs.get(_MIOU)
         if miou is None:  # of an older version
-            miou = json.loads((run / BEST_METRICS).read_text())["mIoU"]
+            miou = json.loads((run / BEST_METRICS).read_text(encoding="utf-8"))["mIoU"]
         return float(miou)
     except CannotRead:
         raise

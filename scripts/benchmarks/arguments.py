@@ -135,6 +135,18 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_evaluate.json, .md and .png")
 
 
+def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cfg",
+        default="ade20k_r50_80k",
+        help="network with drawn weights; default ade20k_r50_80k, with 150 classes",
+    )
+    _add_size(parser, "256x340")
+    _add_rounds(parser, 3)
+    _add_threads(parser)
+    _add_out(parser, "benchmark_protocol.json and .md")
+
+
 def check(args: argparse.Namespace) -> None:
     """Refuses numbers with which nothing is measured, and makes the folder `--out`.
 

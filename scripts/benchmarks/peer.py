@@ -30,7 +30,11 @@ def versions(python: Path | None) -> str:
         "for name in ('torch', 'mmsegmentation', 'mmcv-lite', 'numpy')), sep=', ')"
     )
     result = subprocess.run(
-        [str(python), "-c", code], capture_output=True, text=True, check=True
+        [str(python), "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     )
     return result.stdout.strip()
 

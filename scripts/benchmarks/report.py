@@ -87,8 +87,8 @@ class Report(NamedTuple):
             the files' names for a message, such as "docs/benchmark_infer.json, .md".
         """
         path = folder / f"{self.name}.json"
-        path.write_text(json.dumps(self.facts, indent=2) + "\n")
-        path.with_suffix(".md").write_text(self.markdown())
+        path.write_text(json.dumps(self.facts, indent=2) + "\n", encoding="utf-8")
+        path.with_suffix(".md").write_text(self.markdown(), encoding="utf-8")
         if self.chart is None:
             return f"{path}, .md"
         self.chart.draw().savefig(path.with_suffix(".png"), dpi=_DPI)

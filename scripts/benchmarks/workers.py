@@ -69,7 +69,7 @@ class Worker:
     """
 
     def __init__(self, command: Sequence[object]):
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
@@ -80,6 +80,7 @@ class Worker:
             # The processes that it starts belong to its group and end with it: OpenVINO
             # leaves one behind that keeps the pipe open, so that its reader waits.
             start_new_session=True,
+            encoding="utf-8",
         )
 
     def measure(self, name: str, seconds: float) -> Measurement:
@@ -165,6 +166,6 @@ def _page_faults() -> int:
 
 def _memory(field: str) -> float:
     """Reads a field of the kernel's account of this process, in MB."""
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         lines = dict(line.split(":", 1) for line in file)
     return int(lines[field].split()[0]) * 1024 / 1e6

@@ -83,6 +83,13 @@ def test_start_up_noise_is_hidden(line, shown):
     assert (cli._START_UP_NOISE.match(line) is None) == shown
 
 
+def test_a_gpu_that_is_not_used_is_told(monkeypatch):
+    """Without it, the hidden line about cuInit would be the only sign."""
+    monkeypatch.setattr(cli, "unused_gpu", lambda gpus: "a GPU is there")
+    with pytest.warns(match="a GPU is there"):
+        cli.start_tensorflow()
+
+
 def run_command(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["gcnet_tf", *arguments])
     with pytest.raises(SystemExit) as end:

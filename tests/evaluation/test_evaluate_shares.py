@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tensorflow.errors import UnknownError
 
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.stream.lanes import ALL, Share
@@ -47,6 +48,9 @@ class Shared:
         self.contributions.append(value)
         return max(value, self.others)
 
+    def gather(self, value):
+        return [value]
+
 
 # Three images make shares of 1 and 2, of one each, or an empty one for one worker.
 @pytest.mark.parametrize("num_workers", [2, 3, 4])
@@ -78,3 +82,25 @@ def test_a_worker_that_stops_stops_all(predictor):
     # The value that the stopped worker contributes makes the others stop, too.
     (end,) = stopping.contributions
     assert evaluate(*predictor, group=Shared(ALL, others=end)) is None
+
+
+class Broken(RuntimeError):
+    pass
+
+
+@pytest.mark.parametrize("broken", [Broken("of a GPU"), UnknownError(None, None, "")])
+def test_an_error_of_the_network_is_not_taken_for_damage(
+    broken, predictor, monkeypatch
+):
+    def fail(images):
+        raise broken
+
+    def search(*arguments):
+        raise AssertionError("no record is damaged")
+
+    fake, config = predictor
+    fake.labels = fail
+    monkeypatch.setattr("gcnet_tf.data.records.repair.find_damage", search)
+    with pytest.raises(type(broken)) as error:
+        evaluate(fake, config)
+    assert error.value is broken

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.data.stream.pipeline import evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
 from gcnet_tf.export import report
 from gcnet_tf.export.report import LIMITS, Accuracy, excesses, measure, table
@@ -54,7 +54,7 @@ def test_the_miou_is_that_of_the_model(measured):
     """At the images' own size, the framing changes nothing."""
     model, config, (path,), accuracies = measured
     matrix = ConfusionMatrix(model.num_classes)
-    for sample in evaluation_dataset(config).as_numpy_iterator():
+    for sample in evaluation_samples(config):
         logits = model(sample["image"][None])["logits"].numpy()[0]
         matrix.update(sample["label"], logits.argmax(-1))
     assert accuracies[path].keras_miou == pytest.approx(matrix.metrics().miou)

@@ -12,7 +12,7 @@ from gcnet_tf import compat
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.data.records.damage import READ_ERRORS, check_sizes
 from gcnet_tf.data.records.manifest import read_manifest
-from gcnet_tf.data.stream.pipeline import evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training.checkpoints import restore_checkpoint
@@ -46,7 +46,7 @@ def flip_everywhere(
 
     def read_samples():
         check_sizes(config, "train")
-        return list(evaluation_dataset(config, "train").as_numpy_iterator())
+        return list(evaluation_samples(config, "train"))
 
     def read_training():
         state = restore_checkpoint(checkpoint, model, optimizer)

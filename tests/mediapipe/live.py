@@ -21,7 +21,7 @@ from gcnet_tf import build_model, load_config
 from gcnet_tf.commands import cli
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.shapes import generate_shapes
-from gcnet_tf.data.stream.pipeline import evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples
 
 SEGMENT = Path(__file__).with_name("segment.py")
 # Smallest share of equal labels, and largest difference of a confidence: versions of
@@ -130,7 +130,7 @@ def check(folder: Path, args: argparse.Namespace) -> int:
         model, config = load_model(None, None, args.model, [])
     else:
         model, config = drawn_model(folder)
-    image = next(evaluation_dataset(config).as_numpy_iterator())["image"]
+    image = next(evaluation_samples(config))["image"]
     np.save(folder / "image.npy", image)
     for precision in PRECISIONS["tflite"]:
         export_tflite(

@@ -46,6 +46,7 @@ def test_leaves_everything_in_the_run_folder(straight):
     }
     assert [path.name for path in list_checkpoints(run)] == ["00000002", "00000004"]
     text = (run / "train.log").read_text()
+    assert "Training on the processor: " in text.splitlines()[0]
     assert "iteration 4/4: loss" in text and "val mIoU" in text
 
 

@@ -1,11 +1,13 @@
 """Two workers in two processes: one launch, which several tests check.
 
-Each start of TensorFlow takes ten seconds, so `worker_checks.py` trains three times in
-one: with bfloat16, with float16, and in float64, where the second worker gets killed.
+Each start of TensorFlow takes ten seconds, so `worker_checks.py` trains several times
+in one process: with bfloat16, with float16, with a record that is damaged in the second
+worker's copy, and in float64, where the second worker gets killed.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +17,8 @@ import pytest
 from training.runs import records
 
 from gcnet_tf.config import config_to_dict, format_json
+from gcnet_tf.data.stream.lanes import Share
+from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.training import train
 from gcnet_tf.weights.files import list_checkpoints
 
@@ -41,7 +45,25 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def configs(tiny_config):
-    return {name: tiny_config(*SETTINGS, *settings) for name, settings in CASES.items()}
+    plain = {name: tiny_config(*SETTINGS, *CASES[name]) for name in CASES}
+    three = ("train.iterations=3", "train.evaluate_every=3")
+    return plain | {
+        on_error: tiny_config(*SETTINGS, *three, f"data.on_error={on_error}")
+        for on_error in ("skip", "stop")
+    }
+
+
+def damage_second_batch(config, folder):
+    """Copies the records, with damage that the second worker meets after a step."""
+    batches = list(training_dataset(config, 0, Share(1, 2)).take(2))
+    (name,) = batches[1]["name"].numpy()[:1]
+    assert name not in batches[0]["name"].numpy()
+    shutil.copytree(config.data.records, folder)
+    for path in (folder / "train").glob("*.tfrecord"):
+        data = bytearray(path.read_bytes())
+        if name in data:
+            data[data.index(name)] ^= 1
+            path.write_bytes(data)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +74,7 @@ def launched(configs, tmp_path_factory):
         train_settings = replace(config.train, strategy="multi_worker")
         config = replace(config, train=train_settings)
         (folder / f"{name}.json").write_text(format_json(config_to_dict(config)))
+    damage_second_batch(configs["skip"], folder / "damaged")
     command = [sys.executable, str(Path(__file__).with_name("worker_checks.py"))]
     code = (
         "import sys; from gcnet_tf.training.distributed.launch import launch; "
@@ -88,9 +111,36 @@ def test_mixed_precision_on_two_workers(name, launched, alone):
     assert first["losses"] == pytest.approx(expected, rel=0.03)
 
 
+def test_damage_that_the_second_worker_meets_is_left_out_and_told(launched):
+    folder, result = launched
+    first, second = (outcome(folder, "skip", index) for index in (0, 1))
+    assert first == second and first["error"] is None, result.stderr
+    assert len(first["losses"]) == 3
+    (line,) = records(folder / "skip", "damaged")
+    assert (line["split"], line["count"], line["iteration"]) == ("train", 1, 1)
+    text = (folder / "skip" / "train.log").read_text()
+    assert "train: 1 damaged sample: " in text and "(found by worker 1)" in text
+    assert "A record of train cannot be read: checking all 6" in result.stderr
+
+
+def test_damage_that_the_second_worker_meets_stops_all_with_a_checkpoint(launched):
+    folder, _ = launched
+    errors = [outcome(folder, "stop", index)["error"] for index in (0, 1)]
+    assert errors[0] == errors[1]
+    assert errors[0].startswith("DamagedData: 1 damaged sample: ")
+    assert list_checkpoints(folder / "stop")[-1].name == "00000001"
+
+
+def test_different_numbers_of_gpus_are_an_error_on_all_workers(launched):
+    folder, _ = launched
+    errors = [outcome(folder, "gpus", index) for index in (0, 1)]
+    assert errors[0] == errors[1]
+    assert "different numbers of GPUs: 0, 1 (workers 0 to 1)" in errors[0]
+
+
 def test_the_chief_alone_writes(launched):
     folder, _ = launched
-    for name in CASES:
+    for name in (*CASES, "skip", "stop"):
         assert (folder / name / "train.log").is_file()
         assert not (folder / f"{name}_other").exists()
 
@@ -110,8 +160,8 @@ def test_losses_and_metrics_are_those_of_one_device(launched, alone):
 def test_a_worker_that_is_killed_stops_the_other(launched):
     folder, result = launched
     assert result.returncode == 128 + 9
-    lost = outcome(folder, "float64", 0)["lost"]
-    assert lost.startswith("Another worker has disappeared (")
+    lost = outcome(folder, "float64", 0)["error"]
+    assert lost.startswith("WorkerLost: Another worker has disappeared (")
     assert "--resume" in lost
     assert "[0] iteration 5/10: loss" in result.stdout.replace("[0] iteration 5: ", "")
     # The last step that both have made: the chief notices after it, and saves it.

@@ -10,6 +10,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,6 +20,7 @@ from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.training import Interrupted, train
+from gcnet_tf.training.optimization.losses import make_loss
 from gcnet_tf.weights.files import checkpoint_state, list_checkpoints
 
 pytestmark = pytest.mark.usefixtures("toy_network")
@@ -35,17 +37,57 @@ def test_a_signal_saves_and_tells_the_iteration(sent, tiny_config, tmp_path):
     assert signal.getsignal(sent) == before
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_samples(tiny_config, tmp_path):
-    config = tiny_config("train.learning_rate=1e30", "train.iterations=9")
-    with pytest.raises(UserError) as error:
-        train(config, tmp_path / "run")
-    text = str(error.value)
-    assert "not finite at iteration" in text and "decode_loss nan" in text
-    names = text.split("samples: ")[1].split(".")[0].split(", ")
+class Calls(keras.callbacks.Callback):
+    """Records the calls about epochs and the training, in order."""
+
+    def on_train_begin(self, logs=None):
+        self.calls = ["begin"]
+
+    def on_train_end(self, logs=None):
+        self.calls.append("end")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"begin {epoch}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append(f"end {epoch}")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_callbacks_learn_of_the_end_after_a_signal(sent, tiny_config, tmp_path):
+    calls = Calls()
+    kill = Do(3, lambda model: os.kill(os.getpid(), sent))
+    with pytest.raises(Interrupted):
+        train(tiny_config(), tmp_path / "run", callbacks=[kill, calls])
+    assert calls.calls == ["begin", "begin 0", "end 0", "begin 1", "end"]
+
+
+@pytest.mark.parametrize("iterations", [4, 3])
+def test_epochs_of_a_run_that_begins_with_an_evaluation(
+    iterations, tiny_config, tmp_path, monkeypatch
+):
+    config = tiny_config(f"train.iterations={iterations}")
+
+    def fail(predictor, config, split, **options):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gcnet_tf.training.validation.evaluate", fail)
+        with pytest.raises(MemoryError):
+            train(config, tmp_path / "run")
+    calls = Calls()
+    train(config, tmp_path / "run", resume=True, callbacks=[calls])
+    epochs = ["begin 0", "end 0", "begin 1", "end 1"]
+    assert calls.calls == ["begin", *epochs, "end"]
+
+
+def check_names_samples(error, config):
+    """Checks that an error names the samples of the batch of its iteration."""
+    names = error.split("samples: ")[1].split(".")[0].split(", ")
     images = Path(config.data.root) / "train" / "images"
     assert len(names) == 2
     assert all((images / f"{name}.png").is_file() for name in names)
-    iteration = int(re.search("at iteration ([0-9]+)", text)[1])
+    iteration = int(re.search("at iteration ([0-9]+)", error)[1])
     batch = next(iter(training_dataset(config, iteration)))
     assert names == [name.decode() for name in batch["name"].numpy()]
 
@@ -55,6 +97,34 @@ def test_samples_that_came_out_of_turn_may_be_others(tiny_config, tmp_path):
     with pytest.raises(UserError) as error:
         train(config, tmp_path / "run")
     assert ", or some of the batches beside it (data.deter" in str(error.value)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_samples(tiny_config, tmp_path):
+    rare = ("train.evaluate_every=9", "train.checkpoint_every=9", "train.iterations=9")
+    config = tiny_config("train.learning_rate=1e30", *rare)
+    with pytest.raises(UserError) as error:
+        train(config, tmp_path / "run")
+    text = str(error.value)
+    assert "The loss (decode_loss nan" in text
+    check_names_samples(text, config)
+
+
+def test_weights_that_are_not_finite_are_never_saved(
+    tiny_config, tmp_path, monkeypatch
+):
+    def with_loss(config, weights):
+        plain = make_loss(config, weights)
+        # The value of the root is 0, and its gradient is not a number.
+        return lambda logits, labels: (
+            plain(logits, labels) + tf.sqrt(tf.reduce_sum(logits * 0))
+        )
+
+    monkeypatch.setattr("gcnet_tf.training.loop.make_loss", with_loss)
+    config = tiny_config("train.checkpoint_every=1")
+    with pytest.raises(UserError, match="gradient .* not finite at iteration 0") as e:
+        train(config, tmp_path / "run")
+    assert list_checkpoints(tmp_path / "run") == []
+    check_names_samples(str(e.value), config)
 
 
 def test_out_of_memory_names_the_settings_to_lower(tiny_config, tmp_path, monkeypatch):

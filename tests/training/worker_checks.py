@@ -16,8 +16,10 @@ import keras
 from shallow import DEPTHS
 
 from gcnet_tf.config import load_config
+from gcnet_tf.errors import UserError
 from gcnet_tf.models import resnet
 from gcnet_tf.training import WorkerLost, train
+from gcnet_tf.training.distributed.strategy import check_equal_gpus, make_strategy
 
 DIES_AT = 7
 
@@ -41,17 +43,26 @@ class Losses(keras.callbacks.Callback):
 def main() -> None:
     folder = Path(sys.argv[1])
     resnet.DEPTHS = DEPTHS
-    for name in ("mixed_bfloat16", "mixed_float16", "float64"):
-        config = load_config(str(folder / f"{name}.json"))
+    make_strategy("multi_worker")
+    try:
+        check_equal_gpus(INDEX, 2, INDEX)
+    except UserError as raised:
+        (folder / f"gpus_{INDEX}.json").write_text(json.dumps(str(raised)))
+    check_equal_gpus(INDEX, 2, 3)
+    # The last one kills the second worker.
+    for name in ("mixed_bfloat16", "mixed_float16", "skip", "stop", "float64"):
+        has_damage = INDEX == 1 and name in ("skip", "stop")
+        settings = [f"data.records={folder / 'damaged'}"] if has_damage else []
+        config = load_config(str(folder / f"{name}.json"), settings)
         losses, error = Losses(), None
         callbacks = [losses, *([Die()] if name == "float64" else [])]
         # Each worker has its own folder, to show which one writes.
         run = folder / f"{name}{'' if INDEX == 0 else '_other'}"
         try:
             train(config, run, callbacks=callbacks)
-        except WorkerLost as loss:
-            error = str(loss)
-        outcome = {"losses": losses.values, "lost": error}
+        except (WorkerLost, UserError) as raised:
+            error = f"{type(raised).__name__}: {raised}"
+        outcome = {"losses": losses.values, "error": error}
         (folder / f"{name}_{INDEX}.json").write_text(json.dumps(outcome))
 
 

@@ -6,6 +6,7 @@ records.
 """
 
 import struct
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -101,6 +102,9 @@ def check_sizes(config: Config, split: str) -> None:
 def find_damage(config: Config, split: str) -> list[Damage]:
     """Reads and decodes a whole split and returns the samples for which that fails."""
     manifest = read_manifest(config.data.records, split, check_files=False)
+    # Also where no bar is shown: it may take as long as an epoch.
+    text = f"A record of {split} cannot be read: checking all {manifest.num_samples:,}"
+    tqdm.write(text, file=sys.stderr)
     damaged = []
     bar = tqdm(
         total=manifest.num_samples,

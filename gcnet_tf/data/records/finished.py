@@ -75,7 +75,7 @@ def read_note(path: Path, source: str) -> tuple[Shard, np.ndarray] | None:
         is about other sources, or when the shard's bytes have changed.
     """
     try:
-        note = unsealed(json.loads(_note_path(path).read_text()))
+        note = unsealed(json.loads(_note_path(path).read_text(encoding="utf-8")))
         shard = Shard(**note["shard"])
         histogram = np.array(note["histogram"], np.int64)
         is_valid = (

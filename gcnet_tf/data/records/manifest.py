@@ -119,7 +119,7 @@ def read_manifest(
         "Make the records again: scripts/make_tfrecords.py --cfg CONFIG --overwrite."
     )
     try:
-        fields = unsealed(json.loads(path.read_text()))
+        fields = unsealed(json.loads(path.read_text(encoding="utf-8")))
         fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
         for key in ("classes", "class_histogram"):
             fields[key] = tuple(fields[key])

@@ -3,8 +3,9 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,19 +20,24 @@ from gcnet_tf.data.records.damage import (
 )
 from gcnet_tf.data.records.manifest import Manifest, read_manifest, write_manifest
 from gcnet_tf.data.records.shards import write_shard
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, first_line, some
 from gcnet_tf.files.names import to_bytes
+
+# Collects a value for JSON, or None, of every worker; returns the same list on all.
+Gather = Callable[[Any], list[Any]]
 
 
 class Repair:
     """The repair of a split's damaged records while they are read.
 
-    `data.on_error` decides whether reading goes on with repaired records. A context
-    manager: at its end the repaired files are removed.
+    `data.on_error` decides whether reading goes on with repaired records. Workers that
+    read together repair the same samples, whichever met them and whether or not they
+    have copies of their own, so that they go on with the same data. A context manager:
+    at its end the repaired files are removed.
 
     Attributes:
         config: names records that can be read, as far as is known.
-        damaged: the damaged samples that were found last.
+        damaged: all damaged samples that were found.
     """
 
     def __init__(
@@ -39,40 +45,59 @@ class Repair:
         config: Config,
         split: str,
         on_damage: Callable[[list[Damage]], None] = warn_of,
+        gather: Gather = lambda value: [value],
     ):
-        """Starts with the records of `config`; `on_damage` gets the damaged samples."""
+        """Starts with the records of `config`.
+
+        Args:
+            config: names the records.
+            split: name of the split.
+            on_damage: gets the damaged samples of all workers, on all workers.
+            gather: asks the workers that read together; by default there is one.
+        """
         self.config = config
         self.damaged: list[Damage] = []
         self._original = config
         self._split = split
         self._on_damage = on_damage
+        self._gather = gather
         self._folders = ExitStack()
 
-    def find(self, error: Exception) -> None:
-        """Finds the damaged records that caused `error`, one of `READ_ERRORS`.
+    def needed(self, error: Exception | None) -> bool:
+        """Tells whether any worker has met damage; then all must begin again.
+
+        All workers must call it after the same reads, before they use what was read.
+        Only those that have met an error search their records. When it returns True,
+        the damaged records are replaced in `config`.
+
+        Args:
+            error: one of `READ_ERRORS`, which has ended the reading of this worker;
+                None where it can read on.
 
         Raises:
+            DamagedData: on all workers, when data.on_error is "stop".
             Exception: `error` itself, when no further record is damaged.
+            UserError: on the other workers in that case.
         """
-        damaged = find_damage(self._original, self._split)
-        if damaged == self.damaged:
-            raise error
-        self.damaged = damaged
-
-    def go_on(self) -> None:
-        """Replaces the damaged records in `config`.
-
-        Raises:
-            DamagedData: when data.on_error is "stop".
-        """
-        if not self.damaged:  # only another worker has met them
-            self.damaged = find_damage(self._original, self._split)
+        report = None
+        if error is not None:
+            damaged = find_damage(self._original, self._split)
+            report = {"damaged": list(map(asdict, damaged)), "error": first_line(error)}
+        reports = self._gather(report)
+        if not any(reports):
+            return False
+        found = _merged(reports)
+        if found.keys() <= {_place(damage) for damage in self.damaged}:
+            raise error or _failed_elsewhere(self._split, reports)
+        known = {_place(damage): damage for damage in self.damaged}
+        self.damaged = sorted({**found, **known}.values(), key=_place)
         self._on_damage(self.damaged)
         if self._original.data.on_error == "stop":
             raise DamagedData(self.damaged)
         # Kept until the end, because the running input still reads the earlier files.
         folder = Path(self._folders.enter_context(tempfile.TemporaryDirectory()))
         self.config = repaired(self._original, self._split, self.damaged, folder)
+        return True
 
     def close(self) -> None:
         """Removes the repaired files."""
@@ -83,6 +108,33 @@ class Repair:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _place(damage: Damage) -> tuple[str, int]:
+    return damage.file, damage.index
+
+
+def _merged(reports: Sequence[dict | None]) -> dict[tuple[str, int], Damage]:
+    """Merges the damage that workers report; of several, it names the first finder."""
+    found: dict[tuple[str, int], Damage] = {}
+    for number, report in enumerate(reports):
+        for values in report["damaged"] if report else ():
+            damage = Damage(**values)
+            if len(reports) > 1:
+                reason = f"{damage.reason} (found by worker {number})"
+                damage = replace(damage, reason=reason)
+            found.setdefault(_place(damage), damage)
+    return found
+
+
+def _failed_elsewhere(split: str, reports: Sequence[dict | None]) -> UserError:
+    errors = [
+        f"worker {number} cannot read the records of {split}, and none is damaged: "
+        f"{report['error']}"
+        for number, report in enumerate(reports)
+        if report
+    ]
+    return UserError(f"{some(errors, separator='; ')}. Look at the disk there.")
 
 
 def repaired(

@@ -8,7 +8,7 @@ resumed run equals an uninterrupted one, and several workers that share the batc
 equal a single worker.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -18,23 +18,13 @@ from gcnet_tf.config import AugmentConfig, Config
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.records import shards
 from gcnet_tf.data.stream import augmentation, photometric
+from gcnet_tf.data.stream.ahead import EvaluationSample, decoded_ahead
 from gcnet_tf.data.stream.lanes import ALL, Share, numbered_records, split_records
 
 # AutoGraph is off. It would turn Python's branches and loops into tf.cond and
 # tf.while_loop, which the code uses already, and it took a third of the time from the
 # start to the first batch.
 _as_written = tf.autograph.experimental.do_not_convert
-
-
-class EvaluationSample(TypedDict):
-    """A sample of `evaluation_dataset`: arrays, or tensors inside of tf.data."""
-
-    image: Any
-    """uint8 RGB (height, width, 3)"""
-    label: Any
-    """uint8 (height, width)"""
-    name: Any
-    """string ()"""
 
 
 class TrainingBatch(TypedDict):
@@ -152,10 +142,9 @@ def sample_batches(
     return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
 
 
-@_as_written
-def evaluation_dataset(
+def evaluation_samples(
     config: Config, split: str = "val", share: Share = ALL
-) -> tf.data.Dataset:
+) -> Iterator[EvaluationSample]:
     """Returns the samples of a share of a split at original size, in record order.
 
     Args:
@@ -164,19 +153,14 @@ def evaluation_dataset(
         share: the part of the split.
 
     Returns:
-        Samples, each an `EvaluationSample`.
+        Samples, each an `EvaluationSample`; few of them are decoded ahead.
 
     Raises:
         UserError: when the records are missing, damaged or of another data set.
     """
     manifest = matching_manifest(config, split)
-    dataset = split_records(_folder(config, split), manifest, share)
-    dataset = dataset.map(
-        lambda serialized: shards.decode_sample(shards.parse_example(serialized)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    records = split_records(_folder(config, split), manifest, share)
+    return decoded_ahead(records.as_numpy_iterator())
 
 
 def _folder(config: Config, split: str) -> Path:

@@ -64,8 +64,7 @@ def launch(command: Sequence[str], num_workers: int) -> int:
 def _start(command: Sequence[str], config: str) -> subprocess.Popen:
     return subprocess.Popen(
         command,
-        # On the CPU, because workers cannot share a GPU, and the strategy "mirrored"
-        # uses several.
+        # On the CPU, because workers cannot share a GPU.
         env={
             **os.environ,
             "TF_CONFIG": config,
@@ -78,6 +77,7 @@ def _start(command: Sequence[str], config: str) -> subprocess.Popen:
         errors="replace",
         # So that Ctrl-C reaches only this process, which passes it on once.
         start_new_session=True,
+        encoding="utf-8",
     )
 
 

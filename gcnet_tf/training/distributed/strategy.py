@@ -1,11 +1,16 @@
 """Strategies: the devices that train, on this machine or on many."""
 
 from functools import cache
+from itertools import count
 
 import tensorflow as tf
 
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.training.distributed.cluster import check_alone, find_cluster
+
+# The exchange before the first step; TensorFlow's strategy counts its own from 1 on.
+_GROUP_KEY = 10**6
+_INSTANCE_KEYS = count(10**6)
 
 
 def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
@@ -72,7 +77,9 @@ def _join_workers(num_gpus: int) -> tf.distribute.Strategy:
     )
     print(f"Worker {cluster.index} of {cluster.number}: joining.", flush=True)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        check_equal_gpus(cluster.index, cluster.number, num_gpus)
+        return strategy
     except RuntimeError as error:
         raise UserError(
             "multi_worker must be the first thing that TensorFlow does in a process; "
@@ -82,6 +89,40 @@ def _join_workers(num_gpus: int) -> tf.distribute.Strategy:
         raise UserError(
             f"Worker {cluster.index} cannot join the others: {first_line(error)}"
         ) from error
+
+
+def check_equal_gpus(index: int, num_workers: int, num_gpus: int) -> None:
+    """Checks that all workers, which call this together, have as many GPUs.
+
+    Otherwise they wait for each other without end: TensorFlow takes a worker's own
+    number for that of all. The numbers are exchanged on the CPU, where every worker
+    has one device.
+
+    Args:
+        index: index of this worker.
+        num_workers: number of workers.
+        num_gpus: number of GPUs of this worker.
+
+    Raises:
+        UserError: on all workers, when the numbers differ.
+    """
+    with tf.device("CPU:0"):
+        pairs = tf.raw_ops.CollectiveGatherV2(
+            input=[[index, num_gpus]],
+            group_size=num_workers,
+            group_key=_GROUP_KEY,
+            instance_key=next(_INSTANCE_KEYS),
+            ordering_token=[],
+        )
+    numbers = [number for _, number in sorted(pairs.numpy().tolist())]
+    if len(set(numbers)) > 1:
+        raise UserError(
+            "The workers have different numbers of GPUs: "
+            f"{', '.join(map(str, numbers))} (workers 0 to {num_workers - 1}); under "
+            "train.strategy=multi_worker all need as many. Show each as many by "
+            "CUDA_VISIBLE_DEVICES, or, where TensorFlow lists none, pip install -e "
+            '".[gpu]" there.'
+        )
 
 
 def _divide_cpu(num_parts: int) -> None:

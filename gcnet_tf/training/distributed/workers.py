@@ -21,6 +21,8 @@ _GONE = (
     tf.errors.FailedPreconditionError,
     tf.errors.DeadlineExceededError,
 )
+# Between GPUs, NCCL notices it, and TensorFlow passes its errors on under these types.
+_OF_NCCL = (tf.errors.InternalError, tf.errors.UnknownError)
 
 
 class WorkerLost(Exception):
@@ -74,6 +76,21 @@ class Workers:
         values[self.index] = value
         return int(self.sum(values).max())
 
+    def gather(self, value: Any) -> list[Any]:
+        """Returns, on all workers, the list of their values for JSON, or None."""
+        if self.number == 1:
+            return [value]
+        text = b"" if value is None else json.dumps(value).encode()
+        texts = np.zeros((self.number, self.largest(len(text))), np.int64)
+        if not texts.size:
+            return [None] * self.number
+        texts[self.index, : len(text)] = np.frombuffer(text, np.uint8)
+        rows = self.sum(texts).astype(np.uint8)
+        return [
+            json.loads(text) if (text := row.tobytes().rstrip(b"\0")) else None
+            for row in rows
+        ]
+
     def chief_does(self, action: Callable[[], Any]) -> Any:
         """Runs an action on the chief; all workers get its result or its `UserError`.
 
@@ -82,16 +99,13 @@ class Workers:
         """
         if self.number == 1:
             return action()
-        outcome = {}
+        outcome = None
         if self.chief:
             try:
                 outcome = {"result": action()}
             except UserError as error:
                 outcome = {"error": str(error)}
-        text = np.frombuffer(json.dumps(outcome).encode(), np.uint8).astype(np.int64)
-        length = self.sum(np.array(len(text) if self.chief else 0))
-        text = self.sum(text if self.chief else np.zeros(length, np.int64))
-        outcome = json.loads(text.astype(np.uint8).tobytes())
+        outcome = self.gather(outcome)[0]
         if "error" in outcome:
             raise UserError(outcome["error"])
         return outcome["result"]
@@ -109,8 +123,9 @@ class Workers:
         """Turns TensorFlow's errors about a lost worker into `WorkerLost`."""
         try:
             yield
-        except _GONE as error:
-            if self.number == 1:
+        except (*_GONE, *_OF_NCCL) as error:
+            of_nccl = "NCCL" in error.message
+            if self.number == 1 or isinstance(error, _OF_NCCL) and not of_nccl:
                 raise
             raise WorkerLost(
                 f"Another worker has disappeared ({_reason(error)}), so that this one "

@@ -14,6 +14,7 @@ from gcnet_tf.data.records.damage import Damage, damage_text
 from gcnet_tf.evaluation.metrics import Metrics
 from gcnet_tf.files.atomic import is_disk_full, to_disk, write_text
 from gcnet_tf.files.names import ESCAPED
+from gcnet_tf.training.monitor.events import event_writer
 from gcnet_tf.training.monitor.pace import Pace
 from gcnet_tf.visualize.pictures import Palette, panel
 
@@ -52,7 +53,7 @@ class Monitor:
         """
         self.run = run
         self.batch_size = batch_size
-        self.writer = tf.summary.create_file_writer(str(run / "logs"))
+        self.writer = event_writer(run / "logs", start)
         self._drop_repeated_metrics(start, evaluation_due)
         # disable=None: without a terminal there is no bar, but the lines are printed.
         # The bar has our own estimate, because tqdm's would count compiling and each
@@ -100,7 +101,7 @@ class Monitor:
         """Drops metrics of a killed run that the resumed run computes again."""
         path = self.run / METRICS_FILE
         if path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept_lines = [
                 line
                 for line in lines

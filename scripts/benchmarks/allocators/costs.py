@@ -101,7 +101,7 @@ def workloads(exports: Path | None, folder: Path, threads: int) -> Iterator[Work
     ):
         config = load_config(cfg, [f"train.precision={precision}"])
         file = folder / f"{cfg}_{precision}.json"
-        file.write_text(json.dumps(config_to_dict(config)))
+        file.write_text(json.dumps(config_to_dict(config)), encoding="utf-8")
         yield Workload(
             name, own_command("train.worker", file, *batch_and_size, threads)
         )

@@ -96,6 +96,7 @@ def count(block: str, size: tuple[int, int], channels: int) -> dict:
         env={**environment(), **ENVIRONMENT},
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     if result.returncode:
         raise UserError(f"Counting the block '{block}' failed: {result.stderr[-2000:]}")

@@ -96,6 +96,7 @@ def run(division: str, settings: Sequence[str], out: Path) -> Course:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        encoding="utf-8",
     )
     if result.returncode:
         raise UserError(f"{division} failed:\n{result.stdout[-3000:]}")
@@ -104,7 +105,7 @@ def run(division: str, settings: Sequence[str], out: Path) -> Course:
 
 def read_course(out: Path) -> Course:
     """Reads the course of a training from the run folder's metrics.jsonl."""
-    lines = (out / "metrics.jsonl").read_text().splitlines()
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
     train = [entry for entry in entries if entry["kind"] == "train"]
     return Course(

@@ -35,7 +35,9 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
             commands.insert(0, (PEER, command))
         peer_versions = peer.versions(peer_python)
         timings = sides.measure(commands, modes, folder, args.rounds, args.threads)
-        evaluation = json.loads((folder / CONFIG).read_text())["evaluation"]
+        evaluation = json.loads((folder / CONFIG).read_text(encoding="utf-8"))[
+            "evaluation"
+        ]
     report = evaluation_report(args.command_line, evaluation, timings, peer_versions)
     report.publish(args.out)
 

@@ -54,7 +54,7 @@ def prepare(
     config = _with_data(config, folder / DATA)
     ensure_records(config, [SPLIT])
     raw = config_to_dict(config)
-    (folder / CONFIG).write_text(json.dumps(raw))
+    (folder / CONFIG).write_text(json.dumps(raw), encoding="utf-8")
     save_weights(model, folder / WEIGHTS_FILE)
 
     export_mmseg(model, folder / PEER_WEIGHTS)
@@ -67,7 +67,7 @@ def prepare(
         "stride": evaluation["stride"],
         "scales": scales_of(config.evaluation.scale, config.evaluation.ratios),
     }
-    (folder / PEER_SETTINGS).write_text(json.dumps(settings))
+    (folder / PEER_SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
 
 
 def windows_for(scale: tuple[int, int]) -> tuple[int, int]:

@@ -16,12 +16,12 @@ PEER_SETTINGS = "mmsegmentation.json"
 
 def write_miou(folder: Path, name: str, mode: str, miou: float) -> None:
     """Writes the mIoU of a side's evaluation, a fraction, into the folder."""
-    _miou_file(folder, name, mode).write_text(json.dumps(miou))
+    _miou_file(folder, name, mode).write_text(json.dumps(miou), encoding="utf-8")
 
 
 def read_miou(folder: Path, name: str, mode: str) -> float:
     """Reads the mIoU that `write_miou` has written."""
-    return json.loads(_miou_file(folder, name, mode).read_text())
+    return json.loads(_miou_file(folder, name, mode).read_text(encoding="utf-8"))
 
 
 def _miou_file(folder: Path, name: str, mode: str) -> Path:

@@ -24,7 +24,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     limit_tensorflow(threads)
     from gcnet_tf.config import Config
-    from gcnet_tf.data.stream.pipeline import evaluation_dataset
+    from gcnet_tf.data.stream.pipeline import evaluation_samples
     from gcnet_tf.evaluation.evaluate import evaluate
     from gcnet_tf.evaluation.load import load_predictor
     from gcnet_tf.runtime import Predictor
@@ -37,8 +37,8 @@ def main() -> None:
 
     def warm_up(mode: str) -> int:
         predictor, config = load(mode)
-        sample = next(iter(evaluation_dataset(config, SPLIT)))
-        image = sample["image"].numpy()
+        sample = next(evaluation_samples(config, SPLIT))
+        image = sample["image"]
         num_images = predictor.images_at_once(image.shape[:2])
         predictor.labels(np.stack([image] * num_images))
         return num_images

@@ -73,5 +73,5 @@ def measure(
 
 
 def _worker(config: Config, size: tuple[int, int], file: Path) -> list[object]:
-    file.write_text(json.dumps(config_to_dict(config)))
+    file.write_text(json.dumps(config_to_dict(config)), encoding="utf-8")
     return own_command("network_worker", file, *size, num_cores())

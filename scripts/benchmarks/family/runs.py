@@ -130,7 +130,7 @@ def is_finished(run: Run) -> bool:
 def read_curve(folder: Path) -> Curve:
     """Reads the log of a run folder; an empty curve where there is no log yet."""
     path = folder / _METRICS_FILE
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     records = [json.loads(line) for line in lines if line.endswith("}")]
 
     def series(kind: str, field: str) -> list[tuple[int, float]]:

@@ -69,7 +69,9 @@ def own_candidates(
     last = [*size, threads]
     manifests = {path: read_manifest(path) for path in files}
     config = folder / "config.json"
-    config.write_text(json.dumps(next(iter(manifests.values())).config))
+    config.write_text(
+        json.dumps(next(iter(manifests.values())).config), encoding="utf-8"
+    )
     command = file_command("keras", config, last)
     yield Candidate("Keras model", "labels, probabilities", command, None)
     for path, manifest in sorted(manifests.items(), key=_sort_key):
@@ -104,7 +106,7 @@ def peer_candidates(
     state, file = folder / "mmsegmentation.pth", folder / "mmsegmentation.onnx"
     export = [python, PEER_WORKER, "export", *common, state, file]
     result = subprocess.run(
-        [str(word) for word in export], capture_output=True, text=True
+        [str(word) for word in export], capture_output=True, text=True, encoding="utf-8"
     )
     if result.returncode:
         raise UserError(f"mmsegmentation's export failed: {result.stderr[-2000:]}")

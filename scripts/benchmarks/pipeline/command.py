@@ -35,4 +35,4 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
             facts = {"rows": [speed.to_dict() for speed in speeds]}
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(facts, indent=2) + "\n")
+        args.json.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

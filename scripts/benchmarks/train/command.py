@@ -71,6 +71,6 @@ def _candidates(
         name = f"{peer.NAME}, PyTorch {peer_precision}"
         yield turns.Candidate(name, shape, command, None)
     file = folder / f"{precision}.json"
-    file.write_text(json.dumps(raw))
+    file.write_text(json.dumps(raw), encoding="utf-8")
     command = own_command("train.worker", file, *numbers)
     yield turns.Candidate(f"gcnet_tf {precision}", shape, command, None)

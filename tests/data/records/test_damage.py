@@ -18,10 +18,10 @@ from gcnet_tf.data.records.damage import (
     check_sizes,
     find_damage,
 )
-from gcnet_tf.data.records.repair import repaired
+from gcnet_tf.data.records.repair import Repair, repaired
 from gcnet_tf.data.records.shards import read_manifest
 from gcnet_tf.data.stream import lanes
-from gcnet_tf.data.stream.pipeline import evaluation_dataset, training_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples, training_dataset
 from gcnet_tf.errors import UserError
 
 
@@ -199,12 +199,12 @@ def test_a_file_without_an_intact_sample_borrows_from_the_next(config, tmp_path)
 
 
 def test_a_damaged_val_sample_counts_nowhere(config, tmp_path):
-    before = list(evaluation_dataset(config).as_numpy_iterator())
+    before = list(evaluation_samples(config))
     shard, path = shard_of(config, "val")
     flip(path, frames(path)[0][0] + 200)
     damaged = find_damage(config, "val")
     now = repaired(config, "val", damaged, tmp_path / "repaired")
-    after = list(evaluation_dataset(now).as_numpy_iterator())
+    after = list(evaluation_samples(now))
     assert np.all(after[0]["label"] == 255)
     assert after[0]["name"] == before[0]["name"]
     for old, new in zip(before[1:], after[1:], strict=True):
@@ -226,3 +226,69 @@ def test_records_without_an_intact_sample_are_an_error(config, tmp_path):
 def test_damage_is_json():
     damage = Damage("a.tfrecord", 1, "name", "reason")
     assert json.loads(json.dumps(dataclasses.asdict(damage)))["index"] == 1
+
+
+READ_ERROR = tf.errors.DataLossError(None, None, "corrupted record")
+
+
+def report_of(damaged):
+    """The report of a worker that has met these samples."""
+    samples = [dataclasses.asdict(damage) for damage in damaged]
+    return {"damaged": samples, "error": "corrupted record"}
+
+
+@pytest.mark.parametrize("on_error", ["skip", "stop"])
+def test_damage_of_another_worker_is_repaired_here_without_a_search(
+    on_error, config, monkeypatch
+):
+    """The other worker has a damaged copy; the records of this one are intact."""
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, on_error=on_error)
+    )
+    shard, _ = shard_of(config)
+    names = names_in(config)
+    damage = Damage(shard.file, 1, names[1].decode(), "its checksum is wrong")
+    told = []
+
+    def search(*arguments):
+        raise AssertionError("another worker has searched")
+
+    monkeypatch.setattr("gcnet_tf.data.records.repair.find_damage", search)
+    reports = {"answer": [None, report_of([damage])]}
+    with Repair(config, "train", told.extend, lambda own: reports["answer"]) as repair:
+        if on_error == "stop":
+            with pytest.raises(DamagedData, match=r"wrong \(found by worker 1\)"):
+                repair.needed(None)
+        else:
+            assert repair.needed(None)
+            assert names_in(repair.config)[1:] == [names[2], *names[2:]]
+            # The same damage once more is an error, and no endless loop.
+            with pytest.raises(UserError, match="worker 1 cannot read .* of train"):
+                repair.needed(None)
+            reports["answer"] = [None, None]
+            assert not repair.needed(None)
+    (found,) = told
+    assert (found.file, found.index, found.name) == (shard.file, 1, damage.name)
+
+
+def test_damage_of_several_workers_is_merged(config, tmp_path):
+    _, path = shard_of(config)
+    start, length = frames(path)[1]
+    flip(path, start + length // 2)
+    other = Damage(shard_of(config, number=1)[0].file, 0, "name", "reason")
+    with Repair(
+        config, "train", lambda damaged: None, lambda own: [own, report_of([other])]
+    ) as repair:
+        assert repair.needed(READ_ERROR)
+        assert [(damage.file, damage.index) for damage in repair.damaged] == [
+            (shard_of(config)[0].file, 1),
+            (other.file, 0),
+        ]
+
+
+def test_an_error_without_damage_is_raised(config, capsys):
+    with Repair(config, "train") as repair, pytest.raises(tf.errors.DataLossError):
+        repair.needed(READ_ERROR)
+    assert (
+        "A record of train cannot be read: checking all 20" in capsys.readouterr().err
+    )

@@ -12,7 +12,7 @@ from helpers import CLASSES, make_folder_tree, random_image, save_image
 from gcnet_tf.config import config_from_dict
 from gcnet_tf.data.prepare import ensure_records
 from gcnet_tf.data.records.pinned import pinned
-from gcnet_tf.data.stream.pipeline import evaluation_dataset
+from gcnet_tf.data.stream.pipeline import evaluation_samples
 from gcnet_tf.errors import UserError
 
 
@@ -40,7 +40,10 @@ def change_source(tmp_path):
 
 
 def images(config, split="train"):
-    samples = evaluation_dataset(config, split).as_numpy_iterator()
+    return by_name(evaluation_samples(config, split))
+
+
+def by_name(samples):
     return {sample["name"]: sample["image"].tobytes() for sample in samples}
 
 
@@ -50,16 +53,12 @@ def entries(tmp_path):
 
 def test_a_reader_keeps_its_records_through_conversions(tmp_path, config):
     before = images(config)
-    late = evaluation_dataset(config)
+    late = evaluation_samples(config)
     with pinned(config) as reading:
-        opened = evaluation_dataset(reading, "train")
-        for _ in range(2):
+        for opened in [evaluation_samples(reading, "train") for _ in range(2)]:
             change_source(tmp_path)
             ensure_records(config, overwrite=True)
-            assert {
-                sample["name"]: sample["image"].tobytes()
-                for sample in opened.as_numpy_iterator()
-            } == before
+            assert by_name(opened) == before
             assert images(reading) == before
             assert len(images(config)) == 10
         assert len(list(late)) == 2  # val is the same, and has kept its names

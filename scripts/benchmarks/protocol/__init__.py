@@ -1,0 +1,1 @@
+"""Benchmark of what a protocol adds to its network: resizing, windows, averages."""
