@@ -65,5 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
     jobs = plan(args.format, args.precision, args.size, config)
     out = Path(args.out)
-    export(model, config, jobs, out, args.logits, args.layout, args.target, checks)
+    with cli.sigterm_cleans_up():
+        export(model, config, jobs, out, args.logits, args.layout, args.target, checks)
     return 0

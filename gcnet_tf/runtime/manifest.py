@@ -54,7 +54,7 @@ class ExportManifest:
         weights_sha256: hash of the source's weights, see `weights.files.weights_hash`.
         sha256: hash of the file or folder itself, see `content_hash`.
         versions: versions of the packages that wrote it.
-        accuracy: agreement with the Keras model, see `gcnet_tf.export.report`; empty
+        accuracy: agreement with the Keras model, see `gcnet_tf.export.accuracy`; empty
             when it was not measured.
     """
 
