@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--layout",
         choices=["nhwc", "nchw"],
         default="nhwc",
-        help="layout of the ONNX file's images: uint8 nhwc (default) or float32 nchw",
+        help="layout of the ONNX file's images and values per class: nhwc, with uint8 "
+        "images (default), or nchw, with float32 images",
     )
     parser.add_argument(
         "--samples",

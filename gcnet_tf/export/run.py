@@ -42,7 +42,8 @@ def export(
         jobs: the files to write, see `plan`.
         out: the folder for all files.
         logits: whether SavedModel and ONNX give logits instead of probabilities.
-        layout: layout of the ONNX file's images, "nhwc" (uint8) or "nchw" (float32).
+        layout: layout of the ONNX file's images and values per class, "nhwc" (uint8
+            images) or "nchw" (float32 images).
         target: target of SavedModels in fp32, one of `plan.TARGETS`.
         checks: the checks of the accuracy.
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.runtime.manifest import ExportManifest
+from gcnet_tf.runtime.manifest import ExportManifest, TensorInfo
 from gcnet_tf.runtime.tensors import Tensor, check_tensors
 
 # Formats, as manifests call them, by the suffix of the file. A SavedModel is a folder.
@@ -25,7 +25,10 @@ class Backend(Protocol):
     """An opened model file, for any number of threads of the process that opened it."""
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Computes outputs, by kind, of RGB uint8 `(batch, height, width, 3)`."""
+        """Computes outputs, by kind, of RGB uint8 `(batch, height, width, 3)`.
+
+        Values per class are `(batch, height, width, num_classes)` in every layout.
+        """
 
 
 def format_of(model: Path) -> str | None:
@@ -120,7 +123,10 @@ class ONNX:
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         inputs = {self._manifest.input.name: _as_input(images, self._manifest)}
         outputs = self._session.run(list(self._kinds), inputs)
-        return dict(zip(self._kinds.values(), outputs))
+        return {
+            kind: _channels_last(output, self._manifest.outputs[kind])
+            for kind, output in zip(self._kinds.values(), outputs)
+        }
 
 
 class SavedModel:
@@ -220,6 +226,10 @@ def _as_input(images: np.ndarray, manifest: ExportManifest) -> np.ndarray:
     if manifest.input.layout == "nchw":
         images = images.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(images, manifest.input.dtype)
+
+
+def _channels_last(output: np.ndarray, info: TensorInfo) -> np.ndarray:
+    return output.transpose(0, 2, 3, 1) if info.layout == "nchw" else output
 
 
 def _tflite(details: list[dict[str, Any]]) -> dict[str, Tensor]:
