@@ -101,7 +101,7 @@ def test_images_are_framed_like_the_runtimes():
     [
         ("fp32", {"agreement": 0.9998}, "99.980% equal pixels"),
         ("fp32", {"agreement": float("nan")}, "nan% equal pixels"),
-        ("fp32", {"difference": 2e-4}, "logits off by 2.0e-04"),
+        ("fp32", {"difference": 3e-4}, "logits off by 3.0e-04"),
         ("fp32", {"difference": float("inf")}, "logits off by inf"),
         ("fp16", {"agreement": 0.98}, "equal pixels"),
         ("fp16", {"miou": 0.4989}, "mIoU lower by 0.0011"),
