@@ -1,4 +1,4 @@
-"""A training compares the folded model with the trained one, at its first evaluation."""
+"""A training compares the folded model with the trained one at its first evaluation."""
 
 import pytest
 from training.runs import records
