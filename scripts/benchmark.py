@@ -13,6 +13,7 @@ from benchmarks.allocators import command as allocators
 from benchmarks.blocks import command as blocks
 from benchmarks.convolutions import command as convolutions
 from benchmarks.evaluate import command as evaluate
+from benchmarks.infer import callers
 from benchmarks.infer import command as infer
 from benchmarks.infer import mobile
 from benchmarks.pipeline import command as pipeline
@@ -26,6 +27,11 @@ COMMANDS = {
         infer.run,
         arguments.add_infer_arguments,
         "time, memory and size of every format, beside mmsegmentation",
+    ),
+    "callers": (
+        callers.run,
+        arguments.add_callers_arguments,
+        "images per second of 1, 2 and 4 threads that share an exported file",
     ),
     "train": (
         train.run,

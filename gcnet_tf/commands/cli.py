@@ -5,10 +5,13 @@ import io
 import os
 import re
 import select
+import signal
 import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -31,6 +34,8 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 # As shells report a program that SIGPIPE has ended.
 EXIT_READER_GONE = 141
+# As shells report a program that SIGTERM has ended.
+EXIT_TERMINATED = 143
 # BSD's EX_TEMPFAIL: the same command may succeed when it is started again.
 EXIT_WORKER_LOST = 75
 
@@ -168,6 +173,28 @@ def start_tensorflow() -> None:
                     sys.stderr.write(line)
     if warning:
         warnings.warn(warning, stacklevel=2)
+
+
+@contextmanager
+def sigterm_cleans_up() -> Iterator[None]:
+    """Lets SIGTERM end the command as Ctrl-C does: what is unfinished is removed.
+
+    By default it ends a process at once, whose temporary files and children stay. A
+    second one does so here, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set a handler, and gets the signal
+        return
+
+    def end(signal_number: int, frame: object) -> None:
+        signal.signal(signal_number, before)
+        raise SystemExit(EXIT_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_checkout() -> bool:

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--layout",
         choices=["nhwc", "nchw"],
         default="nhwc",
-        help="layout of the ONNX file's images: uint8 nhwc (default) or float32 nchw",
+        help="layout of the ONNX file's images and values per class: nhwc, with uint8 "
+        "images (default), or nchw, with float32 images",
     )
     parser.add_argument(
         "--samples",
@@ -83,15 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs = plan(args.format, args.precision, args.size, config)
     if args.server:
         require_for_servers(jobs)
-    export(
-        model,
-        config,
-        jobs,
-        out,
-        args.logits,
-        args.layout,
-        args.target,
-        checks,
-        args.server,
-    )
+    with cli.sigterm_cleans_up():
+        export(
+            model,
+            config,
+            jobs,
+            out,
+            args.logits,
+            args.layout,
+            args.target,
+            checks,
+            args.server,
+        )
     return 0

@@ -78,7 +78,8 @@ def load_model(
     """Loads a Keras model.
 
     Args:
-        cfg: a configuration, which goes with `weights`, or with a .keras file.
+        cfg: a configuration, which goes with `weights`, or with a .keras file; a run
+            has its own.
         weights: a .weights.h5 file.
         model: a run folder or a .keras file, in place of `weights`.
         overrides: changes of the configuration, such as "data.records=elsewhere".
@@ -96,6 +97,11 @@ def load_model(
     if path.suffix == ".keras" and path.is_file():
         return _load_keras_file(path, cfg, overrides)
     if (path / "config.json").is_file():
+        if cfg is not None:
+            raise UserError(
+                f"--model {model} holds its configuration; leave out --cfg, and change "
+                "settings with --set."
+            )
         return _with_weights(
             load_config(str(path / "config.json"), overrides), weights_of_run(path)
         )
@@ -106,20 +112,32 @@ def load_model(
 
 
 def predictor_from_model(
-    model: "Segmentor", config: Config, mode: str | None = None
+    model: "Segmentor",
+    config: Config,
+    mode: str | None = None,
+    fold_is_checked: bool = False,
 ) -> Predictor:
     """Makes a predictor with the weights that `model` has now.
+
+    It computes the folded model, whose logits are first compared with those of `model`.
 
     Args:
         model: a built model; later training does not reach the predictor.
         config: its configuration, whose `evaluation` is the protocol.
         mode: as in `load_predictor`.
+        fold_is_checked: whether this comparison was made before, with other weights.
+
+    Raises:
+        UserError: when the two differ, see `check_fold`.
     """
     import tensorflow as tf
 
+    from gcnet_tf.evaluation.agreement import check_fold
     from gcnet_tf.models.inference_graph import inference_function
 
     logits = inference_function(model)
+    if not fold_is_checked:
+        check_fold(model, logits)
 
     # A function with a signature is traced, and takes memory, only when it is called.
     any_images = tf.TensorSpec([None, None, None, 3], tf.uint8)

@@ -1,6 +1,7 @@
 """The parts that all formats share: replacing of old exports, and manifests."""
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from gcnet_tf.runtime.manifest import (
     ExportManifest,
     TensorInfo,
     content_hash,
+    is_part,
     manifest_path,
     write_manifest,
 )
@@ -70,7 +72,8 @@ def describe(
 def placed(out: Path, manifest: ExportManifest) -> Iterator[Path]:
     """Provides a temporary path to write, which becomes `out` at the end.
 
-    An earlier export at `out` is replaced when the new one is complete.
+    An earlier export at `out` is replaced when the new one is complete; files of others
+    in its folder stay.
 
     Raises:
         UserError: when `out` is something else, or cannot be written.
@@ -84,12 +87,23 @@ def placed(out: Path, manifest: ExportManifest) -> Iterator[Path]:
             manifest = dataclasses.replace(manifest, sha256=content_hash(partial))
             if partial.is_dir():
                 write_manifest(partial, manifest)
+                _keep_others(out, partial)
         # The manifest of a file comes last. A reader notices by the hash when it is
         # missing or that of the earlier file.
         if out.is_file():
             write_manifest(out, manifest)
     except OSError as error:
         raise UserError(f"Cannot write {out}: {error}") from error
+
+
+def _keep_others(old: Path, new: Path) -> None:
+    """Copies what others have put into the folder of an earlier SavedModel."""
+    for path in old.rglob("*") if old.is_dir() else []:
+        target = new / path.relative_to(old)
+        name = path.relative_to(old).as_posix()
+        if path.is_file() and not is_part(name) and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
 
 
 def _check_replaceable(out: Path) -> None:

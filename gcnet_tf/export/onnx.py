@@ -1,5 +1,6 @@
 """Export to ONNX, for ONNX Runtime, OpenVINO and other runtimes."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,9 +36,10 @@ def export_onnx(
 ) -> list[Path]:
     """Writes `model_fp32.onnx` into `out`.
 
-    Its input is `images`, RGB 0-255; its outputs are `labels`, uint8 `(batch, height,
-    width)`, and `probabilities` or `logits`, float32 `(batch, height, width,
-    num_classes)`.
+    Its input is `images`, RGB 0-255, in batches of any size; its outputs are `labels`,
+    uint8 `(batch, height, width)`, and `probabilities` or `logits`, float32 `(batch,
+    height, width, num_classes)`. The names of the classes are in its metadata, a list
+    in JSON with the key "classes".
 
     Protobuf is limited to 2 GB; the largest published model, an R101, takes 0.27 GB.
 
@@ -45,10 +47,10 @@ def export_onnx(
         model: the trained model.
         config: its configuration.
         out: the folder for the file.
-        size: (height, width) of the images, in batches of one; None for any size and
-            any batch size.
-        layout: layout of the input: "nhwc", uint8 `(batch, height, width, 3)`, or
-            "nchw", float32 `(batch, 3, height, width)`.
+        size: (height, width) of the images; None for any.
+        layout: layout of the input and of the second output: "nhwc", with uint8 images
+            `(batch, height, width, 3)`, or "nchw", with float32 images `(batch, 3,
+            height, width)`.
         values: the second output, "probabilities" or "logits".
 
     Raises:
@@ -60,7 +62,7 @@ def export_onnx(
     _require_packages()
     outputs = {
         LABELS: TensorInfo(LABELS, "uint8", "nhw", "class ids"),
-        values: TensorInfo(values, "float32", "nhwc", f"{values} of the classes"),
+        values: TensorInfo(values, "float32", layout, f"{values} of the classes"),
     }
     dtype = tf.uint8 if layout == "nhwc" else tf.float32
     manifest = describe(
@@ -69,24 +71,25 @@ def export_onnx(
         format="onnx",
         precision="fp32",
         size=size,
-        batch=None if size is None else 1,
+        batch=None,
         input=TensorInfo(INPUT, dtype.name, layout, "RGB, 0-255"),
         outputs=outputs,
         packages=("tensorflow", "keras", "tf2onnx", "onnx"),
     )
     manifest.versions["opset"] = str(OPSET)
-    shape = [None, None, None, 3] if size is None else [1, *size, 3]
-    spec = tf.TensorSpec(shape, dtype, INPUT)
+    spec = tf.TensorSpec([None, *(size or (None, None)), 3], dtype, INPUT)
     path = out / "model_fp32.onnx"
     with placed(path, manifest) as partial:
         names = sorted(outputs)
         graph = inference_graph(model, spec, names)
-        partial.write_bytes(_convert(graph, names, layout))
+        proto = _convert(graph, names, layout)
+        _add_classes(proto, manifest.classes)
+        partial.write_bytes(proto.SerializeToString())
     return [path]
 
 
-def _convert(graph: Any, names: Sequence[str], layout: str) -> bytes:
-    """Converts a frozen function to an ONNX file, and names its outputs."""
+def _convert(graph: Any, names: Sequence[str], layout: str) -> Any:
+    """Converts a frozen function to an ONNX model, and names its outputs."""
     import onnx
     import tf2onnx
 
@@ -103,9 +106,19 @@ def _convert(graph: Any, names: Sequence[str], layout: str) -> bytes:
             tensors_to_rename={images: INPUT, **dict(zip(outputs, names))},
         )
     _name_sides(proto.graph, layout)
-    _resize_to_sizes(proto.graph)
+    _enlarge_factors(proto.graph)
+    _labels_by_float(proto.graph)
+    _shape_of_float(proto.graph)
+    if layout == "nchw":
+        _channels_first(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
-    return proto.SerializeToString()
+    return proto
+
+
+def _add_classes(proto: Any, classes: Sequence[str]) -> None:
+    """Adds the names of the classes, so that the file alone tells what its ids are."""
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "classes", json.dumps(classes)
 
 
 def _name_sides(graph: Any, layout: str) -> None:
@@ -122,25 +135,73 @@ def _name_sides(graph: Any, layout: str) -> None:
                 side.dim_param = name
 
 
-def _resize_to_sizes(graph: Any) -> None:
-    """Replaces the factor of each resize between known sizes by the new size.
+def _enlarge_factors(graph: Any) -> None:
+    """Makes the factors of a resize to a known size large enough in float32.
 
-    With a factor in float32, a runtime that rounds down loses a pixel: 13 times 97 / 13
-    is 96.99.
+    A runtime that rounds down would lose a pixel: 13 times 97 / 13 is 96.99. Sizes in
+    place of factors would hold the size of the batch, too.
     """
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     (values,) = [tensor for tensor in graph.output if tensor.name != LABELS]
-    batch, height, width, channels = values.type.tensor_type.shape.dim
-    sizes = [side.dim_value for side in (batch, channels, height, width)]
+    sides = values.type.tensor_type.shape.dim[1:3]
     for node in graph.node:
-        if node.op_type == "Resize" and len(node.input) == 3:
-            factors = constants[node.input[2]]
-            factors.CopyFrom(
-                numpy_helper.from_array(np.array(sizes, np.int64), factors.name)
-            )
-            node.input[2:] = ["", factors.name]
+        if node.op_type != "Resize" or len(node.input) != 3:
+            continue
+        constant = constants[node.input[2]]
+        factors = numpy_helper.to_array(constant).copy()
+        for axis, side in zip((2, 3), sides):
+            old = round(side.dim_value / float(factors[axis]))
+            factors[axis] = np.float32(side.dim_value / old)
+            while float(factors[axis]) * old < side.dim_value:
+                factors[axis] = np.nextafter(factors[axis], np.float32(np.inf))
+        constant.CopyFrom(numpy_helper.from_array(factors, constant.name))
+
+
+def _labels_by_float(graph: Any) -> None:
+    """Casts labels from float32 to uint8: TensorRT has no cast from int32 to uint8."""
+    from onnx import TensorProto
+
+    makers = {name: node for node in graph.node for name in node.output}
+    cast = makers[makers[LABELS].input[0]]
+    assert (cast.op_type, makers[cast.input[0]].op_type) == ("Cast", "ArgMax")
+    cast.attribute[0].i = TensorProto.FLOAT
+
+
+def _shape_of_float(graph: Any) -> None:
+    """Reads sizes from the images as float32: TensorRT gives uint8 to casts only."""
+    casts = [
+        node for node in graph.node if node.op_type == "Cast" and INPUT in node.input
+    ]
+    if not casts:
+        return  # the images are float32
+    (cast,) = casts
+    for node in graph.node:
+        if node.op_type == "Shape" and INPUT in node.input:
+            node.input[0] = cast.output[0]
+    nodes = [cast, *(node for node in graph.node if node is not cast)]
+    nodes = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)  # in an order in which each follows its inputs
+
+
+def _channels_first(graph: Any) -> None:
+    """Turns the values per class, which tf2onnx turns to channels last at the end."""
+    (values,) = [tensor for tensor in graph.output if tensor.name != LABELS]
+    (turn,) = [node for node in graph.node if values.name in node.output]
+    assert turn.op_type == "Transpose" and turn.attribute[0].ints == [0, 2, 3, 1]
+    inner = turn.input[0]
+    graph.node.remove(turn)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [values.name if name == inner else name for name in names]
+    sides = values.type.tensor_type.shape.dim
+    batch, height, width, channels = [
+        type(side).FromString(side.SerializeToString()) for side in sides
+    ]
+    del sides[:]
+    sides.extend([batch, channels, height, width])
 
 
 @contextmanager

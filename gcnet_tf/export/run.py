@@ -1,13 +1,17 @@
 """The export in all formats: the assembly module of this package."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from gcnet_tf.config import Config
-from gcnet_tf.errors import UserError
-from gcnet_tf.export import report
+from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.evaluation.agreement import check_fold
+from gcnet_tf.export.accuracy.limits import excesses
+from gcnet_tf.export.accuracy.measure import measure
+from gcnet_tf.export.accuracy.table import table
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.plan import PORTABLE, Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
@@ -16,8 +20,12 @@ from gcnet_tf.export.server.folders import (
     write_server_folders,
 )
 from gcnet_tf.export.tflite import export_tflite
+from gcnet_tf.files.lock import locked
 from gcnet_tf.models import Segmentor
-from gcnet_tf.runtime.manifest import LOGITS, PROBABILITIES
+from gcnet_tf.models.inference_graph import inference_function
+from gcnet_tf.runtime.backends import format_of
+from gcnet_tf.runtime.manifest import LOGITS, PROBABILITIES, read_manifest
+from gcnet_tf.weights.files import weights_hash
 
 
 def export(
@@ -39,7 +47,8 @@ def export(
         jobs: the files to write, see `plan`.
         out: the folder for all files.
         logits: whether SavedModel and ONNX give logits instead of probabilities.
-        layout: layout of the ONNX file's images, "nhwc" (uint8) or "nchw" (float32).
+        layout: layout of the ONNX file's images and values per class, "nhwc" (uint8
+            images) or "nchw" (float32 images).
         target: target of SavedModels in fp32, one of `plan.TARGETS`.
         checks: the checks of the accuracy.
         server: whether to write folders for servers as well, see
@@ -49,30 +58,61 @@ def export(
         The paths of the written files.
 
     Raises:
-        UserError: when a file could not be written, or has lost too much accuracy. The
-            message names it, and the other files are written.
+        UserError: when a file could not be written, or has lost too much accuracy: the
+            message names it, and the other files are written. Also when another
+            process exports into the folder, or folding changes the logits: then none
+            is written.
     """
     if server:
         require_server_packages()
-    values = LOGITS if logits else PROBABILITIES
-    paths: list[Path] = []
-    problems: list[str] = []
-    bar = tqdm(jobs, desc="export", unit="file", leave=False, disable=None)
-    for job in bar:
-        bar.set_postfix_str(f"{job.format} {job.precision}")
-        try:
-            paths += _export(model, config, job, out, values, layout, target)
-        except UserError as error:
-            problems.append(f"Not written: {job.format} {job.precision}. {error}")
-    for path in paths:
-        print(f"Exported: {path}")
-    if paths and checks.samples:
-        problems += _check(paths, model, config, jobs, checks)
-    if server and paths:
-        print(f"For servers: {write_server_folders(out, paths)}")
+    with locked(out):
+        check_fold(model, inference_function(model))
+        gc.collect()  # frozen functions are part of reference cycles
+        values = LOGITS if logits else PROBABILITIES
+        paths: list[Path] = []
+        problems: list[str] = []
+        bar = tqdm(jobs, desc="export", unit="file", leave=False, disable=None)
+        for job in bar:
+            bar.set_postfix_str(f"{job.format} {job.precision}")
+            try:
+                paths += _export(model, config, job, out, values, layout, target)
+            # A converter may raise anything; the other formats do not depend on it.
+            except Exception as error:
+                problems.append(
+                    f"Not written: {job.format} {job.precision}. {_reason(error)}"
+                )
+        for path in paths:
+            print(f"Exported: {path}")
+        if paths and checks.samples:
+            problems += _check(paths, model, config, jobs, checks)
+        if server and paths:
+            print(f"For servers: {write_server_folders(out, paths)}")
+        for path in _of_other_weights(out, paths, weights_hash(model)):
+            print(f"Of other weights, from an earlier export: {path}")
     if problems:
         raise UserError("\n".join(problems))
     return paths
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def _of_other_weights(out: Path, paths: Sequence[Path], weights: str) -> list[Path]:
+    """Lists exported files that are in the folder and were not written now."""
+    others = []
+    for path in sorted(out.iterdir()) if out.is_dir() else []:
+        if path in paths or format_of(path) is None:
+            continue
+        try:
+            manifest = read_manifest(path)
+        except UserError:
+            continue  # not an export, or a damaged one: whoever opens it is told
+        if manifest.weights_sha256 != weights:
+            others.append(path)
+    return others
 
 
 def _export(
@@ -112,13 +152,14 @@ def _check(
     """Prints the accuracy report, and returns a sentence for each problem."""
     size = next((job.size for job in jobs if job.size), config.augment.crop_size)
     try:
-        accuracies = report.measure(paths, model, config, size, checks.samples)
-    except UserError as error:
-        return [f"Accuracy was not measured (--samples 0 skips it). {error}"]
-    print(report.table(accuracies))
+        accuracies, failures = measure(paths, model, config, size, checks.samples)
+    except Exception as error:
+        return [f"Accuracy was not measured (--samples 0 skips it). {_reason(error)}"]
+    if accuracies:
+        print(table(accuracies))
     if checks.allow_drop:
-        return []
-    return [
+        return failures
+    return failures + [
         f"{sentence} Add --allow-drop to accept it."
-        for sentence in report.excesses(accuracies)
+        for sentence in excesses(accuracies)
     ]

@@ -158,6 +158,8 @@ def _run_worker(
 ) -> None:
     """Converts the model in `work` in another process, which ends with this one.
 
+    It is ended when an exception ends this function, and when this process is killed.
+
     Raises:
         UserError: when the conversion fails; the message gives the reason.
     """
@@ -166,7 +168,12 @@ def _run_worker(
     # The same package as here, wherever it lies; -P keeps the working folder out.
     package = str(Path(gcnet_tf.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    code = f"from gcnet_tf.export.tflite_worker import run; run({str(work)!r})"
+    code = (
+        "from gcnet_tf.export.child import end_with; "
+        f"end_with({os.getpid()}); "
+        "from gcnet_tf.export.tflite_worker import run; "
+        f"run({str(work)!r})"
+    )
     with (
         (work / "stderr.txt").open("wb") as stderr,
         subprocess.Popen(

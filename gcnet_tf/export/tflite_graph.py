@@ -75,12 +75,16 @@ def set_input_range(model: Any, low: float, high: float) -> None:
 
 
 def name_tensors(model: Any, input_name: str, output_name: str) -> None:
-    """Names the only input and the only output."""
+    """Names the only input, the only output, and the signature that has both.
+
+    The signature is called as those of all other tools, which look for this name.
+    """
     (graph,) = model.subgraphs
     (source,), (result,) = graph.inputs, graph.outputs
     graph.tensors[source].name = input_name.encode()
     graph.tensors[result].name = output_name.encode()
     (signature,) = model.signatureDefs
+    signature.signatureKey = b"serving_default"
     signature.inputs[0].name = input_name.encode()
     signature.outputs[0].name = output_name.encode()
 

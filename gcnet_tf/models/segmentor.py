@@ -113,7 +113,9 @@ class Segmentor(keras.Model):
             training: whether to use batch statistics, drop channels and return
                 `"aux_logits"`.
         """
-        size = tf.shape(images)[1:3]
+        # As integers where they are known: a graph for one size then computes none.
+        sides = images.shape[1:3]
+        size = tf.shape(images)[1:3] if None in sides else tuple(sides)
         features = self.backbone(self._normalise(images, valid_size), training=training)
         # (batch, height / output_stride, width / output_stride, num_classes)
         logits = self.decode_head(

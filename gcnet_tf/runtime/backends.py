@@ -4,6 +4,7 @@ Each imports its interpreter only when an object is made.
 """
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
-from gcnet_tf.runtime.manifest import ExportManifest
+from gcnet_tf.runtime.manifest import ExportManifest, TensorInfo
 from gcnet_tf.runtime.tensors import Tensor, check_tensors
 
 # Formats, as manifests call them, by the suffix of the file. A SavedModel is a folder.
@@ -24,10 +25,13 @@ NETWORK_SIGNATURE, _OLD_SIGNATURE = "network", "serving_default"
 
 
 class Backend(Protocol):
-    """An opened model file."""
+    """An opened model file, for any number of threads of the process that opened it."""
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Computes outputs, by kind, of RGB uint8 `(batch, height, width, 3)`."""
+        """Computes outputs, by kind, of RGB uint8 `(batch, height, width, 3)`.
+
+        Values per class are `(batch, height, width, num_classes)` in every layout.
+        """
 
 
 def format_of(model: Path) -> str | None:
@@ -63,7 +67,7 @@ def open_backend(
 
 
 class TFLite:
-    """A TFLite file, run by LiteRT with XNNPACK; not for several threads at once."""
+    """A TFLite file, run by LiteRT with XNNPACK; threads take turns."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         litert = _interpreter("ai_edge_litert.interpreter", "ai-edge-litert", model)
@@ -79,6 +83,9 @@ class TFLite:
         outputs = self._interpreter.get_output_details()
         check_tensors(model, manifest, _tflite(inputs), _tflite(outputs))
         self._input = inputs[0]
+        # The interpreter has one set of tensors: of two threads in it, one gets an
+        # error, or the labels of the other's image.
+        self._turn = threading.Lock()
         self._index = {tensor["name"]: tensor["index"] for tensor in outputs}
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -86,18 +93,18 @@ class TFLite:
         if scale and (scale, zero_point) != (1, 0):
             quantised = np.rint(images / np.float32(scale)) + zero_point
             images = quantised.clip(0, 255).astype(np.uint8)
-        self._interpreter.set_tensor(
-            self._input["index"], _as_input(images, self._manifest)
-        )
-        self._interpreter.invoke()
-        return {
-            kind: self._interpreter.get_tensor(self._index[info.name])
-            for kind, info in self._manifest.outputs.items()
-        }
+        inputs = _as_input(images, self._manifest)
+        with self._turn:
+            self._interpreter.set_tensor(self._input["index"], inputs)
+            self._interpreter.invoke()
+            return {
+                kind: self._interpreter.get_tensor(self._index[info.name])
+                for kind, info in self._manifest.outputs.items()
+            }
 
 
 class ONNX:
-    """An ONNX file, run by ONNX Runtime on the processor."""
+    """An ONNX file, run by ONNX Runtime on the processor; threads run side by side."""
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
         onnxruntime = _interpreter("onnxruntime", "onnxruntime", model)
@@ -119,14 +126,25 @@ class ONNX:
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         inputs = {self._manifest.input.name: _as_input(images, self._manifest)}
         outputs = self._session.run(list(self._kinds), inputs)
-        return dict(zip(self._kinds.values(), outputs))
+        return {
+            kind: _channels_last(output, self._manifest.outputs[kind])
+            for kind, output in zip(self._kinds.values(), outputs)
+        }
 
 
 class SavedModel:
-    """A SavedModel, run by TensorFlow through the signature "network"."""
+    """A SavedModel, run by TensorFlow through the signature "network".
+
+    Threads run side by side.
+    """
+
+    # The process in which TensorFlow was started by this class.
+    _process: int | None = None
 
     def __init__(self, model: Path, manifest: ExportManifest, threads: int | None):
+        self._require_own_process(model)
         self._tf = _interpreter("tensorflow", "tensorflow", model)
+        SavedModel._process = os.getpid()
         if threads is not None:
             self._limit(threads)
         try:
@@ -153,6 +171,20 @@ class SavedModel:
             kind: outputs[info.name].numpy()
             for kind, info in self._manifest.outputs.items()
         }
+
+    @classmethod
+    def _require_own_process(cls, model: Path) -> None:
+        """Refuses a fork of a process that has used TensorFlow: it would wait forever.
+
+        The fork lacks the threads that TensorFlow gives the work to.
+        """
+        if cls._process not in (None, os.getpid()):
+            raise UserError(
+                f"{model} cannot be opened in process {os.getpid()}, a fork of process "
+                f"{cls._process}, which has used TensorFlow: it would never answer. "
+                'Start processes by "spawn" or "forkserver", fork before the first '
+                "SavedModel is opened, or use the .onnx file."
+            )
 
     def _limit(self, threads: int) -> None:
         threading = self._tf.config.threading
@@ -200,6 +232,10 @@ def _as_input(images: np.ndarray, manifest: ExportManifest) -> np.ndarray:
     if manifest.input.layout == "nchw":
         images = images.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(images, manifest.input.dtype)
+
+
+def _channels_last(output: np.ndarray, info: TensorInfo) -> np.ndarray:
+    return output.transpose(0, 2, 3, 1) if info.layout == "nchw" else output
 
 
 def _tflite(details: list[dict[str, Any]]) -> dict[str, Tensor]:

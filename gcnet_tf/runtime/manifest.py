@@ -54,7 +54,7 @@ class ExportManifest:
         weights_sha256: hash of the source's weights, see `weights.files.weights_hash`.
         sha256: hash of the file or folder itself, see `content_hash`.
         versions: versions of the packages that wrote it.
-        accuracy: agreement with the Keras model, see `gcnet_tf.export.report`; empty
+        accuracy: agreement with the Keras model, see `gcnet_tf.export.accuracy`; empty
             when it was not measured.
     """
 
@@ -82,17 +82,33 @@ def manifest_path(model: Path) -> Path:
     return model.with_name(model.name + ".json")
 
 
+def is_part(name: str) -> bool:
+    """Tells whether a file of a SavedModel folder is part of the model.
+
+    Other programs put files there, too: TensorFlow Serving reads requests that warm it
+    up from `assets.extra`, and macOS writes `.DS_Store`. Neither changes the model. Nor
+    does TensorFlow's fingerprint.pb say anything about it.
+
+    Args:
+        name: its path in the folder.
+    """
+    folder, _, file = name.rpartition("/")
+    if folder == "variables":
+        return file.startswith("variables.")
+    if folder == "assets" or folder.startswith("assets/"):
+        return not file.startswith(".")
+    return name == "saved_model.pb"
+
+
 def content_hash(model: Path) -> str:
-    """Returns the hex SHA-256 of a file, or of a folder's files except the manifest."""
+    """Returns the hex SHA-256 of a file, or of a folder's files that are the model."""
     if not model.is_dir():
         with model.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    own_manifest = manifest_path(model)
     for path in sorted(path for path in model.rglob("*") if path.is_file()):
-        # TensorFlow's own fingerprint says nothing about the model.
-        if path != own_manifest and path.name != "fingerprint.pb":
-            name = path.relative_to(model).as_posix()
+        name = path.relative_to(model).as_posix()
+        if is_part(name):
             digest.update(f"{name}\0{content_hash(path)}\n".encode())
     return digest.hexdigest()
 

@@ -5,7 +5,7 @@ Evaluation, prediction and the runtime share these functions, which need numpy a
 uint8 `(batch, height, width, 3)`, sizes are (height, width).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +14,20 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.images import check_images, padded
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.runtime.resize import resize_image, resize_logits
-from gcnet_tf.runtime.windows import Predict, keep_ratio_size, slide, softmax, tiled
+from gcnet_tf.runtime.windows import (
+    Predict,
+    argmax,
+    keep_ratio_size,
+    slide,
+    softmax,
+    strips,
+    tiled,
+)
 
 Size = tuple[int, int]
 
 # Size limit of an array of logits that is returned.
 _MAX_BYTES = 4 * 2**30
-# Values in a strip of rows: small enough for a processor's cache.
-_STRIP = 2**19
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,11 @@ def predict_logits(
         logarithms of the mean probabilities.
 
     Raises:
-        UserError: as `predict_labels`; also in mode "tiled", and when the logits would
-            be too large.
+        UserError: when the images are of another form, the network gives labels only,
+            or the logits would be too large.
     """
-    logits = _one_by_one(
-        _Run(network, protocol).mean, network, _checked(protocol, images)
-    )
-    if protocol.ms_flip:
+    logits = _means(network, protocol, images)
+    if protocol.averages_probabilities:
         np.log(np.maximum(logits, np.finfo(logits.dtype).tiny, out=logits), out=logits)
     return logits
 
@@ -106,6 +110,10 @@ def predict_probabilities(
     network: Network, protocol: Protocol, images: np.ndarray
 ) -> np.ndarray:
     """Predicts the probability of each class.
+
+    In every mode, `predict_labels` gives the class with the largest one. Under
+    `protocol.ms_flip` they are the mean over all scales and views, else the softmax of
+    the logits at the images' size.
 
     Args:
         network, protocol, images: as in `predict_labels`.
@@ -117,10 +125,8 @@ def predict_probabilities(
     Raises:
         UserError: as `predict_logits`.
     """
-    probabilities = _one_by_one(
-        _Run(network, protocol).mean, network, _checked(protocol, images)
-    )
-    if not protocol.ms_flip:
+    probabilities = _means(network, protocol, images)
+    if not protocol.averages_probabilities:
         for rows in probabilities:  # image by image: softmax needs as much memory again
             rows[:] = softmax(rows)
     return probabilities
@@ -133,14 +139,15 @@ def images_at_once(network: Network, protocol: Protocol, size: Size) -> int:
     return network.at_once(max(inputs, default=size))
 
 
-def _checked(protocol: Protocol, images: np.ndarray) -> np.ndarray:
+def _means(network: Network, protocol: Protocol, images: np.ndarray) -> np.ndarray:
+    """Runs `_Run.mean` on images of a user."""
     check_images(images)
-    if protocol.mode == "tiled":
+    if network.logits is None:
         raise UserError(
-            'The mode "tiled" gives labels only, and logits or probabilities were '
-            "asked for; use another mode."
+            "This model gives labels only, and logits or probabilities were asked for: "
+            "use the exported file without _labels in its name."
         )
-    return images
+    return _one_by_one(_Run(network, protocol).mean, network, images)
 
 
 def _one_by_one(function: Predict, network: Network, images: np.ndarray) -> np.ndarray:
@@ -167,15 +174,17 @@ class _Run:
         size = images.shape[1:3]
         if self._mean_is_smaller(size):
             mean = self.mean(images)
-            return _argmax(mean, size, lambda rows: mean[:, rows])
+            return argmax(mean, size, lambda rows: mean[:, rows])
         passes = list(self._passes(images))
-        return _argmax(
-            passes[0], size, lambda rows: self._mean_rows(passes, size, rows)
-        )
+        return argmax(passes[0], size, lambda rows: self._mean_rows(passes, size, rows))
 
     def mean(self, images: np.ndarray) -> np.ndarray:
         """Returns logits, under ms_flip the mean of the probabilities of all passes."""
         size = images.shape[1:3]
+        if self.protocol.mode == "tiled":
+            return tiled(
+                lambda tile: self._tile_logits(tile, size), images, *self._window()
+            )
         total = None
         count = 0
         for logits in self._passes(images):
@@ -183,7 +192,7 @@ class _Run:
                 shape = (len(logits), *size, logits.shape[-1])
                 _require_memory(shape, logits.dtype)
                 total = np.zeros(shape, logits.dtype)
-            for rows in _strips(logits, size):
+            for rows in strips(logits, size):
                 total[:, rows] += self._at_size(logits, size, rows)
             count += 1
         assert total is not None  # there is always one scale
@@ -254,9 +263,16 @@ class _Run:
     def _tile_labels(self, images: np.ndarray) -> np.ndarray:
         if self.network.labels is not None:
             return self._fitted(self.network.labels)(images)
+        size = images.shape[1:3]
+        logits = self._tile_logits(images, size)
+        return argmax(logits, size, lambda rows: logits[:, rows])
+
+    def _tile_logits(self, tile: np.ndarray, size: Size) -> np.ndarray:
+        """Computes the logits of a tile of images of a size."""
         assert self.network.logits is not None
-        logits = self._fitted(self.network.logits)(images)
-        return _argmax(logits, images.shape[1:3], lambda rows: logits[:, rows])
+        logits = self._fitted(self.network.logits)(tile)
+        _require_memory((len(logits), *size, logits.shape[-1]), logits.dtype)
+        return logits
 
     def _fitted(self, predict: Predict) -> Predict:
         """Makes `predict` accept images that are smaller than the network's inputs."""
@@ -299,34 +315,6 @@ class _Run:
             'protocol leaves as they are, or the mode "tiled". The exported file with '
             "probabilities (without _labels in its name) takes images of any size."
         )
-
-
-def _strips(logits: np.ndarray, size: Size) -> Iterator[slice]:
-    """Cuts rows of logits at another size into strips of about `_STRIP` values."""
-    values_per_row = len(logits) * size[1] * logits.shape[-1]
-    step = max(_STRIP // values_per_row, 1)
-    for start in range(0, size[0], step):
-        yield slice(start, min(start + step, size[0]))
-
-
-def _argmax(
-    like: np.ndarray, size: Size, logits_of: Callable[[slice], np.ndarray]
-) -> np.ndarray:
-    """Takes the most likely class of each pixel, strip by strip.
-
-    Args:
-        like: logits of any size, for the number of images and classes.
-        size: (height, width) of the result.
-        logits_of: returns the logits `(batch, rows, width, num_classes)` of a slice of
-            rows.
-
-    Returns:
-        uint8 `(batch, height, width)`.
-    """
-    labels = np.empty((len(like), *size), np.uint8)
-    for rows in _strips(like, size):
-        labels[:, rows] = logits_of(rows).argmax(axis=-1)
-    return labels
 
 
 def _require_memory(shape: tuple[int, ...], dtype: np.dtype) -> None:

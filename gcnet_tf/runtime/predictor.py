@@ -1,5 +1,6 @@
 """Segmenting images of any size: an exported model, or any network with a protocol."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
@@ -31,6 +32,16 @@ Palette = tuple[tuple[int, int, int], ...]
 
 class Predictor:
     """Segments images of any size.
+
+    Any number of threads may share a predictor: each gets the answer to its own image.
+    ONNX, SavedModel and Keras models compute the calls side by side. TFLite lets them
+    take turns; for calls side by side, open the file once for each thread, with
+    `threads=1`.
+
+    A predictor belongs to the process that opened it, and refuses to work in a fork of
+    it, which lacks the interpreter's threads: a used SavedModel would never answer.
+    Open .onnx and .tflite files in each child; for SavedModels and Keras models, start
+    the children by "spawn" or "forkserver".
 
     Attributes:
         network: computes logits or labels.
@@ -92,6 +103,7 @@ class Predictor:
         self.protocol = protocol
         self.classes = classes
         self.palette = palette
+        self._process = os.getpid()
 
     def __call__(
         self, images: np.ndarray | Sequence[np.ndarray]
@@ -115,15 +127,26 @@ class Predictor:
 
     def labels(self, images: np.ndarray) -> np.ndarray:
         """Predicts the class of each pixel, see `predict_labels`."""
+        self._require_own_process()
         return predict_labels(self.network, self.protocol, images)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Predicts logits, see `predict_logits`."""
+        self._require_own_process()
         return predict_logits(self.network, self.protocol, images)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Predicts the probability of each class, see `predict_probabilities`."""
+        self._require_own_process()
         return predict_probabilities(self.network, self.protocol, images)
+
+    def _require_own_process(self) -> None:
+        if self._process != os.getpid():
+            raise UserError(
+                f"This model was opened in process {self._process}, and asked in "
+                f"process {os.getpid()}, a fork of it, which lacks its threads. Open "
+                "the model in the process that uses it."
+            )
 
     def images_at_once(self, size: tuple[int, int]) -> int:
         """Returns the best number of images of a (height, width) in a call."""

@@ -88,6 +88,11 @@ class Protocol:
             return replace(self, ms_flip=True)
         return replace(self, ms_flip=False, mode=mode)
 
+    @property
+    def averages_probabilities(self) -> bool:
+        """Tells whether several scales and views are averaged; "tiled" has only one."""
+        return self.ms_flip and self.mode != "tiled"
+
     def scales(self) -> list[tuple[int, int]]:
         """Lists the scales to which an image is resized."""
         return scales_of(self.scale, self.ratios) if self.ms_flip else [self.scale]

@@ -34,7 +34,10 @@ def check_tensors(
     if list(inputs) != [info.name] or inputs[info.name] != expected:
         raise _mismatch(model, "inputs", inputs, {info.name: expected})
     for kind, info in manifest.outputs.items():
-        expected = Tensor(info.dtype, output_shape(manifest, kind))
+        shape = output_shape(manifest, kind)
+        if info.layout == "nchw":
+            shape = (shape[0], shape[3], *shape[1:3])
+        expected = Tensor(info.dtype, shape)
         output = outputs.get(info.name)
         if output is None or not _fits(output, expected):
             received = outputs if output is None else {info.name: output}
@@ -44,7 +47,10 @@ def check_tensors(
 def output_shape(
     manifest: ExportManifest, kind: str, size: tuple[int, int] | None = None
 ) -> Shape:
-    """Returns an output's shape for images of `size`, by default the manifest's."""
+    """Returns an output's shape for images of `size`, by default the manifest's.
+
+    It is that of the layout "nhwc", or "nhw" for labels.
+    """
     shape = (manifest.batch, *(size or manifest.size or (None, None)))
     return shape if kind == LABELS else (*shape, len(manifest.classes))
 

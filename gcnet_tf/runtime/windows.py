@@ -1,4 +1,4 @@
-"""Sizes and windows: the parts of running a network on images of any size.
+"""Sizes, windows and strips: the parts of running a network on images of any size.
 
 The functions need numpy alone. They take a function `predict`, from RGB images
 `(batch, height, width, 3)` to logits `(batch, height, width, num_classes)`, whatever
@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 Predict = Callable[[np.ndarray], np.ndarray]
+
+# Values in a strip of rows: small enough for a processor's cache.
+_STRIP = 2**19
 
 
 def keep_ratio_size(
@@ -72,26 +75,31 @@ def slide(
 
 
 def tiled(
-    predict_labels: Predict,
+    predict: Predict,
     images: np.ndarray,
     window: tuple[int, int],
     stride: tuple[int, int],
 ) -> np.ndarray:
-    """Labels overlapping windows, and takes each pixel from the window nearest to it.
+    """Runs overlapping windows, and takes each pixel from the window nearest to it.
 
     Neighbours meet in the middle of their overlap: near its border, a window lacks the
-    surroundings of a pixel, so the label comes from its neighbour there.
+    surroundings of a pixel, so its value comes from the neighbour there. `predict` may
+    also give labels `(batch, height, width)`.
     """
-    result = np.empty(images.shape[:-1], np.uint8)
+    result = None
     height, width = images.shape[1:3]
     for rows, kept_rows in _tiles(height, window[0], stride[0]):
         for columns, kept_columns in _tiles(width, window[1], stride[1]):
-            labels = predict_labels(images[:, rows, columns])
-            result[:, kept_rows, kept_columns] = labels[
+            values = predict(images[:, rows, columns])
+            if result is None:
+                shape = (*images.shape[:-1], *values.shape[3:])
+                result = np.empty(shape, values.dtype)
+            result[:, kept_rows, kept_columns] = values[
                 :,
                 kept_rows.start - rows.start : kept_rows.stop - rows.start,
                 kept_columns.start - columns.start : kept_columns.stop - columns.start,
             ]
+    assert result is not None  # there is always one window
     return result
 
 
@@ -104,6 +112,34 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def strips(logits: np.ndarray, size: tuple[int, int]) -> Iterator[slice]:
+    """Cuts rows of logits at another size into strips of about `_STRIP` values."""
+    values_per_row = len(logits) * size[1] * logits.shape[-1]
+    step = max(_STRIP // values_per_row, 1)
+    for start in range(0, size[0], step):
+        yield slice(start, min(start + step, size[0]))
+
+
+def argmax(
+    like: np.ndarray, size: tuple[int, int], logits_of: Callable[[slice], np.ndarray]
+) -> np.ndarray:
+    """Takes the most likely class of each pixel, strip by strip.
+
+    Args:
+        like: logits of any size, for the number of images and classes.
+        size: (height, width) of the result.
+        logits_of: returns the logits `(batch, rows, width, num_classes)` of a slice of
+            rows.
+
+    Returns:
+        uint8 `(batch, height, width)`.
+    """
+    labels = np.empty((len(like), *size), np.uint8)
+    for rows in strips(like, size):
+        labels[:, rows] = logits_of(rows).argmax(axis=-1)
+    return labels
 
 
 def _spans(length: int, side: int, step: int) -> list[slice]:

@@ -49,6 +49,7 @@ class Validation:
         self._workers = workers
         self._monitor = monitor
         self._progress = progress
+        self._fold_is_checked = False
 
     def run(self, signals: list[StopReason]) -> dict[str, float] | None:
         """Evaluates the model, reports the metrics, and keeps the best weights.
@@ -98,7 +99,10 @@ class Validation:
             self._monitor.report_damage(iteration, SPLIT, damaged)
 
         self._named.reset()
-        predictor = predictor_from_model(self._model, self._config)
+        predictor = predictor_from_model(
+            self._model, self._config, fold_is_checked=self._fold_is_checked
+        )
+        self._fold_is_checked = True
         metrics = evaluate(
             predictor,
             self._config,

@@ -29,21 +29,14 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_infer_arguments(parser: argparse.ArgumentParser) -> None:
-    choice = parser.add_mutually_exclusive_group()
-    _add_cfg(choice)
-    choice.add_argument("--model", metavar="RUN", help="a run folder")
-    choice.add_argument(
-        "--exports",
-        type=Path,
-        metavar="DIR",
-        help="files that scripts/export.py wrote; without it all are exported first",
-    )
-    _add_size(parser)
-    _add_threads(parser)
-    _add_rounds(parser)
-    _add_seconds(parser, 3.0)
+    _add_exports(parser)
     _add_peer(parser)
     _add_out(parser, "benchmark_infer.json, .md and .png")
+
+
+def add_callers_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_exports(parser)
+    _add_out(parser, "benchmark_callers.json and .md")
 
 
 def add_allocators_arguments(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +154,23 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--seconds: received {args.seconds}; it is above 0.")
     if getattr(args, "out", None):
         make_folder(args.out)
+
+
+def _add_exports(parser: argparse.ArgumentParser) -> None:
+    """Adds the exported files to measure, and the length of the measurements."""
+    choice = parser.add_mutually_exclusive_group()
+    _add_cfg(choice)
+    choice.add_argument("--model", metavar="RUN", help="a run folder")
+    choice.add_argument(
+        "--exports",
+        type=Path,
+        metavar="DIR",
+        help="files that scripts/export.py wrote; without it all are exported first",
+    )
+    _add_size(parser)
+    _add_threads(parser)
+    _add_rounds(parser)
+    _add_seconds(parser, 3.0)
 
 
 def _add_cfg(parser: "argparse._ActionsContainer") -> None:

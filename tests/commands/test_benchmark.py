@@ -15,6 +15,8 @@ from script_server import REPOSITORY
         ("infer --size 12", '--size: received "12"'),
         ("infer --exports nowhere", "nowhere holds no exported model"),
         ("infer --out README.md", "--out: cannot make the folder README.md"),
+        ("callers --threads 0", "--threads: received 0"),
+        ("callers --exports nowhere", "nowhere holds no exported model"),
         ("train --batch 0", "--batch: received 0; it is at least 1"),
         ("train --out README.md", "--out: cannot make the folder README.md"),
         ("evaluate --images -1", "--images: received -1; it is at least 1"),

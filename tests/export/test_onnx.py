@@ -1,5 +1,6 @@
 """ONNX files run in their runtimes at any size, and give the logits of Keras."""
 
+import json
 import logging
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ import openvino
 import pytest
 import tensorflow as tf
 
+from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.onnx import OPSET, export_onnx
 from gcnet_tf.models import build_model
@@ -87,18 +89,51 @@ def test_any_size_and_batch_in_one_session(runtime, dynamic, model):
 
 @RUNTIMES
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
-def test_one_odd_size(runtime, layout, model, tiny_config, tmp_path, capfd):
+@pytest.mark.parametrize("size", [(65, 97), None])
+def test_layouts_of_one_odd_size_and_any_batch(
+    runtime, layout, size, model, tiny_config, tmp_path, capfd
+):
     (path,) = export_onnx(
-        model, tiny_config(), tmp_path, size=(65, 97), layout=layout, values="logits"
+        model, tiny_config(), tmp_path, size=size, layout=layout, values="logits"
     )
-    images = RNG.integers(0, 256, (1, 65, 97, 3), np.uint8)
-    inputs = images
-    if layout == "nchw":
-        inputs = images.transpose(0, 3, 1, 2).astype(np.float32)
-    check(runtime(path)(inputs), model, images)
+    run = runtime(path)
+    for batch in (1, 3):
+        images = RNG.integers(0, 256, (batch, 65, 97, 3), np.uint8)
+        inputs = images
+        if layout == "nchw":
+            inputs = images.transpose(0, 3, 1, 2).astype(np.float32)
+        outputs = run(inputs)
+        if layout == "nchw":
+            outputs["logits"] = outputs["logits"].transpose(0, 2, 3, 1)
+        check(outputs, model, images)
+    if size is None:
+        return
     # No shape is left to compute at run time, and none was inferred wrongly.
     assert "Shape" not in operations(path)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+@pytest.mark.parametrize("size", [(65, 97), None])
+def test_the_graph_holds_nothing_that_tensorrt_excludes(
+    layout, size, model, tiny_config, tmp_path
+):
+    """TensorRT casts uint8 from floats only, and gives uint8 images to casts only."""
+    (path,) = export_onnx(model, tiny_config(), tmp_path, size=size, layout=layout)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(path)).graph
+    described = [*graph.value_info, *graph.input, *graph.output]
+    types = {tensor.name: tensor.type.tensor_type.elem_type for tensor in described}
+    for node in graph.node:
+        if node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.UINT8:
+            assert types[node.input[0]] == onnx.TensorProto.FLOAT
+        elif onnx.TensorProto.UINT8 in map(types.get, node.input):
+            assert node.op_type == "Cast"
+
+
+def test_class_names_are_in_the_file(dynamic, tiny_config):
+    entries = onnxruntime.InferenceSession(str(dynamic)).get_modelmeta()
+    names = json.loads(entries.custom_metadata_map["classes"])
+    assert names == list(facts_of(tiny_config().data).classes)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +157,10 @@ def operations(path):
 
 
 def test_the_graph_has_no_slow_operations(dynamic, model):
-    # The input is only cast and measured: nothing transposes the uint8 pixels.
+    # The input is only cast: nothing transposes the uint8 pixels.
     nodes = onnx.load(dynamic).graph.node
     first = {node.op_type for node in nodes if "images" in node.input}
-    assert first == {"Cast", "Shape"}
+    assert first == {"Cast"}
     counts = operations(dynamic)
     # One before the first convolution, and one after the last.
     assert counts["Transpose"] == 2
@@ -149,7 +184,7 @@ def test_manifest_and_names_describe_the_file(dynamic):
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 def test_our_runtime_takes_it(layout, model, tiny_config, tmp_path):
     (path,) = export_onnx(model, tiny_config(), tmp_path, size=(33, 40), layout=layout)
-    images = RNG.integers(0, 256, (1, 33, 40, 3), np.uint8)
+    images = RNG.integers(0, 256, (2, 33, 40, 3), np.uint8)
     outputs = open_backend(path, read_manifest(path)).run(images)
     expected = tf.nn.softmax(model(images)["logits"])
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)

@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.models import build_model
+from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.manifest import manifest_path, read_manifest
 from gcnet_tf.weights.files import weights_hash
 
@@ -148,6 +150,35 @@ def test_replaces_an_earlier_export_and_nothing_else(model, tiny_config, tmp_pat
         export_saved_model(model, tiny_config(), tmp_path)
     assert (path / "thesis.txt").read_text() == "mine"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_files_of_others_in_the_folder_stay(model, tiny_config, tmp_path):
+    """TensorFlow Serving reads assets.extra, and macOS writes .DS_Store anywhere."""
+    (path,) = export_saved_model(model, tiny_config(), tmp_path)
+    before = Predictor(path).labels(RNG.integers(0, 256, (32, 32, 3), np.uint8))
+    others = {
+        "assets.extra/tf_serving_warmup_requests": "requests",
+        ".DS_Store": "finder",
+        "variables/.DS_Store": "finder",
+        "assets/.DS_Store": "finder",
+    }
+    for name, text in others.items():
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text(text)
+    assert Predictor(path).labels(np.zeros((32, 32, 3), np.uint8)).shape == before.shape
+    export_saved_model(model, tiny_config(), tmp_path)
+    for name, text in others.items():
+        assert (path / name).read_text() == text
+    read_manifest(path)
+
+
+@pytest.mark.parametrize("name", ["assets/words.txt", "variables/variables.index"])
+def test_all_parts_of_the_model_count(exported, tmp_path, name):
+    path = tmp_path / "model"
+    shutil.copytree(exported, path)
+    (path / name).write_text("other")
+    with pytest.raises(UserError, match="belongs to another file"):
+        read_manifest(path)
 
 
 def test_a_missing_or_broken_manifest_is_refused(tmp_path):

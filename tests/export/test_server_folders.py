@@ -182,7 +182,7 @@ def test_triton_gets_the_tensors_of_the_files(exported):
     assert config.max_batch_size > 1
 
 
-def test_an_onnx_file_of_one_size_names_all_sides(tiny_config, tmp_path):
+def test_an_onnx_file_of_one_size_takes_any_number(tiny_config, tmp_path):
     config = tiny_config()
     paths = export_onnx(
         make_model(config), config, tmp_path, size=(32, 48), layout="nchw"
@@ -190,9 +190,13 @@ def test_an_onnx_file_of_one_size_names_all_sides(tiny_config, tmp_path):
     server = write_server_folders(tmp_path, paths)
     text = (server / "triton" / "gcnet_onnx" / "config.pbtxt").read_text()
     message = parse("ModelConfig", text)
-    assert message.max_batch_size == 0
+    assert message.max_batch_size > 1
     (images,) = message.input
-    assert list(images.dims) == [1, 3, 32, 48]
+    assert list(images.dims) == [3, 32, 48]
+    assert {t.name: list(t.dims) for t in message.output} == {
+        "labels": [32, 48],
+        "probabilities": [6, 32, 48],
+    }
     assert images.data_type == DATA_TYPES["TYPE_FP32"]
     assert not (server / "tensorflow_serving").exists()
 

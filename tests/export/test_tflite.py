@@ -109,6 +109,18 @@ def test_the_context_and_the_resizing_stay_float_in_int8(exported):
         assert 9 in types["CONV_2D"]  # int8
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_signature_has_the_name_that_tools_look_for(exported, precision):
+    for path, output in zip(exported(precision), ("logits", "labels")):
+        interpreter = Interpreter(str(path))
+        signature = {"inputs": ["images"], "outputs": [output]}
+        assert interpreter.get_signature_list() == {"serving_default": signature}
+        serve = interpreter.get_signature_runner("serving_default")
+        dtype = np.uint8 if precision == "int8" else np.float32
+        answer = serve(images=IMAGE.astype(dtype))[output]
+        np.testing.assert_array_equal(answer, run(path)[2])
+
+
 def test_an_int8_image_is_its_own_quantised_form(exported):
     assert run(exported("int8")[0])[0]["quantization"] == (1.0, 0)
 

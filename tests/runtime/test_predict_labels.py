@@ -8,7 +8,7 @@ import oracles
 import pytest
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.runtime import Predictor, predict
+from gcnet_tf.runtime import Predictor, predict, windows
 from gcnet_tf.runtime.predict import (
     Network,
     images_at_once,
@@ -108,7 +108,7 @@ def test_labels_in_strips_are_those_of_the_probabilities(protocol, scale, monkey
     run = Predictor.of_network(ANY, dataclasses.replace(protocol, scale=scale), (), ())
     expected = run.probabilities(IMAGE).argmax(-1)
     for strip in (1, 1000, 2**19):
-        monkeypatch.setattr(predict, "_STRIP", strip)
+        monkeypatch.setattr(windows, "_STRIP", strip)
         np.testing.assert_array_equal(run.labels(IMAGE), expected)
 
 
@@ -123,7 +123,7 @@ def test_large_images_are_never_held_as_logits(monkeypatch):
 
     resize = predict.resize_logits
     monkeypatch.setattr(predict, "resize_logits", remember)
-    monkeypatch.setattr(predict, "_STRIP", 5 * 2000 * 8)
+    monkeypatch.setattr(windows, "_STRIP", 5 * 2000 * 8)
     image = np.zeros((300, 2000, 3), np.uint8)
     for protocol in (WHOLE, SLIDE, MS_FLIP):
         predict_labels(ANY, protocol, image)
@@ -149,7 +149,7 @@ def test_strips_are_taken_from_contiguous_logits(size, pixels, monkeypatch):
 
     resize = predict.resize_logits
     monkeypatch.setattr(predict, "resize_logits", remember)
-    monkeypatch.setattr(predict, "_STRIP", 1000)
+    monkeypatch.setattr(windows, "_STRIP", 1000)
     network = Network(logits, size=size, pixels=pixels)
     for protocol in (WHOLE, SLIDE, MS_FLIP):
         predict_labels(network, protocol, IMAGE)
@@ -201,8 +201,43 @@ def test_tiled_leaves_the_scale_alone():
     assert set(recorder.sizes) == {(1, 30, 30)}
     # Borders of windows are not kept, so the result is that of the network itself.
     np.testing.assert_array_equal(actual, labels(IMAGE[None])[0])
-    with pytest.raises(UserError, match="labels only"):
-        predict_logits(ANY, TILED, IMAGE)
+    everywhere = logits(IMAGE[None])[0]
+    np.testing.assert_allclose(predict_logits(ANY, TILED, IMAGE), everywhere)
+    np.testing.assert_allclose(
+        predict_probabilities(ANY, TILED, IMAGE), oracles.softmax(everywhere)
+    )
+
+
+MODES = (WHOLE, SLIDE, MS_FLIP, TILED, dataclasses.replace(TILED, ms_flip=True))
+
+
+@pytest.mark.parametrize("protocol", MODES)
+@pytest.mark.parametrize("size", [None, (40, 40)])
+def test_probabilities_mean_the_same_in_every_mode(protocol, size):
+    """They add up to 1, are those of the labels, and of the logits."""
+    network = Network(logits, size=size, batch=None if size is None else 1)
+    run = Predictor.of_network(network, protocol, (), ())
+    probabilities = run.probabilities(np.stack([IMAGE, IMAGE[::-1]]))
+    assert probabilities.shape == (2, 30, 44, 5) and probabilities.min() >= 0
+    np.testing.assert_allclose(probabilities.sum(-1), 1)
+    np.testing.assert_array_equal(probabilities[0].argmax(-1), run.labels(IMAGE))
+    np.testing.assert_allclose(probabilities[0], oracles.softmax(run.logits(IMAGE)))
+
+
+@pytest.mark.parametrize("protocol", MODES)
+def test_labels_alone_have_no_probabilities(protocol):
+    run = Predictor.of_network(Network(None, labels), protocol, (), ())
+    for values in (run.probabilities, run.logits):
+        with pytest.raises(UserError, match="labels only.*use the exported file with"):
+            values(IMAGE)
+
+
+def test_tiled_logits_that_are_too_large_are_refused(monkeypatch):
+    monkeypatch.setattr(predict, "_MAX_BYTES", 50_000)
+    recorder = Recorder()
+    with pytest.raises(UserError, match=r"\(1, 30, 44, 5\) would take 0.0 GiB"):
+        predict_probabilities(recorder.network, TILED, IMAGE)
+    assert len(recorder.images) == 1
 
 
 def test_tiled_takes_images_of_20000_pixels():

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_quantised_inputs(files):
             pass
 
     backend = object.__new__(backends.TFLite)
-    backend._interpreter = Interpreter()
+    backend._interpreter, backend._turn = Interpreter(), threading.Lock()
     manifest = read_manifest(files["tflite"])
     info = dataclasses.replace(manifest.input, dtype="uint8")
     backend._manifest = dataclasses.replace(manifest, input=info, outputs={})

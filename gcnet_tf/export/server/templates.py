@@ -53,8 +53,6 @@ parameters {{
 
 def triton_onnx(name: str, manifest: ExportManifest) -> str:
     """Returns Triton's configuration of an ONNX file: the network alone."""
-    # A file of one batch size names it among the sides, and 0 says that it does.
-    batch = () if manifest.batch is None else (manifest.batch,)
     sides = manifest.size or (-1, -1)
 
     def tensor(info: TensorInfo, channels: int) -> Tensor:
@@ -63,7 +61,7 @@ def triton_onnx(name: str, manifest: ExportManifest) -> str:
             "nhwc": (*sides, channels),
             "nchw": (channels, *sides),
         }
-        return info.name, _TYPES[info.dtype], (*batch, *shapes[info.layout])
+        return info.name, _TYPES[info.dtype], shapes[info.layout]
 
     outputs = [
         tensor(info, len(manifest.classes)) for info in manifest.outputs.values()
@@ -71,7 +69,7 @@ def triton_onnx(name: str, manifest: ExportManifest) -> str:
     return f"""\
 name: "{name}"
 backend: "onnxruntime"
-max_batch_size: {0 if batch else MAX_BATCH}
+max_batch_size: {MAX_BATCH}
 {_tensors("input", [tensor(manifest.input, 3)])}\
 {_tensors("output", outputs)}\
 """

@@ -75,12 +75,8 @@ def own_candidates(
     command = file_command("keras", config, last)
     yield Candidate("Keras model", "labels, probabilities", command, None)
     for path, manifest in sorted(manifests.items(), key=_sort_key):
-        if manifest.size not in (None, size):
-            raise UserError(
-                f"{path} takes images of {manifest.size[0]}x{manifest.size[1]}; "
-                "received --size {}x{}. Give the size of the files.".format(*size)
-            )
-        name, outputs = _name(manifest), ", ".join(sorted(manifest.outputs))
+        check_size(path, manifest, size)
+        name, outputs = name_of(manifest), ", ".join(sorted(manifest.outputs))
         command = file_command("file", path, last)
         if manifest.format != "onnx":
             yield Candidate(name, outputs, command, megabytes(path))
@@ -156,7 +152,21 @@ def _sort_key(item: tuple[Path, ExportManifest]) -> tuple:
     )
 
 
-def _name(manifest: ExportManifest) -> str:
+def check_size(path: Path, manifest: ExportManifest, size: tuple[int, int]) -> None:
+    """Checks that a file takes images of a (height, width).
+
+    Raises:
+        UserError: when it does not.
+    """
+    if manifest.size not in (None, size):
+        raise UserError(
+            f"{path} takes images of {manifest.size[0]}x{manifest.size[1]}; "
+            "received --size {}x{}. Give the size of the files.".format(*size)
+        )
+
+
+def name_of(manifest: ExportManifest) -> str:
+    """Returns the name of an exported file in reports."""
     name = f"{_FORMATS[manifest.format]} {manifest.precision}"
     if manifest.target != PORTABLE:
         name = f"{_FORMATS[manifest.format]} {manifest.target}"

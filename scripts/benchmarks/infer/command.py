@@ -28,10 +28,7 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
     size = parse_size(args.size)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        exports = args.exports
-        if exports is None:
-            exports = folder / "exports"
-            run_in_child(lambda: _export(args, size, folder, start_tensorflow))
+        exports = args.exports or export_in_child(args, size, folder, start_tensorflow)
         files = candidates.exported_files(exports)
         to_measure = [*candidates.own_candidates(files, size, args.threads, folder)]
         peer_python = peer.find(args.peer_python)
@@ -45,6 +42,17 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         timings = turns.measure(to_measure, args.rounds, args.seconds, args.threads)
     report = timing_report(WORDING, args.command_line, timings, peer_versions)
     report.publish(args.out)
+
+
+def export_in_child(
+    args: argparse.Namespace,
+    size: tuple[int, int],
+    folder: Path,
+    start_tensorflow: Callable[[], None],
+) -> Path:
+    """Exports the model that `--cfg` or `--model` names, and returns the folder."""
+    run_in_child(lambda: _export(args, size, folder, start_tensorflow))
+    return folder / "exports"
 
 
 def _export(

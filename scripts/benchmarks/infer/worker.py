@@ -19,7 +19,7 @@ from benchmarks.turns import limit_tensorflow, serve_candidate
 from gcnet_tf.runtime.backends import format_of, open_backend
 from gcnet_tf.runtime.manifest import read_manifest
 
-_INTERPRETERS = {
+INTERPRETERS = {
     "saved_model": "tensorflow",
     "tflite": "ai_edge_litert.interpreter",
     "onnx": "onnxruntime",
@@ -113,7 +113,7 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     interpreter = str(format_of(path)) if kind == "file" else kind
     serve_candidate(
-        _INTERPRETERS[interpreter], partial(OPENERS[kind], path, image, threads)
+        INTERPRETERS[interpreter], partial(OPENERS[kind], path, image, threads)
     )
 
 

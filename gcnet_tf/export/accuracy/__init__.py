@@ -1,0 +1,1 @@
+"""The accuracy of exported files beside that of the trained Keras model."""
