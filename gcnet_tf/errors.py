@@ -10,7 +10,7 @@ class UserError(ValueError):
     """
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of an error's text, for use inside our own sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

@@ -19,6 +19,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import load_predictor as load
 from gcnet_tf.evaluation.load import needs_tensorflow
+from gcnet_tf.extensions import here
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.protocol import MODES
 
@@ -86,6 +87,23 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run folder (its best weights), an exported model (.tflite, .onnx or "
         "the folder of a SavedModel), or a .keras file (with its --cfg)",
     )
+    add_imports_argument(parser)
+
+
+def add_imports_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--allow-imports`, which takes effect as it is read."""
+    parser.add_argument(
+        "--allow-imports",
+        action=_AllowImports,
+        nargs=0,
+        help="import modules of custom_imports from this folder, which runs them; "
+        "installed ones need no leave",
+    )
+
+
+class _AllowImports(argparse.Action):
+    def __call__(self, *arguments: Any) -> None:
+        here.search()
 
 
 def add_mode_argument(parser: argparse.ArgumentParser) -> None:

@@ -46,6 +46,8 @@ def build_config(raw: Mapping[str, Any]) -> Config:
         text = json.dumps(raw)
     except (TypeError, ValueError) as error:
         raise UserError(f"the configuration is not plain JSON: {error}.") from None
+    except RecursionError:
+        raise UserError("the configuration is nested too deeply.") from None
     try:
         # From JSON text, because only there does pydantic accept a list for a tuple.
         return _ADAPTER.validate_json(text)

@@ -14,6 +14,7 @@ from gcnet_tf.runtime import Predictor, open_network
 from gcnet_tf.runtime.backends import SAVED_MODEL, SUFFIXES, format_of
 from gcnet_tf.runtime.manifest import ExportManifest, content_hash
 from gcnet_tf.runtime.predict import Network
+from gcnet_tf.runtime.predictor import protocol_of
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import load_weights, weights_of_run
 
@@ -171,15 +172,13 @@ def _load_exported(
             "--set."
         )
     network, manifest = open_network(Path(model))
-    config = _config_of(Path(model), manifest, overrides)
-    colour = Protocol.from_settings(manifest.protocol).padding_colour
+    config = config_of(Path(model), manifest, overrides)
+    colour = protocol_of(Path(model), manifest).padding_colour
     settings = protocol_settings(config, colour)
     return _predictor(network, settings, config, mode), config
 
 
-def _config_of(
-    path: Path, manifest: ExportManifest, overrides: Sequence[str]
-) -> Config:
+def config_of(path: Path, manifest: ExportManifest, overrides: Sequence[str]) -> Config:
     try:
         written = config_from_dict(manifest.config)
     except UserError as error:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import IGNORE_LABEL
-from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.prepare import require_records
 from gcnet_tf.data.records.shards import read_manifest as read_record_manifest
 from gcnet_tf.data.stream.pipeline import evaluation_dataset
 from gcnet_tf.evaluation.metrics import ConfusionMatrix
@@ -118,9 +118,9 @@ def measure(
         The accuracy of each path.
 
     Raises:
-        UserError: when there are neither records of the split nor images to make them.
+        UserError: when there are no records of the split, or they are outdated.
     """
-    ensure_records(config, [SPLIT])
+    require_records(config, [SPLIT], "the configuration")
     accuracies = {}
     sizes = {path: read_manifest(path).size or size for path in paths}
     for input_size in sorted(set(sizes.values())):

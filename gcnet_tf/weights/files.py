@@ -30,6 +30,11 @@ BEST_WEIGHTS = "best" + SUFFIX
 BEST_METRICS = "best.json"
 STATE_FILE = "state.json"
 _MIOU = "mIoU"
+# What a file that training has not written may raise.
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    *(RecursionError, OverflowError),
+)
 # Bytes per weight for groups and names in a weights file, more than it needs.
 _OVERHEAD = 2**13
 
@@ -87,11 +92,14 @@ def checked_state(checkpoint: Path) -> dict[str, Any]:
         state = unsealed(json.loads(file.read_text()))
         # Older versions wrote neither these checksums nor that of the state itself.
         for name, digest in state.get("files", {}).items():
+            # No other file is read: a device would never end.
+            if Path(name).name != name:
+                raise ValueError(f"it lists the file {name[:100]!r}")
             file = checkpoint / name
             if file_sha256(file) != digest:
                 raise ValueError("its content does not match its checksum")
         state["iteration"] + 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{file} is damaged: {first_line(error)}") from error
     return state
 
@@ -189,7 +197,7 @@ def best_miou(run: Path) -> float:
         if miou is None:  # of an older version
             miou = json.loads((run / BEST_METRICS).read_text())["mIoU"]
         return float(miou)
-    except (OSError, ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         return -1.0
 
 

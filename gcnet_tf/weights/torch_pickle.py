@@ -57,7 +57,7 @@ _INSTRUCTIONS = set("""PROTO STOP MARK GLOBAL REDUCE BUILD NEWOBJ BINPERSID
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 32
 # Python's hash of a larger integer is a remainder, so that integers can be chosen whose
-# hashes are all equal: a dictionary of 28,000 takes 13 s, and four times that of 56,000.
+# hashes are all equal: a dictionary of 28,000 takes 13 s, of 56,000 four times that.
 _MAX_KEY_BITS = 60
 _FORGED = (
     "asks for far more work than any file of weights; nothing in it was run. Do not "

@@ -29,7 +29,11 @@ READ_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
     tf.errors.UnknownError,
+    # TensorFlow quotes what it cannot parse, and then fails to decode its own message.
+    UnicodeDecodeError,
 )
+# TensorFlow's messages may quote a whole record.
+_LONGEST_REASON = 200
 # The header of a record is its length and a checksum of the length. The footer is a
 # checksum of the record.
 _HEADER = struct.Struct("<QI")
@@ -112,9 +116,9 @@ def find_damage(config: Config, split: str) -> list[Damage]:
     with bar, ThreadPoolExecutor(num_cores()) as pool:
         for shard in manifest.shards:
             records = read_shard(Path(config.data.records) / split, shard)
-            for index, (record, reason) in enumerate(pool.map(_try_decoding, records)):
+            for index, (record, reason) in enumerate(pool.map(try_decoding, records)):
                 if reason:
-                    name = _name_of(record)
+                    name = name_of(record)
                     damaged.append(Damage(shard.file, index, name, reason))
                 bar.update()
     return damaged
@@ -196,7 +200,7 @@ def _masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _try_decoding(record_and_reason: tuple[bytes, str]) -> tuple[bytes, str]:
+def try_decoding(record_and_reason: tuple[bytes, str]) -> tuple[bytes, str]:
     """Returns a record with its damage, which may only show when it is decoded."""
     record, reason = record_and_reason
     if reason:
@@ -204,7 +208,7 @@ def _try_decoding(record_and_reason: tuple[bytes, str]) -> tuple[bytes, str]:
     try:
         image_size, label_size = _sizes_function()(record)
     except READ_ERRORS as error:
-        return record, f"it cannot be decoded: {first_line(error)}"
+        return record, f"it cannot be decoded: {first_line(error)[:_LONGEST_REASON]}"
     if tuple(image_size) != tuple(label_size):
         return record, "its image and label differ in size"
     return record, ""
@@ -222,9 +226,9 @@ def _sizes_function():
     return sizes
 
 
-def _name_of(record: bytes) -> str:
+def name_of(record: bytes) -> str:
     """Returns the image's name in a damaged record; "" when it cannot be read."""
     try:
         return parse_example(record)["name"].numpy().decode()
-    except (*READ_ERRORS, UnicodeDecodeError):
+    except READ_ERRORS:
         return ""

@@ -105,7 +105,7 @@ def read_manifest(
         for key in ("classes", "class_histogram"):
             fields[key] = tuple(fields[key])
         manifest = Manifest(**fields)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}). {remedy}") from error
     for shard in manifest.shards if check_files else ():
         file = path.parent / shard.file
