@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gcnet_tf.config import Config, config_from_dict, config_to_dict, load_config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.runtime import Predictor, open_network
 from gcnet_tf.runtime.backends import SAVED_MODEL, SUFFIXES, format_of
 from gcnet_tf.runtime.manifest import ExportManifest, content_hash
@@ -17,6 +17,7 @@ from gcnet_tf.runtime.predict import Network
 from gcnet_tf.runtime.predictor import protocol_of
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import load_weights, weights_of_run
+from gcnet_tf.weights.keras_file import check_keras_file
 
 if TYPE_CHECKING:
     from gcnet_tf.models import Segmentor
@@ -218,9 +219,13 @@ def _load_keras_file(
     config = load_config(cfg, overrides)
     import_modules(config)
     try:
-        model = keras.models.load_model(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"Cannot read {path} as a Keras model: {error}") from error
+        check_keras_file(path)
+        model = keras.models.load_model(path, compile=False)
+    # A damaged file can lead Keras to any exception.
+    except Exception as error:
+        raise UserError(
+            f"Cannot read {path} as a Keras model: {first_line(error)}"
+        ) from error
     num_classes = facts_of(config.data).num_classes
     if not isinstance(model, Segmentor) or model.num_classes != num_classes:
         raise UserError(

@@ -18,6 +18,7 @@ from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import new_file, require_space
 from gcnet_tf.files.checksum import append_checksum, check_file, file_sha256, unsealed
 from gcnet_tf.files.results import require_place
+from gcnet_tf.weights.hdf5_file import check_hdf5
 
 # Functions import TensorFlow, and `compat` with it, only when they need it: the list of
 # checkpoints does not.
@@ -33,7 +34,7 @@ _MIOU = "mIoU"
 # What a file that training has not written may raise.
 _UNREADABLE = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError),
-    *(RecursionError, OverflowError),
+    *(RecursionError, OverflowError, RuntimeError),
 )
 # Bytes per weight for groups and names in a weights file, more than it needs.
 _OVERHEAD = 2**13
@@ -130,6 +131,7 @@ def load_weights(model: "keras.Model", path: Path) -> None:
         raise UserError(f"Weights are files named *.weights.h5. Received: {path}")
     try:
         check_file(path)
+        check_hdf5(path, path.stat().st_size)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is damaged: {first_line(error)}. Put a copy in its place."
@@ -141,7 +143,8 @@ def load_weights(model: "keras.Model", path: Path) -> None:
             # Keras only warns about some layers that a file lacks; they stay random.
             warnings.simplefilter("error", UserWarning)
             compat.load_weights(model, path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
+    # A damaged file can lead HDF5 and Keras to any exception.
+    except Exception as error:
         raise UserError(
             f"The weights in {path} do not fit the model of this configuration "
             f"(depth, channels and number of classes must agree): {first_line(error)}"
