@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+_LONGEST_LINE = 300
+
 
 class UserError(ValueError):
     """Bad input: the message says what was received, what is allowed, what to do next.
@@ -11,8 +13,12 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's text, for use inside our own sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Returns the first line of an error's text, for use inside our own sentence.
+
+    A longer one is cut, because errors quote files, and these may be a stranger's.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 
 def some(texts: Iterable[str], most: int = 5, separator: str = ", ") -> str:

@@ -248,6 +248,14 @@ def training_command(args: argparse.Namespace, *more: str) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """Escapes what a terminal would obey: messages quote files of others, too."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1]
+        for char in text
+    )
+
+
 def as_started_here(text: str) -> str:
     """Rewrites the commands in a text as they are started here, for a wheel."""
     if is_checkout():
@@ -286,7 +294,7 @@ def _exit_code(main: Callable[[], int | None]) -> Any:
     except SystemExit as end:
         return end.code
     except UserError as error:
-        print(f"Error: {as_started_here(str(error))}", file=sys.stderr)
+        print(f"Error: {as_started_here(printable(str(error)))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)

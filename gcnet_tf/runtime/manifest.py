@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, first_line
 
 LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
 # Kinds of outputs that hold a value for each class.
@@ -130,7 +130,7 @@ def read_manifest(model: Path) -> ExportManifest:
     try:
         manifest = _from_dict(json.loads(path.read_text()))
     except (OSError, *_NOT_ONE) as error:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(
             f"{path} is not an export manifest, or is damaged ({reason}). Export the "
             "model again with scripts/export.py."

@@ -16,6 +16,7 @@ from helpers import random_image
 
 import gcnet_tf
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.load import load_predictor
 from gcnet_tf.runtime import Predictor, backends
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, content_hash, read_manifest
 from gcnet_tf.runtime.predict import Network, predict_labels, predict_logits
@@ -219,6 +220,48 @@ def test_a_manifest_of_other_classes(name, copy):
     change_manifest(path, classes=names, palette=[[1, 2, 3]] * 3)
     with pytest.raises(UserError, match=r"float32 \[.*6\], and the manifest .*3\]"):
         Predictor(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sha256": 5},
+        {"config": []},
+        {"protocol": None},
+        {"palette": [[0, 0, 1e999]] * 6},
+        {"palette": [[0, 0, 256]] * 6},
+        {"outputs": {"pictures": {}}},
+        {"outputs": {"sums": dict(name="a", dtype="", layout="", meaning="")}},
+        {"input": dict(name=[], dtype="", layout="", meaning="")},
+        {"size": [0, 5]},
+        {"batch": -1},
+        {"batch": "1"},
+        {"format": ["onnx"]},
+    ],
+)
+def test_manifests_that_are_none(changes, copy):
+    path = copy("onnx")
+    change_manifest(path, **changes)
+    with pytest.raises(UserError, match="is not an export manifest, or is damaged"):
+        Predictor(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "[]", "5", "\xff"])
+def test_texts_that_are_no_manifest(text, copy):
+    path = copy("onnx")
+    path.with_name(path.name + ".json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match="is not an export manifest") as caught:
+        Predictor(path)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("protocol", [{}, {"mode": "whole"}, {"mode": []}])
+def test_a_protocol_that_is_not_whole(protocol, copy):
+    path = copy("onnx")
+    change_manifest(path, protocol=protocol)
+    for load in (Predictor, lambda path: load_predictor(None, None, str(path), [])):
+        with pytest.raises(UserError, match="does not say how images are scaled"):
+            load(path)
 
 
 def test_other_manifests_that_do_not_fit(copy):

@@ -32,8 +32,6 @@ READ_ERRORS = (
     # TensorFlow quotes what it cannot parse, and then fails to decode its own message.
     UnicodeDecodeError,
 )
-# TensorFlow's messages may quote a whole record.
-_LONGEST_REASON = 200
 # The header of a record is its length and a checksum of the length. The footer is a
 # checksum of the record.
 _HEADER = struct.Struct("<QI")
@@ -208,7 +206,7 @@ def try_decoding(record_and_reason: tuple[bytes, str]) -> tuple[bytes, str]:
     try:
         image_size, label_size = _sizes_function()(record)
     except READ_ERRORS as error:
-        return record, f"it cannot be decoded: {first_line(error)[:_LONGEST_REASON]}"
+        return record, f"it cannot be decoded: {first_line(error)}"
     if tuple(image_size) != tuple(label_size):
         return record, "its image and label differ in size"
     return record, ""
