@@ -9,11 +9,8 @@ once it is mended.
 """
 
 import argparse
-import atexit
 import os
 import sys
-import tempfile
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -41,10 +38,8 @@ _MODULES = {
 
 
 def main() -> None:
-    from fuzz_targets import READERS
-
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("reader", choices=_MODULES)
     parser.add_argument("--seconds", type=int, default=60, help="default: 60")
     parser.add_argument(
         "--work", type=Path, default=Path("runs/fuzz"), help="default: runs/fuzz"
@@ -53,31 +48,25 @@ def main() -> None:
     _instrument(args.reader)
     from fuzz_targets import check
 
-    found = args.work / args.reader
-    found.mkdir(parents=True, exist_ok=True)
-    counts = {"read": 0, "refused": 0}
-    begin = time.monotonic()
+    # The fuzzer ends the process, so that no temporary folder would be removed.
+    found, scratch = args.work / args.reader, args.work / "scratch"
+    for folder in (found, scratch):
+        folder.mkdir(parents=True, exist_ok=True)
 
     def try_one(content: bytes) -> None:
-        counts[check(args.reader, content, Path(folder))] += 1
+        check(args.reader, content, scratch)
 
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
-        atheris.Setup(
-            [
-                sys.argv[0],
-                f"-max_total_time={args.seconds}",
-                f"-max_len={_MOST_BYTES}",
-                f"-timeout={_MOST_SECONDS}",
-                f"-rss_limit_mb={_MOST_MB}",
-                f"-artifact_prefix={args.work / args.reader}-",
-                "-print_final_stats=1",
-                str(found),
-                str(HERE / "corpus" / args.reader),
-            ],
-            try_one,
-        )
-        atexit.register(lambda: _report(args.reader, counts, begin))
-        atheris.Fuzz()
+    options = [
+        f"-max_total_time={args.seconds}",
+        f"-max_len={_MOST_BYTES}",
+        f"-timeout={_MOST_SECONDS}",
+        f"-rss_limit_mb={_MOST_MB}",
+        f"-artifact_prefix={args.work / args.reader}-",
+        "-print_final_stats=1",
+    ]
+    corpus = [str(found), str(HERE / "corpus" / args.reader)]
+    atheris.Setup([sys.argv[0], *options, *corpus], try_one)
+    atheris.Fuzz()
 
 
 def _instrument(reader: str) -> None:
@@ -85,20 +74,6 @@ def _instrument(reader: str) -> None:
     with atheris.instrument_imports(include=_INSTRUMENTED):
         for name in (*_INSTRUMENTED[1:], *_MODULES[reader]):
             import_module(name)
-
-
-def _report(reader: str, counts: dict[str, int], begin: float) -> None:
-    seconds = time.monotonic() - begin
-    print(
-        f"{reader}: {sum(counts.values())} executions in {seconds:.0f} s, "
-        f"{counts['read']} read, {counts['refused']} refused",
-        flush=True,
-    )
-
-
-def _memory() -> str | None:
-    """Returns a folder in memory, which spares the disk a file per execution."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from exported_files import SIZE, logits, write_onnx, write_saved_model, write_tflite
 from helpers import random_image
@@ -177,6 +178,25 @@ def test_damaged_files_with_the_right_hash(name, copy):
     path.write_bytes(path.read_bytes()[:300])
     change_manifest(path)
     with pytest.raises(UserError, match=f"Cannot open .*{path.name}: "):
+        Predictor(path)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_an_onnx_file_reads_no_data_outside_its_folder(outside, copy, tmp_path):
+    path = copy("onnx")
+    place = tmp_path if outside else path.parent
+    model = onnx.load(path)
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    (place / "secret.bin").write_bytes(weights.raw_data)
+    location = os.path.relpath(place / "secret.bin", path.parent)
+    onnx.external_data_helper.set_external_data(weights, location)
+    weights.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    change_manifest(path)
+    if not outside:
+        assert Predictor(path)(IMAGE).shape == (48, 64)
+        return
+    with pytest.raises(UserError, match="Cannot open .*escapes model directory"):
         Predictor(path)
 
 
