@@ -28,6 +28,8 @@ _TYPE_TEXT = {
     "object": ("an object", "objects"),
     "null": ("null", "null"),
 }
+# To look for the nearest to a path of megabytes would take half a minute.
+_LONGEST_PATH = 200
 _BOUND_TEXT = {
     "minimum": "at least",
     "exclusiveMinimum": "above",
@@ -92,6 +94,7 @@ def setting_at(path: str) -> Schema:
 
 def unknown_key(path: str) -> UserError:
     """Returns the error for a path that is no setting; it names the nearest one."""
+    path = path[:_LONGEST_PATH]
     parent, _, leaf = re.sub(r"\[\d+\]", "[]", path).rpartition(".")
     known = list(settings_by_path())
     # Settings by the last part of their path. Where two settings share it, the first is

@@ -58,7 +58,7 @@ class UnknownClass(NamedObjectError):
         registered = keras.saving.get_custom_objects()
         known = sorted(set(candidates) & set(registered))
         builtin = sorted(set(candidates) - set(registered) - set(REFUSED))
-        near = difflib.get_close_matches(name, builtin, n=5, cutoff=0)
+        near = difflib.get_close_matches(name[:100], builtin, n=5, cutoff=0)
         state = (
             f"which is registered, but no {kind}" if name in registered else "not known"
         )

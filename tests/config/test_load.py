@@ -320,6 +320,13 @@ def test_syntax_error_names_file_line_and_column(tmp_path):
         ('{"train": {"momentum": -Infinity}}', "-Infinity"),
         ('{"train": {"poly_power": 1e999}}', "train.poly_power"),
         ('{"train": {"seed": ' + "1" * 5000 + "}}", "too long"),
+        # These took 12 and 18 s to find what is nearest.
+        ('{"' + "a" * 3_000_000 + '": 1}', "is not a setting"),
+        ('{"train": {"' + "ab" * 3_000_000 + '": 1}}', "is not a setting"),
+        ('{"_base_": "' + "a/" * 5000 + '"}', "that no file system takes"),
+        ('{"_base_": "\\u0000"}', "that no file system takes"),
+        ('{"data": {"root": "' + "a" * 256 + '"}}', "data.root: received a text that"),
+        ('{"data": {"records": "\\u0000"}}', "data.records: received a text that no"),
         ("[" * 200_000, "too deeply"),
         ('{"data":' * 200_000, "too deeply"),
         ('{"data": {"root": ' + "[" * 850 + "]" * 850 + "}}", "recursion"),
