@@ -82,9 +82,12 @@ def record(content: bytes, folder: Path) -> None:
     file = folder / "part.tfrecord"
     file.write_bytes(content)
     shard = damage.Shard(file.name, 3, len(content), "")
-    for item in [*damage.read_shard(folder, shard), (content, "")]:
-        damage.try_decoding(item)
-        damage.name_of(item[0])
+    items = [*damage.read_shard(folder, shard), (content, "")]
+    reasons = [damage.try_decoding(item)[1] for item in items]
+    for item, _ in items:
+        damage.name_of(item)
+    if all(reasons):
+        raise _Refused
 
 
 def label(content: bytes, folder: Path) -> None:
