@@ -110,9 +110,10 @@ $(ADDONS_VENV)/installed: setup.cfg locks/addons.txt
 # skipped are listed at the end, each with its reason (-rs). Left out is what does not
 # see Keras, and what takes long and is the same on both: speed, kills, flipped bits.
 BOTH = tests/stacks tests/training/test_multi_worker.py
-NOT_KERAS = $(addprefix --ignore tests/,benchmarks faults config runtime files visualize \
+NOT_KERAS = $(addprefix --ignore tests/,benchmarks faults fuzz config runtime files visualize \
 	data/sources data/check data/test_shapes.py weights/test_torch_file.py \
-	training/distributed/test_launch.py test_package.py test_docs.py test_processor.py)
+	training/distributed/test_launch.py test_package.py test_docs.py test_processor.py \
+	test_locks.py test_errors.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs -m "not slow" $(NOT_KERAS)
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs $(BOTH)
