@@ -8,7 +8,7 @@ SOURCES = gcnet_tf scripts tests
 .PHONY: venv demo camvid family parity mediapipe golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
 
 # A file, not the folder, says that the installation finished.
-# Each package is the very file that was tested: pip refuses one whose hash is not listed.
+# pip refuses a file whose hash is not listed.
 LOCKED = install --quiet --disable-pip-version-check --no-deps
 $(VENV)/installed: setup.cfg locks/default.txt
 	$(PYTHON) -m venv $(VENV)
