@@ -5,12 +5,16 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid family parity mediapipe golden faults determinism test test-lesser coverage test-addons check format docs clean
+.PHONY: venv demo camvid family parity mediapipe golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
 
 # A file, not the folder, says that the installation finished.
-$(VENV)/installed: setup.cfg constraints.txt
+# pip refuses a file whose hash is not listed.
+LOCKED = install --quiet --disable-pip-version-check --no-deps
+$(VENV)/installed: setup.cfg locks/default.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/pip $(LOCKED) --require-hashes -r locks/default.txt
+	$(BIN)/pip $(LOCKED) --no-build-isolation -e .
+	$(BIN)/pip check
 	touch $@
 
 venv: $(VENV)/installed
@@ -57,6 +61,14 @@ golden: $(PARITY_VENV)/installed
 faults: venv
 	$(BIN)/python tests/faults/run.py
 
+# Readers of files from others, on bytes that a fuzzer makes: docs/safety.md.
+EACH = 60
+READERS = torch_checkpoint manifest configuration record label
+fuzz: venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/fuzz/requirements.txt
+	for reader in $(READERS); do \
+	  $(BIN)/python tests/fuzz/fuzz_run.py $$reader --seconds $(EACH) || exit 1; done
+
 # 1 device, 2 replicas and 2 workers train alike: docs/results/determinism.md.
 determinism: venv
 	$(BIN)/python scripts/determinism.py
@@ -87,20 +99,22 @@ coverage: venv
 # The stack for tensorflow-addons, which Python 3.12 does not have: docs/addons.md.
 PYTHON_ADDONS ?= python3.11
 ADDONS_VENV = .venv-addons
-$(ADDONS_VENV)/installed: setup.cfg constraints-addons.txt
+$(ADDONS_VENV)/installed: setup.cfg locks/addons.txt
 	$(PYTHON_ADDONS) -m venv $(ADDONS_VENV)
-	$(ADDONS_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints-addons.txt -e ".[addons,dev]"
+	$(ADDONS_VENV)/bin/pip $(LOCKED) --require-hashes -r locks/addons.txt
+	$(ADDONS_VENV)/bin/pip $(LOCKED) --no-build-isolation -e .
+	$(ADDONS_VENV)/bin/pip check
 	touch $@
 
 # The tests there, and what one stack has written read by the other. The few that are
 # skipped are listed at the end, each with its reason (-rs). Left out is what does not
 # see Keras, and what takes long and is the same on both: speed, kills, flipped bits.
 BOTH = tests/stacks tests/training/test_multi_worker.py
-NOT_KERAS = $(addprefix --ignore tests/,benchmarks faults config runtime files visualize \
+NOT_KERAS = $(addprefix --ignore tests/,benchmarks faults fuzz config runtime files visualize \
 	data/sources data/check data/test_shapes.py weights/test_torch_file.py \
-	training/distributed/test_launch.py test_package.py test_docs.py test_processor.py)
+	training/distributed/test_launch.py test_package.py test_docs.py test_processor.py \
+	test_locks.py test_errors.py)
 test-addons: venv $(ADDONS_VENV)/installed
-	$(ADDONS_VENV)/bin/pip check
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs -m "not slow" $(NOT_KERAS)
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs $(BOTH)
 	GCNET_TF_OTHER_PYTHON=$(abspath $(ADDONS_VENV)/bin)/python $(BIN)/python $(PARALLEL) tests/stacks
@@ -113,6 +127,23 @@ check: venv
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 	$(BIN)/python $(PARALLEL)
+
+# Both lock files: known vulnerabilities, and hashes of all files that PyPI has of the
+# versions in the constraints.
+CI_VENV = .venv-ci
+$(CI_VENV)/installed: .ci/requirements.txt
+	$(PYTHON) -m venv $(CI_VENV)
+	$(CI_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+audit: $(CI_VENV)/installed
+	$(CI_VENV)/bin/python .ci/audit.py locks/default.txt locks/addons.txt
+
+LOCK = $(CI_VENV)/bin/uv pip compile --quiet --no-config --generate-hashes --no-deps \
+	--no-annotate --no-header --python-version 3.11
+locks: $(CI_VENV)/installed
+	$(LOCK) constraints.txt --output-file locks/default.txt
+	$(LOCK) constraints-addons.txt --output-file locks/addons.txt
 
 # Pages of the Python interface, from the docstrings. Each module is named, because pdoc
 # leaves out the modules of a package that lists its public names.

@@ -5,6 +5,13 @@ that work without it (configuration, conversion checks, the numpy runtime) start
 """
 
 import os
+import sys
+
+if sys.argv[:1] == ["-m"] and __name__ in sys.orig_argv and not sys.flags.safe_path:
+    # `python -m` looks for modules in the working folder first, and that may be a
+    # stranger's.
+    del sys.path[0]
+
 from importlib import import_module
 from typing import Any
 

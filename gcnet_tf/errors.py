@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 _OPERATION = re.compile(r"\{\{\S+ [^}]+\}\} | \[Op:\w+\]( name:)?")
+_LONGEST_LINE = 300
 
 
 class UserError(ValueError):
@@ -29,14 +30,16 @@ def require_utf8(path: object, where: str) -> None:
         ) from None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Returns the first line of an error's text, for use inside our own sentence.
 
     Left out is the operation that TensorFlow names around its text, as in
-    "{{function_node …}} … [Op:Mul] name:".
+    "{{function_node …}} … [Op:Mul] name:". A longer line is cut, because errors quote
+    files, and these may be a stranger's.
     """
     text = _OPERATION.sub("", str(error).strip())
-    return (text.splitlines() or [type(error).__name__])[0]
+    line = (text.splitlines() or [type(error).__name__])[0]
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 
 def some(texts: Iterable[str], most: int = 5, separator: str = ", ") -> str:

@@ -22,6 +22,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import load_predictor as load
 from gcnet_tf.evaluation.load import needs_tensorflow
+from gcnet_tf.extensions import here
 from gcnet_tf.files.names import ESCAPED, quoted
 from gcnet_tf.processor import unused_gpu
 from gcnet_tf.runtime import Predictor
@@ -93,6 +94,23 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="a run folder (its best weights), an exported model (.tflite, .onnx or "
         "the folder of a SavedModel), or a .keras file (with its --cfg)",
     )
+    add_imports_argument(parser)
+
+
+def add_imports_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--allow-imports`, which takes effect as it is read."""
+    parser.add_argument(
+        "--allow-imports",
+        action=_AllowImports,
+        nargs=0,
+        help="import modules of custom_imports from this folder, which runs them; "
+        "installed ones need no leave",
+    )
+
+
+class _AllowImports(argparse.Action):
+    def __call__(self, *arguments: Any) -> None:
+        here.search()
 
 
 def add_mode_argument(parser: argparse.ArgumentParser) -> None:
@@ -274,6 +292,14 @@ def training_command(args: argparse.Namespace, *more: object) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """Escapes what a terminal would obey: messages quote files of others, too."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1]
+        for char in text
+    )
+
+
 def as_started_here(text: str) -> str:
     """Rewrites the commands in a text as they are started here, for a wheel."""
     if is_checkout():
@@ -318,7 +344,7 @@ def _exit_code(main: Callable[[], int | None]) -> Any:
     except SystemExit as end:
         return end.code
     except UserError as error:
-        print(f"Error: {as_started_here(str(error))}", file=sys.stderr)
+        print(f"Error: {as_started_here(printable(str(error)))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)

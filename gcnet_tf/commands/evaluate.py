@@ -4,6 +4,9 @@ python scripts/evaluate.py --model runs/shapes_r18
 python scripts/evaluate.py --cfg configs/voc_r50_20k.json --weights W.weights.h5
 python scripts/evaluate.py --model runs/voc_r50_20k --mode ms_flip
 python scripts/evaluate.py --model exports/voc/model_int8.tflite
+
+Missing records are made for a --cfg; for a --model, which may be of others, only with
+--set data.root=IMAGES data.records=DIR.
 """
 
 import json
@@ -33,12 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     cli.start_tensorflow()
     from gcnet_tf.data.check.conversion import checked_records
+    from gcnet_tf.data.prepare import require_records
     from gcnet_tf.data.records.pinned import pinned
     from gcnet_tf.evaluation.evaluate import evaluate
     from gcnet_tf.evaluation.metrics import format_table
 
     predictor, config = cli.load_predictor(args)
-    checked_records(config, [args.split])
+    if args.model is None or _names_folders(args.set):
+        checked_records(config, [args.split])
+    else:
+        require_records(config, [args.split], args.model)
     with pinned(config, [args.split]) as reading:
         metrics = evaluate(predictor, reading, args.split)
     assert metrics is not None  # only training stops an evaluation
@@ -47,3 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = {"split": args.split, **metrics.to_dict(predictor.classes)}
         write_result(Path(args.json), json.dumps(results, indent=2) + "\n")
     return 0
+
+
+def _names_folders(settings: Sequence[str]) -> bool:
+    """Tells whether `--set` says both where images are and where records go."""
+    keys = {setting.partition("=")[0] for setting in settings}
+    return {"data.root", "data.records"} <= keys

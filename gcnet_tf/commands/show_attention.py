@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="folder for NAME_attention.png"
     )
+    cli.add_imports_argument(parser)
     args = parser.parse_args(argv)
     runs = {"model": args.model} | ({"other": args.other} if args.other else {})
     for name, run in runs.items():

@@ -3,6 +3,9 @@
 python scripts/train.py --cfg configs/voc_r50_20k.json
 python scripts/train.py --cfg configs/voc_r50_20k.json --resume
 python scripts/train.py --cfg configs/shapes_r18.json --set train.logical_cpus=2
+
+Training does what its configuration says, and imports modules of custom_imports from
+this folder: train with a stranger's only when you have read it.
 """
 
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
+from gcnet_tf.extensions import here
 from gcnet_tf.files.names import quoted
 
 
@@ -27,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(args.cfg, args.set)
     out = Path(args.out or f"runs/{Path(args.cfg).stem}")
 
+    here.search()
     cli.start_tensorflow()
     from gcnet_tf.training import Interrupted, WorkerLost, train
 
@@ -41,5 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cli.EXIT_WORKER_LOST
     print(f"Trained: {out}")
     print(f"Watch:   tensorboard --logdir {quoted(out / 'logs')}")
-    print(f"Score:   {cli.command_text('evaluate', ['--model', out])}")
+    allow = ["--allow-imports"] * here.holds_modules(config)
+    print(f"Score:   {cli.command_text('evaluate', ['--model', out, *allow])}")
     return 0

@@ -19,7 +19,7 @@ from typing import Any
 from gcnet_tf.config.json_text import parse_json, read_json
 from gcnet_tf.config.parse import Schema, alternatives, build_config, setting_at, shown
 from gcnet_tf.config.schema import Config
-from gcnet_tf.config.validate import validate
+from gcnet_tf.config.validate import NO_PATH, can_be_path, validate
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.checksum import unsealed
 
@@ -104,7 +104,7 @@ def _find_file(path_or_name: str | PathLike) -> Path:
         raise UserError(
             f"{path} is a folder; name a configuration file (.json) inside it."
         )
-    near = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(path.stem[:100], shipped, n=3, cutoff=0.4)
     raise UserError(
         f"{path} is neither a file nor a shipped configuration; "
         f"the nearest shipped names are {', '.join(near or shipped)}."
@@ -168,6 +168,8 @@ def _base_paths(path: Path, bases: Any) -> list[Path]:
         )
     paths = [path.parent / name for name in names]
     for name, base in zip(names, paths):
+        if not can_be_path(name):
+            raise UserError(f"{path}: _base_: received {NO_PATH}.")
         if not base.is_file():
             raise UserError(
                 f'{path}: _base_: received "{name}", but there is no file {base}; '

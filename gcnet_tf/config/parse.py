@@ -28,6 +28,8 @@ _TYPE_TEXT = {
     "object": ("an object", "objects"),
     "null": ("null", "null"),
 }
+# To look for the nearest to a path of megabytes would take half a minute.
+_LONGEST_PATH = 200
 _BOUND_TEXT = {
     "minimum": "at least",
     "exclusiveMinimum": "above",
@@ -46,6 +48,8 @@ def build_config(raw: Mapping[str, Any]) -> Config:
         text = json.dumps(raw)
     except (TypeError, ValueError) as error:
         raise UserError(f"the configuration is not plain JSON: {error}.") from None
+    except RecursionError:
+        raise UserError("the configuration is nested too deeply.") from None
     for name in _strings(raw):
         require_utf8(name, "configuration")
     try:
@@ -102,6 +106,7 @@ def setting_at(path: str) -> Schema:
 
 def unknown_key(path: str) -> UserError:
     """Returns the error for a path that is no setting; it names the nearest one."""
+    path = path[:_LONGEST_PATH]
     parent, _, leaf = re.sub(r"\[\d+\]", "[]", path).rpartition(".")
     known = list(settings_by_path())
     # Settings by the last part of their path. Where two settings share it, the first is

@@ -208,7 +208,8 @@ class Config:
     custom_imports: tuple[str, ...] = ()
     """Modules that are imported first, so that the configuration can name the classes
     that they register with Keras: installed modules, or files in the folder where the
-    command is run."""
+    command is run. Training imports these, too; other commands do so only with
+    --allow-imports."""
 
     model: ModelConfig = Field(default_factory=ModelConfig)
     data: DataConfig = Field(default_factory=DataConfig)

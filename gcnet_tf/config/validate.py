@@ -1,5 +1,7 @@
 """Checks of settings against each other, after each has been checked alone."""
 
+import os
+
 from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
 from gcnet_tf.config.objects import ObjectConfig
 from gcnet_tf.config.schema import (
@@ -15,6 +17,10 @@ from gcnet_tf.errors import UserError
 
 # Labels are 8-bit images, in which 255 means "not labelled".
 MAX_CLASSES = 255
+NO_PATH = (
+    "a text that no file system takes as a path; allowed: names of up to 255 bytes, "
+    "4095 in all"
+)
 
 
 def validate(config: Config) -> None:
@@ -131,12 +137,14 @@ def _validate_data(data: DataConfig) -> None:
         _require(
             folder.strip() != "", f'data.{name}: received ""; allowed: a folder\'s path'
         )
+        _require(can_be_path(folder), f"data.{name}: received {NO_PATH}")
     _validate_label_map(data.label_map, "data")
     for index, source in enumerate(data.also):
         where = f"data.also[{index}]"
         _require(
             source.root.strip() != "", f'{where}.root: received ""; allowed: a folder'
         )
+        _require(can_be_path(source.root), f"{where}.root: received {NO_PATH}")
         _require(
             0 < len(source.splits) == len(set(source.splits)),
             f"{where}.splits: received {list(source.splits)}; "
@@ -276,6 +284,13 @@ def _validate_evaluation(evaluation: EvaluationConfig) -> None:
         f"evaluation.window, which is {list(evaluation.window)}, because otherwise no "
         "window covers the pixels between two windows",
     )
+
+
+def can_be_path(text: str) -> bool:
+    """Tells whether a text is short enough for a path, and holds no null character."""
+    encoded = os.fsencode(text)
+    longest = max(map(len, encoded.split(b"/")))
+    return longest <= 255 and len(encoded) < 4096 and b"\0" not in encoded
 
 
 def _require(condition: bool, message: str) -> None:

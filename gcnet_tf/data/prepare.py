@@ -179,6 +179,32 @@ def changed_splits(config: Config, splits: Sequence[str] = SPLITS) -> list[str]:
     ]
 
 
+def require_records(config: Config, splits: Sequence[str], source: str) -> None:
+    """Checks that splits need no conversion, for configurations that come with a model.
+
+    They may be a stranger's, and must not choose where files are written.
+
+    Args:
+        config: names the records.
+        splits: the splits that are needed.
+        source: where the configuration comes from, for the message.
+
+    Raises:
+        UserError: when a split has no records, or they are damaged, those of another
+            data set, or made from other files than the present.
+    """
+    if config.data.on_changed_source == "convert":
+        stop = dataclasses.replace(config.data, on_changed_source="stop")
+        config = dataclasses.replace(config, data=stop)
+    if missing := outdated_splits(config, splits):
+        raise UserError(
+            f"There are no records of the split {missing[0]} in {config.data.records}, "
+            f"which {source} names, and files are written only where you say. Either "
+            "make them with scripts/make_tfrecords.py --cfg CONFIG, or say where: "
+            "--set data.root=IMAGES data.records=DIR."
+        )
+
+
 def keeping_records(config: Config) -> Config:
     """Returns the configuration with which a resumed run keeps the records it has.
 

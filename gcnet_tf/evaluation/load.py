@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from gcnet_tf.config import Config, config_from_dict, config_to_dict, load_config
 from gcnet_tf.data.catalog import facts_of
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.runtime import Predictor, open_network
 from gcnet_tf.runtime.backends import SAVED_MODEL, SUFFIXES, format_of
 from gcnet_tf.runtime.manifest import ExportManifest, content_hash
 from gcnet_tf.runtime.predict import Network
+from gcnet_tf.runtime.predictor import protocol_of
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import load_weights, weights_of_run
+from gcnet_tf.weights.keras_file import check_keras_file
 
 if TYPE_CHECKING:
     from gcnet_tf.models import Segmentor
@@ -189,19 +191,17 @@ def _load_exported(
             "--set."
         )
     network, manifest = open_network(Path(model))
-    config = _config_of(Path(model), manifest, overrides)
+    config = config_of(Path(model), manifest, overrides)
     if needs_tensorflow(model):
         from gcnet_tf.compat import use_tf32
 
         use_tf32(config.train.tf32)
-    colour = Protocol.from_settings(manifest.protocol).padding_colour
+    colour = protocol_of(Path(model), manifest).padding_colour
     settings = protocol_settings(config, colour)
     return _predictor(network, settings, config, mode), config
 
 
-def _config_of(
-    path: Path, manifest: ExportManifest, overrides: Sequence[str]
-) -> Config:
+def config_of(path: Path, manifest: ExportManifest, overrides: Sequence[str]) -> Config:
     try:
         written = config_from_dict(manifest.config)
     except UserError as error:
@@ -243,9 +243,13 @@ def _load_keras_file(
     import_modules(config)
     use_tf32(config.train.tf32)
     try:
-        model = keras.models.load_model(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"Cannot read {path} as a Keras model: {error}") from error
+        check_keras_file(path)
+        model = keras.models.load_model(path, compile=False)
+    # A damaged file can lead Keras to any exception.
+    except Exception as error:
+        raise UserError(
+            f"Cannot read {path} as a Keras model: {first_line(error)}"
+        ) from error
     num_classes = facts_of(config.data).num_classes
     if not isinstance(model, Segmentor) or model.num_classes != num_classes:
         raise UserError(

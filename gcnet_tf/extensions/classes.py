@@ -25,6 +25,24 @@ KINDS: dict[str, tuple[Any, tuple[type, ...]]] = {
 }
 
 
+# Built-in classes that run, or read, what their arguments name. Keras refuses them in
+# model files, but not where their constructor is called (CVE-2026-1462, keras#23654),
+# as here. Configurations come from others, too.
+REFUSED = {
+    "Lambda": "calls any function",
+    "LambdaCallback": "calls any function",
+    "TFSMLayer": "runs the graph of a SavedModel",
+    "TorchModuleWrapper": "runs a module of PyTorch",
+    "JaxLayer": "calls any function",
+    "FlaxLayer": "calls any function",
+    "StringLookup": "reads any file",
+    "IntegerLookup": "reads any file",
+    "TextVectorization": "reads any file",
+}
+# The keys of a description from which Keras itself would make an object.
+_OF_KERAS = {"class_name", "module", "registered_name"}
+
+
 class NamedObjectError(ValueError):
     """A name that has no class, or a class that refuses its arguments.
 
@@ -39,8 +57,8 @@ class UnknownClass(NamedObjectError):
         candidates = classes_of(kind)
         registered = keras.saving.get_custom_objects()
         known = sorted(set(candidates) & set(registered))
-        builtin = sorted(set(candidates) - set(registered))
-        near = difflib.get_close_matches(name, builtin, n=5, cutoff=0)
+        builtin = sorted(set(candidates) - set(registered) - set(REFUSED))
+        near = difflib.get_close_matches(name[:100], builtin, n=5, cutoff=0)
         state = (
             f"which is registered, but no {kind}" if name in registered else "not known"
         )
@@ -73,11 +91,19 @@ def find_class(name: str, kind: str, place: str) -> type:
 
     Raises:
         UnknownClass: when no class has this name.
+        NamedObjectError: when it is one of `REFUSED`.
     """
     candidates = classes_of(kind)
     if name not in candidates:
         raise UnknownClass(name, kind, place)
-    return candidates[name]
+    cls = candidates[name]
+    if name in REFUSED and cls is getattr(KINDS[kind][0], name, None):
+        raise NamedObjectError(
+            f"{place}: received {name}, which {REFUSED[name]}, and a configuration may "
+            f"come from others; allowed: any other {kind} of Keras, or one of your own "
+            "in a module of custom_imports."
+        )
+    return cls
 
 
 def make_object(
@@ -126,7 +152,14 @@ def is_named(value: Any) -> bool:
 def _argument(value: Any, place: str) -> Any:
     if isinstance(value, list):
         return [_argument(item, place) for item in value]
-    if not is_named(value):
+    if isinstance(value, dict) and not is_named(value):
+        if keys := _OF_KERAS & value.keys():
+            raise NamedObjectError(
+                f"{place}: received an object with {', '.join(sorted(keys))}; allowed: "
+                "a class_name and a config, or none of these keys."
+            )
+        return {key: _argument(v, f"{place}.{key}") for key, v in value.items()}
+    if not isinstance(value, dict):
         return value
     kinds = [kind for kind in KINDS if value["class_name"] in classes_of(kind)]
     return make_object(kinds[0] if kinds else "layer", value, place)

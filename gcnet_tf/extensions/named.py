@@ -5,7 +5,6 @@ be read without TensorFlow.
 """
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib import import_module
@@ -23,6 +22,7 @@ from gcnet_tf.extensions.classes import (
     is_named,
     make_object,
 )
+from gcnet_tf.extensions.here import is_searched
 
 _KIND_OF = {
     "model.head.context_layer": "layer",
@@ -35,16 +35,21 @@ _KIND_OF = {
 
 
 def import_modules(config: Config) -> None:
-    """Imports the modules that `custom_imports` lists.
+    """Imports the modules that `custom_imports` lists, as Python finds them.
+
+    The working folder is not searched by itself, because it may be a stranger's, with
+    his configuration in it: see `here.search`.
 
     Raises:
         UserError: when a module cannot be imported, or needs tensorflow-addons on a
             stack that does not have it.
     """
-    if config.custom_imports and os.getcwd() not in sys.path:
-        # At the end, so that no file in this folder hides an installed package.
-        sys.path.append(os.getcwd())
     for name in config.custom_imports:
+        if "__main__" in name.split("."):
+            raise UserError(
+                f"custom_imports: received {name}, which is a program; allowed: "
+                "modules that register classes."
+            )
         if addons.needs_addons(name) and not compat.MAY_HAVE_ADDONS:
             objects = map(asdict, named_objects(config).values())
             class_names = [name for named in objects for name in _names_in(named)]
@@ -54,11 +59,14 @@ def import_modules(config: Config) -> None:
         try:
             with compat.without_farewell():
                 import_module(name)
-        # A module of the user may raise any exception.
-        except Exception as error:
+        # A module of the user may raise any exception, and even end the process.
+        except (Exception, SystemExit) as error:
+            here = f"files in {os.getcwd()}"
+            if not is_searched():
+                here += " with --allow-imports, which runs them: trust them first"
             raise UserError(
                 f"custom_imports: cannot import {name} ({first_line(error)}); allowed: "
-                f"installed modules, and files in {os.getcwd()}."
+                f"installed modules, and {here}."
             ) from error
 
 

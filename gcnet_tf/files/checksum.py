@@ -30,6 +30,7 @@ def unsealed(sealed_values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: when the values do not match the checksum.
+        RecursionError: when they are nested too deeply.
     """
     values = {key: value for key, value in sealed_values.items() if key != _CHECKSUM}
     if _CHECKSUM in sealed_values and sealed_values[_CHECKSUM] != _checksum(values):

@@ -321,7 +321,7 @@ def _known_version(path: Path, url: str) -> dict | None:
         usable = (
             version["url"] == shown(url) and version["validator"] and version["total"]
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return version if usable else None
 

@@ -177,5 +177,5 @@ def _owner(text: str | None) -> dict[str, Any]:
     """Parses a lock, which is empty in the moment after it was made."""
     try:
         return dict(json.loads(text or ""))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return {}

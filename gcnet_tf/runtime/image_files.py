@@ -27,8 +27,12 @@ _LIMIT_LOCK = threading.Lock()
 _ORIENTATION_TAG = 0x0112
 # Tags of a TIFF.
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL = 258, 277
-# Position of the bits per channel in a PNG, which the first chunk, IHDR, holds.
-_PNG_BITS = 24
+# Positions of the bits per channel and of the kind of colour in a PNG, which the first
+# chunk, IHDR, holds; and the number of channels by kind.
+_PNG_BITS, _PNG_KIND = 24, 25
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# The most bytes that a byte of deflate, the compression of PNG, can stand for.
+_MOST_DEFLATED = 1032
 # Positions of the bytes per channel in an SGI file, and of the bits less 1 behind the
 # start of a JPEG 2000 codestream.
 _SGI_BYTES, _J2K_START, _J2K_BITS = 3, b"\xff\x4f\xff\x51", 42
@@ -54,6 +58,8 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     try:
         file_bytes = path.read_bytes()
         image = open_header(file_bytes, path)
+        if image.format == "PNG":
+            _check_amount(file_bytes, image)
         # Opening reads only the header, so that a truncated file would pass.
         image.load()
     except (MemoryError, UserError):
@@ -107,6 +113,19 @@ def image_size(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error}.") from error
     return image.height, image.width
+
+
+def _check_amount(file_bytes: bytes, image: Image.Image) -> None:
+    """Refuses a PNG that has too few bytes for its pixels.
+
+    Pillow makes the missing ones black without a word, and 66 bytes could take
+    gigabytes of memory.
+    """
+    depth = file_bytes[_PNG_BITS] * _PNG_CHANNELS.get(file_bytes[_PNG_KIND], 1)
+    if image.width * image.height * depth > 8 * _MOST_DEFLATED * len(file_bytes):
+        raise ValueError(
+            f"{len(file_bytes)} bytes cannot hold {image.width}x{image.height} pixels"
+        )
 
 
 def orientation(file_bytes: bytes, image: Image.Image) -> int:

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, first_line
 
 LABELS, LOGITS, PROBABILITIES = "labels", "logits", "probabilities"
 # Kinds of outputs that hold a value for each class.
 PER_CLASS = (LOGITS, PROBABILITIES)
+# What text that describes no model raises: RecursionError is that of thousands of
+# nested brackets, OverflowError that of 1e999 as an integer.
+_NOT_ONE = (
+    *(KeyError, TypeError, ValueError, AttributeError),
+    *(OverflowError, RecursionError),
+)
 
 
 @dataclass(frozen=True)
@@ -139,9 +145,10 @@ def read_manifest(model: Path) -> ExportManifest:
         )
     try:
         manifest = _from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, *_NOT_ONE) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(
-            f"{path} is not an export manifest, or is damaged ({error}). Export the "
+            f"{path} is not an export manifest, or is damaged ({reason}). Export the "
             "model again with scripts/export.py."
         ) from error
     actual_hash = content_hash(model)
@@ -165,6 +172,25 @@ def _from_dict(fields: dict[str, Any]) -> ExportManifest:
         input=TensorInfo(**fields["input"]),
         outputs={kind: TensorInfo(**info) for kind, info in fields["outputs"].items()},
     )
+    _check(manifest)
+    return manifest
+
+
+def _check(manifest: ExportManifest) -> None:
+    """Checks the values that the rest of the package relies on."""
+    tensors = [manifest.input, *manifest.outputs.values()]
+    texts = [manifest.format, manifest.precision, manifest.target, manifest.sha256]
+    texts += [text for tensor in tensors for text in dataclasses.astuple(tensor)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name is no text")
+    objects = (manifest.protocol, manifest.config, manifest.accuracy)
+    if not all(isinstance(item, dict) for item in objects):
+        raise ValueError("protocol, config or accuracy is no object")
     if len(manifest.classes) != len(manifest.palette) or not manifest.outputs:
         raise ValueError("classes, palette and outputs do not fit together")
-    return manifest
+    if unknown := manifest.outputs.keys() - {LABELS, *PER_CLASS}:
+        raise ValueError(f"an output is called {min(unknown)}")
+    levels = [level for colour in manifest.palette for level in colour]
+    numbers = [*(manifest.size or ()), 1 if manifest.batch is None else manifest.batch]
+    if not (set(levels) <= set(range(256)) and all(n >= 1 for n in numbers)):
+        raise ValueError("a colour, the size or the batch is out of range")

@@ -189,7 +189,7 @@ def protocol_of(model: Path, manifest: ExportManifest) -> Protocol:
     """
     try:
         return Protocol.from_settings(manifest.protocol)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"The manifest of {model} does not say how images are scaled: {error}. "
             "Export the model again with scripts/export.py."

@@ -52,7 +52,8 @@ class Protocol:
                 `padding_colour`.
 
         Raises:
-            KeyError, TypeError, ValueError: when a setting is missing or wrong.
+            KeyError, TypeError, ValueError, OverflowError: when a setting is missing or
+                wrong.
         """
         mode, ms_flip = settings["mode"], settings["ms_flip"]
         if mode not in MODES or not isinstance(ms_flip, bool):

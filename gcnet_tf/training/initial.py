@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 from gcnet_tf.config import Config
+from gcnet_tf.config.validate import MAX_CLASSES
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.reading import reading
 from gcnet_tf.models import MobileNet, Segmentor
@@ -137,6 +138,7 @@ def _num_classes(path: Path) -> int | None:
     try:
         with reading(path), h5py.File(path) as file:
             # Variable 1 is the bias: a layer makes its kernel first.
-            return int(file["decode_head/classifier/vars/1"].shape[0])
-    except (OSError, KeyError, AttributeError):
+            num_classes = int(file["decode_head/classifier/vars/1"].shape[0])
+    except (OSError, KeyError, AttributeError, IndexError, RuntimeError):
         return None
+    return num_classes if num_classes <= MAX_CLASSES else None

@@ -20,6 +20,7 @@ from gcnet_tf.files.atomic import PARTIAL, new_file, require_space
 from gcnet_tf.files.checksum import append_checksum, check_file, file_sha256, unsealed
 from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.files.results import require_place
+from gcnet_tf.weights.hdf5_file import check_hdf5
 
 # Functions import TensorFlow, and `compat` with it, only when they need it: the list of
 # checkpoints does not.
@@ -34,6 +35,11 @@ STATE_FILE = "state.json"
 _MIOU = "mIoU"
 # HDF5 reads this variable once, when h5py is imported.
 LOCKING = "HDF5_USE_FILE_LOCKING"
+# What a file that training has not written may raise.
+_UNREADABLE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError),
+    *(RecursionError, OverflowError, RuntimeError),
+)
 # Bytes per weight for groups and names in a weights file, more than it needs.
 _OVERHEAD = 2**13
 
@@ -96,6 +102,9 @@ def checked_state(checkpoint: Path) -> dict[str, Any]:
             state = unsealed(json.loads(file.read_text(encoding="utf-8")))
         # Older versions wrote neither these checksums nor that of the state itself.
         for name, digest in state.get("files", {}).items():
+            # No other file is read: a device would never end.
+            if Path(name).name != name:
+                raise ValueError(f"it lists the file {name[:100]!r}")
             file = checkpoint / name
             with reading(file):
                 actual = file_sha256(file)
@@ -106,7 +115,7 @@ def checked_state(checkpoint: Path) -> dict[str, Any]:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise ValueError(f"{file} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{file} is damaged: {first_line(error)}") from error
     return state
 
@@ -141,9 +150,10 @@ def load_weights(model: "keras.Model", path: Path) -> None:
     try:
         with reading(path):
             check_file(path)
+            check_hdf5(path, path.stat().st_size)
     except CannotRead:
         raise
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
     try:
         with reading(path), warnings.catch_warnings():
@@ -154,7 +164,8 @@ def load_weights(model: "keras.Model", path: Path) -> None:
         raise
     except OSError as error:
         raise _damaged(path, error) from error
-    except (ValueError, KeyError, UserWarning) as error:
+    # A damaged file can lead HDF5 and Keras to any exception.
+    except Exception as error:
         raise UserError(
             f"The weights in {path} do not fit the model of this configuration "
             f"(depth, channels and number of classes must agree): {first_line(error)}"
@@ -252,7 +263,7 @@ def best_miou(run: Path) -> float:
         return float(miou)
     except CannotRead:
         raise
-    except (OSError, ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         return -1.0
 
 

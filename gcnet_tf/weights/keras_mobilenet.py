@@ -13,6 +13,7 @@ from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.reading import CannotRead, reading
 from gcnet_tf.models import MobileNet
 from gcnet_tf.weights.files import weights_by_path
+from gcnet_tf.weights.hdf5_file import check_hdf5
 
 IMAGENET = "imagenet"
 SUFFIX = ".h5"
@@ -137,10 +138,12 @@ def _from_file(name: str, width: float, path: Path) -> keras.Model:
     for top in (False, True):
         try:
             with reading(path):
+                check_hdf5(path, path.stat().st_size)
                 return _network(name, width, weights=str(path), include_top=top)
         except CannotRead:
             raise
-        except (OSError, ValueError, KeyError) as error:
+        # A damaged file can lead Keras to any exception.
+        except Exception as error:
             reasons.append(error)
     # An error about the number of layers only tells that the file is the other kind.
     reason = min(reasons, key=lambda error: "Layer count" in str(error))

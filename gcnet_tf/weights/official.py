@@ -1,6 +1,8 @@
 """The reference's own files: their addresses, and downloads into the cache."""
 
+import hashlib
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from gcnet_tf.config import load_config
@@ -10,6 +12,7 @@ from gcnet_tf.files.address import shown
 from gcnet_tf.files.checksum import file_sha256
 from gcnet_tf.files.download import cache_folder, download, hash_in_name
 
+_CHECKPOINTS = "checkpoints"
 _THIRD_PARTY = "https://download.openmmlab.com/pretrain/third_party"
 
 # ImageNet weights of the ResNet-V1c by its depth. The reference has none of depth 34.
@@ -23,14 +26,40 @@ IMAGENET_BACKBONES = {
 def fetch(url: str, allow_hash_mismatch: bool = False) -> Path:
     """Downloads a checkpoint into the cache, unless it is there.
 
-    The file's name ends in the first digits of its SHA-256, which are checked.
+    Where the file's name ends in the first digits of its SHA-256, they are checked.
 
     Raises:
         UserError: when the file cannot be downloaded, or its hash differs.
     """
-    name = shown(url).rsplit("/", 1)[-1]
-    path = cache_folder() / "checkpoints" / name
-    return download(url, path, hash_in_name(name), allow_hash_mismatch)
+    path = cached_path(url)
+    _adopt(path)
+    return download(url, path, hash_in_name(path.name), allow_hash_mismatch)
+
+
+def cached_path(url: str) -> Path:
+    """Returns the path in the cache: each address has a folder of its own.
+
+    Two hosts may give one name to different files.
+    """
+    address = shown(url)
+    folder = hashlib.sha256(address.encode()).hexdigest()[:16]
+    name = address.partition("?")[0].rstrip("/.").rpartition("/")[2]
+    return cache_folder() / _CHECKPOINTS / folder / (name or "checkpoint")
+
+
+def _adopt(path: Path) -> None:
+    """Moves a file that older versions have cached, under its name alone, to its place.
+
+    Without a hash in the name nothing tells from which address it came.
+    """
+    old, expected = cache_folder() / _CHECKPOINTS / path.name, hash_in_name(path.name)
+    if expected is None or path.exists() or not old.is_file():
+        return
+    # Another process may be first; and downloading reports a cache that is read-only.
+    with suppress(OSError):
+        if file_sha256(old).startswith(expected):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            old.replace(path)
 
 
 def warn_of_hash(path: Path) -> None:

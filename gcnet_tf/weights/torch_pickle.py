@@ -53,10 +53,16 @@ _INSTRUCTIONS = set("""PROTO STOP MARK GLOBAL REDUCE BUILD NEWOBJ BINPERSID
     EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS
     EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
     BINPUT LONG_BINPUT BINGET LONG_BINGET""".split())
-# A tuple nested some 100,000 deep that is a key overflows the stack and so kills the
-# process. Four tuples per tensor are usual, some thousands in all.
-_MAX_TUPLES = 50_000
+# Some thirty instructions per tensor are usual, some ten thousand in all.
+_MAX_INSTRUCTIONS = 1_000_000
 _MAX_DIMENSIONS = 32
+# Python's hash of a larger integer is a remainder, so that integers can be chosen whose
+# hashes are all equal: a dictionary of 28,000 takes 13 s, of 56,000 four times that.
+_MAX_KEY_BITS = 60
+_FORGED = (
+    "asks for far more work than any file of weights; nothing in it was run. Do not "
+    "use it."
+)
 AGAIN = "Download or copy it again."
 
 
@@ -102,39 +108,65 @@ def unpickle(file: IO[bytes]) -> tuple[Any, dict[str, Storage]]:
 
 def _check_instructions(file: IO[bytes]) -> None:
     """Reads to the end of a pickle, and refuses what only a forged one would do."""
-    num_tuples = 0
     try:
-        for index, (code, argument, _) in enumerate(pickletools.genops(file)):
+        for index, (code, _, _) in enumerate(pickletools.genops(file)):
             if code.name not in _INSTRUCTIONS:
                 raise Unusable(
                     f"uses the pickle instruction {code.name}, which no file of "
                     "weights needs; nothing in it was run. Save the weights again with "
                     "torch.save(model.state_dict(), …) and its default options."
                 )
-            num_tuples += code.name.startswith("TUPLE")
-            # The memo grows at once to the largest index that is used.
-            misuses_memo = code.name.endswith("PUT") and int(argument or 0) > index
-            if misuses_memo or num_tuples > _MAX_TUPLES:
-                raise Unusable(
-                    "asks for far more memory or depth than any file of weights; "
-                    "nothing in it was run. Do not use it."
-                )
+            if index >= _MAX_INSTRUCTIONS:
+                raise Unusable(_FORGED)
     except ValueError as error:
         if file.read(1):
             raise
         raise Unusable(f"is cut off inside of its pickle. {AGAIN}") from error
 
 
-class _Unpickler(pickle.Unpickler):
+def _check_keys(keys: list[Any]) -> None:
+    """Refuses keys of a dictionary whose hashes a file can choose to be equal.
+
+    Those of texts are seeded anew in each process. To hash a tuple nested some 100,000
+    deep would overflow the stack and so kill the process.
+    """
+    for key in keys:
+        is_large = isinstance(key, int) and key.bit_length() > _MAX_KEY_BITS
+        if is_large or isinstance(key, tuple):
+            raise Unusable(_FORGED)
+
+
+# Python's unpickler in Python, which lets keys be checked before they are hashed; the
+# one in C does not.
+_InPython: Any = pickle._Unpickler
+
+
+class _Unpickler(_InPython):
     """Unpickler that knows a table of names and refuses all others.
 
     Instructions may call the result of `find_class` with any arguments, and change it
     (BUILD). So the result never has attributes that can be set.
     """
 
+    dispatch = dict(_InPython.dispatch)
+
     def __init__(self, file: IO[bytes]):
         super().__init__(file)
         self.storages: dict[str, Storage] = {}
+
+    def load_setitem(self) -> None:
+        """Runs the instruction SETITEM."""
+        _check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+
+    def load_setitems(self) -> None:
+        """Runs the instruction SETITEMS, with all that lies behind the last mark."""
+        _check_keys(self.stack[::2])
+        super().load_setitems()
+
+    dispatch[pickle.SETITEMS[0]] = load_setitems
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns the stand-in for a name of the pickle.

@@ -31,6 +31,14 @@ def test_exit_codes(capsys):
     assert outcome(interrupted) == 130
 
 
+def test_messages_do_not_command_the_terminal(capsys):
+    def quoted():
+        raise UserError("No \x1b[2J\x07 thing: é\nhere.")
+
+    assert outcome(quoted) == 2
+    assert capsys.readouterr().err == "Error: No \\x1b[2J\\x07 thing: é\nhere.\n"
+
+
 def test_bugs_keep_their_traceback():
     def bug():
         raise KeyError("bug")

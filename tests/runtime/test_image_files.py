@@ -1,5 +1,7 @@
 """Image files of more than 8 bits per channel, in conversion and in prediction."""
 
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -57,6 +59,25 @@ def test_the_command_in_the_refusal_makes_an_image_that_is_taken(tmp_path):
     exec(code.replace("IN", str(path)).replace("OUT.png", str(out)), {})
     expected = np.minimum(values / 4095, 1) * 255
     np.testing.assert_allclose(read_image(out), expected, atol=0.51)
+
+
+@pytest.mark.parametrize("mode, bits", [("L", 8), ("P", 4), ("RGB", 8), ("1", 1)])
+def test_a_png_that_claims_more_pixels_than_it_holds(mode, bits, tmp_path):
+    """Pillow reads it as black, and takes the memory of all that it claims."""
+    path = tmp_path / "a.png"
+    Image.new(mode, (8, 8)).save(path, bits=bits)
+    whole = path.read_bytes()
+    claimed = whole[12:16] + (9000).to_bytes(4, "big") * 2 + whole[24:29]
+    checksum = zlib.crc32(claimed).to_bytes(4, "big")
+    path.write_bytes(whole[:12] + claimed + checksum + whole[33:])
+    with pytest.raises(UserError, match="bytes cannot hold 9000x9000 pixels"):
+        read_image(path)
+
+
+def test_the_best_compressed_png_is_read(tmp_path):
+    Image.new("1", (4000, 4000)).save(tmp_path / "a.png", compress_level=9)
+    assert (tmp_path / "a.png").stat().st_size < 4000
+    assert read_image(tmp_path / "a.png").shape == (4000, 4000, 3)
 
 
 def test_files_of_8_bits_are_no_deeper(tmp_path):

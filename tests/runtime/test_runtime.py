@@ -11,12 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from exported_files import SIZE, logits, write_onnx, write_saved_model, write_tflite
 from helpers import random_image
 
 import gcnet_tf
 from gcnet_tf.errors import UserError
+from gcnet_tf.evaluation.load import load_predictor
 from gcnet_tf.runtime import Predictor, backends
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, content_hash, read_manifest
 from gcnet_tf.runtime.predict import Network, predict_labels, predict_logits
@@ -180,6 +182,25 @@ def test_damaged_files_with_the_right_hash(name, copy):
         Predictor(path)
 
 
+@pytest.mark.parametrize("outside", [True, False])
+def test_an_onnx_file_reads_no_data_outside_its_folder(outside, copy, tmp_path):
+    path = copy("onnx")
+    place = tmp_path if outside else path.parent
+    model = onnx.load(path)
+    weights = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    (place / "secret.bin").write_bytes(weights.raw_data)
+    location = os.path.relpath(place / "secret.bin", path.parent)
+    onnx.external_data_helper.set_external_data(weights, location)
+    weights.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    change_manifest(path)
+    if not outside:
+        assert Predictor(path)(IMAGE).shape == (48, 64)
+        return
+    with pytest.raises(UserError, match="Cannot open .*escapes model directory"):
+        Predictor(path)
+
+
 def test_a_damaged_saved_model(copy):
     path = copy("saved_model")
     (path / "saved_model.pb").write_bytes(b"nothing")
@@ -220,6 +241,48 @@ def test_a_manifest_of_other_classes(name, copy):
     change_manifest(path, classes=names, palette=[[1, 2, 3]] * 3)
     with pytest.raises(UserError, match=r"float32 \[.*6\], and the manifest .*3\]"):
         Predictor(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sha256": 5},
+        {"config": []},
+        {"protocol": None},
+        {"palette": [[0, 0, 1e999]] * 6},
+        {"palette": [[0, 0, 256]] * 6},
+        {"outputs": {"pictures": {}}},
+        {"outputs": {"sums": dict(name="a", dtype="", layout="", meaning="")}},
+        {"input": dict(name=[], dtype="", layout="", meaning="")},
+        {"size": [0, 5]},
+        {"batch": -1},
+        {"batch": "1"},
+        {"format": ["onnx"]},
+    ],
+)
+def test_manifests_that_are_none(changes, copy):
+    path = copy("onnx")
+    change_manifest(path, **changes)
+    with pytest.raises(UserError, match="is not an export manifest, or is damaged"):
+        Predictor(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "[]", "5", "\xff"])
+def test_texts_that_are_no_manifest(text, copy):
+    path = copy("onnx")
+    path.with_name(path.name + ".json").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match="is not an export manifest") as caught:
+        Predictor(path)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("protocol", [{}, {"mode": "whole"}, {"mode": []}])
+def test_a_protocol_that_is_not_whole(protocol, copy):
+    path = copy("onnx")
+    change_manifest(path, protocol=protocol)
+    for load in (Predictor, lambda path: load_predictor(None, None, str(path), [])):
+        with pytest.raises(UserError, match="does not say how images are scaled"):
+            load(path)
 
 
 def test_other_manifests_that_do_not_fit(copy):

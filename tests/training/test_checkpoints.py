@@ -131,6 +131,23 @@ def test_the_newest_intact_checkpoint_is_used(file, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("[" * 200_000, "recursion"),
+        ("[]", "no attribute"),
+        # Reading it would never end.
+        ('{"iteration": 5, "files": {"/dev/zero": ""}}', "lists the file '/dev/zero'"),
+        ('{"iteration": 5, "files": {"../x": ""}}', "lists the file '../x'"),
+    ],
+)
+def test_a_state_that_training_has_not_written(text, reason, tmp_path):
+    checkpoint = save(tmp_path, 5, *trainee())
+    (checkpoint / "state.json").write_text(text)
+    with pytest.warns(UserWarning, match=reason), pytest.raises(UserError):
+        newest_checkpoint(tmp_path)
+
+
 def test_no_intact_checkpoint_is_an_error(tmp_path):
     for iteration in (5, 10):
         (save(tmp_path, iteration, *trainee()) / "optimizer.npz").unlink()

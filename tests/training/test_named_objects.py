@@ -108,13 +108,13 @@ def setting(class_name, **config):
 
 @pytest.fixture(scope="module")
 def my_package(tmp_path_factory):
-    """The module, in the working folder of the command."""
+    """The module, in the working folder of the command, which is searched."""
     folder = tmp_path_factory.mktemp("mine")
     (folder / "my_module.py").write_text(MODULE)
     before = list(sys.path)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(sys, "path", [entry for entry in before if entry])
+        patch.setattr(sys, "path", [*filter(None, before), str(folder)])
         yield 'custom_imports=["my_module"]'
     sys.modules.pop("my_module", None)
 

@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="the new .weights.h5 file"
     )
+    cli.add_imports_argument(parser)
     args = parser.parse_args(argv)
     config = load_config(args.cfg, args.set)
     out = Path(args.out)

@@ -30,6 +30,8 @@ READ_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
     tf.errors.UnknownError,
+    # TensorFlow quotes what it cannot parse, and then fails to decode its own message.
+    UnicodeDecodeError,
 )
 # The header of a record is its length and a checksum of the length. The footer is a
 # checksum of the record.
@@ -116,9 +118,9 @@ def find_damage(config: Config, split: str) -> list[Damage]:
     with bar, threads() as in_order:
         for shard in manifest.shards:
             records = read_shard(Path(config.data.records) / split, shard)
-            for index, (record, reason) in enumerate(in_order(_try_decoding, records)):
+            for index, (record, reason) in enumerate(in_order(try_decoding, records)):
                 if reason:
-                    name = _name_of(record)
+                    name = name_of(record)
                     damaged.append(Damage(shard.file, index, name, reason))
                 bar.update()
     return damaged
@@ -200,7 +202,7 @@ def _masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _try_decoding(record_and_reason: tuple[bytes, str]) -> tuple[bytes, str]:
+def try_decoding(record_and_reason: tuple[bytes, str]) -> tuple[bytes, str]:
     """Returns a record with its damage, which may only show when it is decoded."""
     record, reason = record_and_reason
     if reason:
@@ -226,7 +228,7 @@ def _sizes_function():
     return sizes
 
 
-def _name_of(record: bytes) -> str:
+def name_of(record: bytes) -> str:
     """Returns the image's name in a damaged record; "" when it cannot be read."""
     try:
         return from_bytes(parse_example(record)["name"].numpy())

@@ -84,7 +84,7 @@ def read_note(path: Path, source: str) -> tuple[Shard, np.ndarray] | None:
             and path.stat().st_size == shard.num_bytes
             and file_sha256(path) == shard.sha256
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return (shard, histogram) if is_valid else None
 

@@ -130,7 +130,7 @@ def read_manifest(
                 raise ValueError(
                     f"it names {shard.file!r}, which is not a file of its own folder"
                 )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}). {remedy}") from error
     for shard in manifest.shards if check_files else ():
         file = path.parent / shard.file

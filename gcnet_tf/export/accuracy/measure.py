@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gcnet_tf.config import Config
-from gcnet_tf.data.prepare import ensure_records
+from gcnet_tf.data.prepare import require_records
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.evaluation.agreement import (
     EXACT,
@@ -56,7 +56,7 @@ def measure(
     Raises:
         UserError: when there are neither records of the split nor images to make them.
     """
-    ensure_records(config, [SPLIT])
+    require_records(config, [SPLIT], "the configuration")
     accuracies, failures = {}, []
     sizes = {path: read_manifest(path).size or size for path in paths}
     predict, current = trained_function(model), weights_hash(model)

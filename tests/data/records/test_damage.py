@@ -17,6 +17,8 @@ from gcnet_tf.data.records.damage import (
     DamagedData,
     check_sizes,
     find_damage,
+    name_of,
+    try_decoding,
 )
 from gcnet_tf.data.records.repair import Repair, repaired
 from gcnet_tf.data.records.shards import read_manifest
@@ -28,6 +30,14 @@ from gcnet_tf.errors import UserError
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return make_folder_tree(tmp_path_factory.mktemp("tree"), num_train=20, num_val=9)
+
+
+@pytest.mark.parametrize("record", [b"\xd4\x05\xff", b"\n\x05" + b"\xd4" * 5, b""])
+def test_a_record_that_is_no_example(record):
+    """TensorFlow quotes it, and may fail to decode its own message."""
+    _, reason = try_decoding((record, ""))
+    assert reason.startswith("it cannot be decoded: ")
+    assert name_of(record) == ""
 
 
 @pytest.fixture
