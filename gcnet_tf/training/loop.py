@@ -16,23 +16,20 @@ from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import record_digests
 from gcnet_tf.data.records.damage import Damage
-from gcnet_tf.data.records.manifest import read_manifest
 from gcnet_tf.data.records.pinned import pinned
 from gcnet_tf.data.records.repair import Repair
-from gcnet_tf.data.stream.lanes import shuffle_text
 from gcnet_tf.data.stream.pipeline import TrainingBatch
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
-from gcnet_tf.processor import unused_gpu
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
-from gcnet_tf.training.distributed.devices import devices_text
 from gcnet_tf.training.distributed.strategy import check_batch_size, make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.extension import extension_text, finished_text
 from gcnet_tf.training.initial import initialise
 from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
+from gcnet_tf.training.monitor.opening import opening_texts
 from gcnet_tf.training.monitor.run_folder import check_same_records, open_run
 from gcnet_tf.training.optimization.averages import restart_averages
 from gcnet_tf.training.optimization.losses import make_loss
@@ -134,18 +131,8 @@ class _Training:
         self.whole = True  # weights and progress belong together and can be saved
         self.repair = Repair(reading, "train", self._report_damage, workers.gather)
         self.batches = Batches(strategy, self.progress, self.repair)
-        self.monitor.say(devices_text(strategy, workers.number))
-        if warning := unused_gpu(tf.config.list_physical_devices("GPU")):
-            self.monitor.say(f"Warning: {warning}")
-        self.monitor.say(origin)
-        manifest = read_manifest(reading.data.records, "train", check_files=False)
-        self.monitor.say(shuffle_text(manifest))
-        if weights is not None:
-            pairs = zip(self.facts.classes, weights)
-            weights_text = ", ".join(
-                f"{name.strip()} {weight:.3g}" for name, weight in pairs
-            )
-            self.monitor.say(f"Class weights: {weights_text}.")
+        for text in opening_texts(reading, workers, origin, weights):
+            self.monitor.say(text)
         self.validation = Validation(
             reading,
             run,
@@ -262,8 +249,6 @@ class _Training:
             f"{self.strategy.num_replicas_in_sync} replica(s) of {self.workers.number} "
             f"worker(s), {settings.precision}"
         )
-        if self.strategy.num_replicas_in_sync > self.workers.number:
-            self.monitor.say("Evaluations use one device of each worker.")
         for text in (tf32_text(), lacking(tf.as_dtype(self.model.compute_dtype))):
             if text:
                 self.monitor.say(text)

@@ -22,7 +22,7 @@ from helpers import (
 )
 
 from gcnet_tf.config import load_config
-from gcnet_tf.data.records.damage import _name_of
+from gcnet_tf.data.records.damage import name_of
 from gcnet_tf.data.records.manifest import read_manifest
 from gcnet_tf.data.sources.folders import find_pairs
 from gcnet_tf.data.sources.listing import listed_pairs
@@ -54,7 +54,7 @@ def test_conversion_keeps_the_bytes_of_names(config):
         folder / shard.file for shard in read_manifest(folder.parent, "train").shards
     ]
     names = [
-        _name_of(record)
+        name_of(record)
         for shard in shards
         for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()
     ]

@@ -54,7 +54,7 @@ def measure(
         The accuracy of each path, and a sentence for each that could not be measured.
 
     Raises:
-        UserError: when there are neither records of the split nor images to make them.
+        UserError: when there are no records of the split, or they are outdated.
     """
     require_records(config, [SPLIT], "the configuration")
     accuracies, failures = {}, []
