@@ -31,17 +31,21 @@ def composed(name: str) -> str:
 
 
 def as_on_disk(path: Path) -> Path:
-    """Returns the path of the file whose name has the accents in the other form.
+    """Returns the path of the file whose name has its accents in either form.
 
-    Where there is no such file, or a file of this very name, that is `path` itself.
+    Each folder on the way may have another form than the file. Where there is no such
+    file, or a file of this very name, that is `path` itself.
     """
-    for form in ("NFC", "NFD"):
-        if path.exists():
-            break
-        other = Path(unicodedata.normalize(form, str(path)))
-        if other.exists():
-            return other
-    return path
+    if str(path).isascii() or path.exists():
+        return path
+    found = Path(path.anchor)
+    for part in path.relative_to(path.anchor).parts:
+        forms = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        present = [found / form for form in forms if (found / form).exists()]
+        if not present:
+            return path
+        found = present[0]
+    return found
 
 
 def quoted(word: object) -> str:

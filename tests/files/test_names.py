@@ -104,6 +104,14 @@ def test_a_file_is_found_under_both_forms_of_its_accents(tmp_path):
     (tmp_path / decomposed).unlink()
     assert as_on_disk(tmp_path / decomposed) == tmp_path / composed
     assert as_on_disk(tmp_path / "other") == tmp_path / "other"
+    # Folders have a form of their own.
+    (tmp_path / decomposed).mkdir()
+    (tmp_path / composed).unlink()
+    (tmp_path / decomposed / composed).touch()
+    for first in (composed, decomposed):
+        for second in (composed, decomposed):
+            found = as_on_disk(tmp_path / first / second)
+            assert found == tmp_path / decomposed / composed
 
 
 def test_a_name_as_bytes():

@@ -10,6 +10,7 @@ from typing import Any
 from gcnet_tf.data.sources.exports.drawn import Drawn
 from gcnet_tf.data.sources.pairs import Pair, count
 from gcnet_tf.errors import UserError, first_line, some
+from gcnet_tf.files.names import as_on_disk, composed
 
 # Names that tools give to pixels without a shape, in lower case.
 BACKGROUND = ("background", "_background_", "__background__", "unlabeled")
@@ -34,8 +35,9 @@ class Part:
     notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, label: Drawn, has_shapes: bool) -> None:
-        """Adds an image with its label."""
-        (self.pairs if has_shapes else self.bare).append(Pair(name, label.image, label))
+        """Adds an image with its label; the accents of its name are composed."""
+        pair = Pair(composed(name), label.image, label)
+        (self.pairs if has_shapes else self.bare).append(pair)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def read_json(path: Path) -> Any:
 def below(root: Path, base: Path, name: str) -> Path:
     """Returns the path of a file that an export names, which must lie below its root.
 
+    Its accents may have another form on the disk than in the export.
+
     Args:
         root: folder of the export.
         base: the folder from which the name starts, in or below `root`.
@@ -111,7 +115,7 @@ def below(root: Path, base: Path, name: str) -> Path:
             )
         else:
             parts.append(part)
-    return root.joinpath(*parts)
+    return as_on_disk(root.joinpath(*parts))
 
 
 def require_images(missing: list[str], source: Path, folder: Path) -> None:

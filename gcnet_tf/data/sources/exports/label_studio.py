@@ -32,6 +32,7 @@ from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, list_files
 from gcnet_tf.data.sources.pairs import name_in
 from gcnet_tf.data.sources.splits import UNDIVIDED
 from gcnet_tf.errors import UserError, some
+from gcnet_tf.files.names import composed
 
 _PNG = re.compile(
     r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-(?P<by>.*?)-"
@@ -107,7 +108,7 @@ def _of_tasks(
     chosen: dict[Path, list[dict[str, Any]]] = {}
     by_name: dict[str, list[Path]] = defaultdict(list)
     for image_path in images:
-        by_name[image_path.name].append(image_path)
+        by_name[composed(image_path.name)].append(image_path)
     for task in tasks:
         try:
             image = _image_of_task(task, by_name)
@@ -163,13 +164,13 @@ def _image_of_task(task: dict[str, Any], by_name: dict[str, list[Path]]) -> Path
             continue
         address = urlsplit(value)
         inner = parse_qs(address.query).get("d", [unquote(address.path)])[0]
-        parts = PurePosixPath(inner.replace("\\", "/")).parts
+        parts = PurePosixPath(composed(inner.replace("\\", "/"))).parts
         name = parts[-1] if parts else ""
         found = by_name.get(name) or by_name.get(_HASH.sub("", name)) or []
         for length in range(2, len(parts) + 1):
             if len(found) > 1:
                 tail = parts[-length:-1]
-                found = [p for p in found if p.parts[-length:-1] == tail] or found
+                found = [p for p in found if _folders(p, length) == tail] or found
         if len(found) > 1:
             raise UserError(
                 f"{some(map(str, found))}: each may be the image of task "
@@ -178,6 +179,11 @@ def _image_of_task(task: dict[str, Any], by_name: dict[str, list[Path]]) -> Path
         if found:
             return found[0]
     return None
+
+
+def _folders(path: Path, length: int) -> tuple[str, ...]:
+    """Returns the last `length` parts of a path but the file's own name."""
+    return tuple(map(composed, path.parts[-length:-1]))
 
 
 def _label(result: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, list_files
 from gcnet_tf.data.sources.pairs import name_in, read_lines
 from gcnet_tf.data.sources.splits import split_of
 from gcnet_tf.errors import UserError, some
+from gcnet_tf.files.names import composed
 
 _KEYS = ("shapes", "imagePath", "imageHeight", "imageWidth")
 _NAMES_FILE = "labels.txt"
@@ -66,6 +67,7 @@ def read_labelme_json(root: Path) -> Contents:
             or has two of them.
     """
     files = list_files(root)
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     contents = {}
     for path in files:
         if path.suffix.lower() != ".json":
@@ -79,10 +81,13 @@ def read_labelme_json(root: Path) -> Contents:
     names, ids = _names(root, contents)
     parts: dict[str, Part] = {}
     json_of: dict[Path, Path] = {}
+    images_of: dict[str, list[Path]] = defaultdict(list)
+    for image_path in images:
+        images_of[composed(str(image_path.with_suffix("")))].append(image_path)
     missing: list[str] = []
     shapes_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path, content in contents.items():
-        image = _image(root, path, content)
+        image = _image(root, path, content, images_of)
         if image is None:
             missing.append(f"{content['imagePath']} ({path.name})")
             continue
@@ -98,8 +103,8 @@ def read_labelme_json(root: Path) -> Contents:
     require_images(missing, root, root)
     for split, shapes in shapes_of.items():
         parts[split].notes += _note_lines(root, shapes)
-    for image in files:
-        if image.suffix.lower() in IMAGE_SUFFIXES and image not in json_of:
+    for image in images:
+        if image not in json_of:
             part = parts.setdefault(_split(root, image), Part())
             part.add(name_in(root, image), Drawn(image, ()), False)
     return Contents(names, parts)
@@ -127,21 +132,14 @@ def _names(
     return with_background(listed or sorted(used))
 
 
-def _image(root: Path, path: Path, content: dict[str, Any]) -> Path | None:
+def _image(
+    root: Path, path: Path, content: dict[str, Any], images_of: dict[str, list[Path]]
+) -> Path | None:
     image = below(root, path.parent, content["imagePath"] or "")
     if image.is_file():
         return image
-    beside = [
-        other
-        for other in path.parent.glob(f"{_escaped(path.stem)}.*")
-        if other.suffix.lower() in IMAGE_SUFFIXES
-    ]
+    beside = images_of.get(composed(str(path.with_suffix(""))), [])
     return beside[0] if len(beside) == 1 else None
-
-
-def _escaped(stem: str) -> str:
-    """Escapes what a pattern of names gives a meaning."""
-    return "".join(f"[{char}]" if char in "[]*?" else char for char in stem)
 
 
 def _split(root: Path, path: Path) -> str:

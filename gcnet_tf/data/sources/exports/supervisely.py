@@ -30,6 +30,7 @@ from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, list_files
 from gcnet_tf.data.sources.pairs import name_in
 from gcnet_tf.data.sources.splits import split_of
 from gcnet_tf.errors import UserError, some
+from gcnet_tf.files.names import composed
 
 _META = "meta.json"
 _WITH_AREA = ("polygon", "bitmap", "rectangle")
@@ -74,12 +75,12 @@ def read_supervisely(root: Path) -> Contents:
 def _add(part: Part, root: Path, folder: Path, ids: dict[str, int]) -> None:
     meta, annotations, images = root / _META, folder / "ann", folder / "img"
     image_of = {
-        path.relative_to(images).as_posix(): path
+        composed(path.relative_to(images).as_posix()): path
         for path in (list_files(images) if images.is_dir() else [])
         if path.suffix.lower() in IMAGE_SUFFIXES
     }
     json_of = {
-        path.relative_to(annotations).as_posix().removesuffix(".json"): path
+        composed(path.relative_to(annotations).as_posix()).removesuffix(".json"): path
         for path in list_files(annotations)
         if path.suffix == ".json"
     }

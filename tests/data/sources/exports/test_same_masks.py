@@ -1,6 +1,7 @@
 """Every export of the same scenes gives the same masks, from make_config to records."""
 
 import io
+import unicodedata
 import warnings
 
 import export_trees as trees
@@ -95,6 +96,36 @@ def test_the_masks_are_those_of_the_scenes(tmp_path, dataset, make):
         assert np.array_equal(stored, trees.truth(scene)), pair.name
         assert np.array_equal(read_label(pair.label, pair.facts), stored)
     assert sorted(seen) == ["first", "second"]
+
+
+def accented(root, image_form, other_form):
+    """Puts an accent into the names of files, in one form for images, else in another.
+
+    What the files say of names has the other form, too.
+    """
+    image_word, other_word = (
+        unicodedata.normalize(form, "firsté") for form in (image_form, other_form)
+    )
+    for path in sorted(root.rglob("*.*")):
+        if path.suffix in (".json", ".txt", ".csv", ".yaml"):
+            path.write_text(path.read_text().replace("first", other_word))
+        word = image_word if path.suffix == ".jpg" else other_word
+        path.rename(path.with_name(path.name.replace("first", word)))
+    return root
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("dataset, make", EXPORTS)
+def test_accents_may_have_another_form_on_the_disk(tmp_path, dataset, make, forms):
+    root = accented(make(tmp_path / "export"), *forms)
+    write_config(recognise(root, dataset), root, tmp_path / "c.json", "c")
+    data = load_config(tmp_path / "c.json").data
+    pairs = [*find_samples(data, "train"), *find_samples(data, "val")]
+    (pair,) = [pair for pair in pairs if "first" in pair.name]
+    assert pair.name.endswith("firsté") or "firsté_jpg" in pair.name  # composed
+    assert pair.image.is_file()
+    stored = np.asarray(Image.open(io.BytesIO(encode_pair(pair, None).label)))
+    assert np.array_equal(stored, trees.truth("first"))
 
 
 @pytest.mark.parametrize(
