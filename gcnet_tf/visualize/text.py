@@ -1,8 +1,11 @@
 """Text in pictures, in letters of any script.
 
 No font has all letters. DejaVu Sans, which comes with matplotlib, has those of Latin,
-Cyrillic, Greek, Arabic, Hebrew and more. Others are looked for in the package of Noto
-Sans CJK (`pip install "gcnet_tf[cjk]"`) and among the system's fonts.
+Cyrillic, Greek, Arabic, Hebrew and more. Others are looked for in packages of Noto Sans
+(`pip install "gcnet_tf[fonts]"`) and among the system's fonts.
+
+Letters are joined and put in order as Arabic, Devanagari and other scripts want it
+where Pillow has libraqm, as its wheels have.
 """
 
 import unicodedata
@@ -18,7 +21,8 @@ from PIL import ImageDraw, ImageFont
 from gcnet_tf.errors import some
 from gcnet_tf.files.names import ESCAPED
 
-_CJK = "noto_cjk_sans_jp_regular"
+# Packages of fonts, of the extra `fonts`.
+_PACKAGES = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
 # They have a box for every letter.
 _BOXES = ("lastresort", "adobeblank", "notdef")
 # Controls, format characters and spaces need no glyph.
@@ -54,8 +58,12 @@ class Lettering:
         if file is not None:
             yield _font(file, self.size), text
             return
-        files = [(font_file(_letters(char)) or _dejavu(), char) for char in text]
-        for file, run in groupby(files, key=lambda pair: pair[0]):
+        files = [_dejavu()]
+        for char in text:
+            # Joiners and spaces stay with the letters before them, which they may join.
+            letters = _letters(char)
+            files.append((font_file(letters) or _dejavu()) if letters else files[-1])
+        for file, run in groupby(zip(files[1:], text), key=lambda pair: pair[0]):
             yield _font(file, self.size), "".join(char for _, char in run)
 
 
@@ -67,9 +75,9 @@ def warn_of_missing_letters(texts: Iterable[str]) -> None:
     if lacking:
         warnings.warn(
             f"No font here has the letters of {some(lacking)}: pictures show boxes. "
-            'Install one: pip install "gcnet_tf[cjk]" for Chinese, Japanese and '
-            "Korean, or a font of the script among the system's (on Debian and Ubuntu: "
-            "apt install fonts-noto).",
+            'Install one: pip install "gcnet_tf[fonts]" for most scripts, or a font of '
+            "the script among the system's (on Debian and Ubuntu: apt install "
+            "fonts-noto).",
             stacklevel=2,
         )
 
@@ -91,9 +99,10 @@ def _letters(text: str) -> frozenset[str]:
 
 def _files() -> Iterator[Path]:
     yield _dejavu()
-    spec = find_spec(_CJK)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        yield from sorted(Path(folder).glob("*.otf"))
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            yield from sorted(Path(folder).glob("*.?tf"), key=_upright_first)
     yield from _system_files()
 
 
@@ -107,12 +116,14 @@ def _dejavu() -> Path:
 def _system_files() -> tuple[Path, ...]:
     from matplotlib.font_manager import findSystemFonts
 
-    def slanted_or_bold(path: Path) -> bool:
-        return any(word in path.name.lower() for word in ("bold", "italic", "oblique"))
-
     files = (Path(file) for file in findSystemFonts())
     chosen = [path for path in files if not path.name.lower().startswith(_BOXES)]
-    return tuple(sorted(chosen, key=lambda path: (slanted_or_bold(path), path.name)))
+    return tuple(sorted(chosen, key=_upright_first))
+
+
+def _upright_first(path: Path) -> tuple[bool, str]:
+    styles = ("bold", "italic", "oblique")
+    return any(style in path.name.lower() for style in styles), path.name
 
 
 def _has(file: Path, codes: list[int]) -> bool:

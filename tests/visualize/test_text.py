@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
 from gcnet_tf.visualize import text
 from gcnet_tf.visualize.pictures import contact_sheet, with_legend
@@ -67,7 +67,7 @@ def test_letters_that_no_font_has_are_told(draw, only_dejavu):
             contact_sheet([("a", Image.fromarray(picture))], classes, COLOURS)
     (message,) = (str(warning.message) for warning in caught)
     assert f"{CHINESE}, {HINDI}:" in message and "строение" not in message
-    assert "gcnet_tf[cjk]" in message and "fonts-noto" in message
+    assert "gcnet_tf[fonts]" in message and "fonts-noto" in message
 
 
 @pytest.mark.parametrize("word", [CHINESE, "도로", "道路Müll", HINDI])
@@ -96,6 +96,73 @@ def test_a_font_from_elsewhere_gives_what_dejavu_lacks(only_dejavu, monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         text.warn_of_missing_letters([mixed])
+
+
+# Words of roads and houses, and the font of the extra `fonts` that has them.
+SCRIPTS = {
+    "Devanagari": "सड़क",
+    "Bengali": "রাস্তা",
+    "Tamil": "சாலை",
+    "Telugu": "రోడ్డు",
+    "Thai": "ถนน",
+    "Sinhala": "පාර",
+    "Khmer": "ផ្លូវ",
+    "Myanmar": "လမ်း",
+    "Ethiopic": "መንገድ",
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_extra_has_letters_of_most_scripts(script, monkeypatch):
+    pytest.importorskip("manimgx_fonts")
+    monkeypatch.setattr(text, "_system_files", lambda: ())
+    word = SCRIPTS[script]
+    file = text.font_file(frozenset(word))
+    assert file.name.startswith(f"NotoSans{script}[")
+    for letter in word:
+        assert not np.array_equal(glyph(file, letter), box(file)), letter
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        text.warn_of_missing_letters([f"{word} 1.5%"])
+
+
+def shaped(word, layout):
+    file = text.font_file(frozenset(word))
+    font = ImageFont.truetype(str(file), 24, layout_engine=layout)
+    image = Image.new("RGB", (12 * 24, 2 * 24), "white")
+    baseline = 2 + ImageFont.truetype(str(text._dejavu()), 24).getmetrics()[0]
+    draw = ImageDraw.Draw(image)
+    draw.text((2, baseline), word, fill="black", font=font, anchor="ls")
+    return np.asarray(image)
+
+
+@pytest.mark.skipif(not features.check("raqm"), reason="Pillow has no libraqm")
+@pytest.mark.parametrize("word", ["طريق", "דרך", "हिन्दी", "சாலை", "রাস্তা"])
+def test_letters_are_joined_and_ordered(word, monkeypatch):
+    """As libraqm does, and not one after the other from left to right."""
+    pytest.importorskip("manimgx_fonts")
+    monkeypatch.setattr(text, "_system_files", lambda: ())
+    picture = drawn(word)
+    assert np.array_equal(picture, shaped(word, ImageFont.Layout.RAQM))
+    assert not np.array_equal(picture, shaped(word, ImageFont.Layout.BASIC))
+
+
+def test_a_joiner_stays_with_the_letters_that_it_joins(monkeypatch):
+    """Beside letters of another font, too: a joiner makes the half form of a letter."""
+    pytest.importorskip("manimgx_fonts")
+    monkeypatch.setattr(text, "_system_files", lambda: ())
+    half = "क्\u200dष"
+    parts = [part for _, part in text.Lettering(24)._runs(f"{half}道")]
+    assert parts == [half, "道"] if text.font_file(frozenset("道")) else [half + "道"]
+
+
+def test_the_letters_that_lack_are_told_once(only_dejavu, recwarn):
+    """Not for each picture of a folder, as Python does by itself outside of tests."""
+    warnings.simplefilter("default")
+    ids = np.zeros((8, 8), np.uint8)
+    for _ in range(3):
+        with_legend(np.zeros((8, 8, 3), np.uint8), ids, (HINDI,), COLOURS)
+    assert len(recwarn) == 1
 
 
 def test_a_part_of_an_unknown_name_and_bytes_are_drawn():
