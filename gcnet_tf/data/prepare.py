@@ -23,6 +23,7 @@ from gcnet_tf.data.records.source import (
     source_has_changed,
 )
 from gcnet_tf.data.shapes import DEMO_SET, generate_shapes
+from gcnet_tf.data.sources.exports.table import exports_read_once
 from gcnet_tf.data.sources.find import deciding_settings, find_samples
 from gcnet_tf.data.sources.pairs import SPLITS as SPLITS
 from gcnet_tf.data.sources.pairs import Pair
@@ -54,6 +55,7 @@ def ensure_source(config: Config) -> None:
     )
 
 
+@exports_read_once()
 def ensure_records(
     config: Config,
     splits: Sequence[str] = SPLITS,
@@ -205,6 +207,7 @@ def require_records(config: Config, splits: Sequence[str], source: str) -> None:
         )
 
 
+@exports_read_once()
 def keeping_records(config: Config) -> Config:
     """Returns the configuration with which a resumed run keeps the records it has.
 

@@ -13,9 +13,11 @@ from gcnet_tf.data.prepare import (
     outdated_splits,
 )
 from gcnet_tf.data.records.manifest import Manifest
+from gcnet_tf.data.sources.exports.table import exports_read_once
 from gcnet_tf.errors import UserError
 
 
+@exports_read_once()
 def checked_records(
     config: Config, splits: Sequence[str] = SPLITS
 ) -> dict[str, Manifest]:

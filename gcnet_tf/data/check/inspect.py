@@ -30,6 +30,7 @@ from gcnet_tf.data.prepare import SPLITS, changed_splits
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.records.threads import threads
 from gcnet_tf.data.sources.exports.drawn import Drawn
+from gcnet_tf.data.sources.exports.table import exports_read_once
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.image_files import (
@@ -50,6 +51,7 @@ _MODE_TEXT = {
 }
 
 
+@exports_read_once()
 def check_data(
     config: Config, splits: Sequence[str] = SPLITS, progress: bool = True
 ) -> Report:
@@ -77,6 +79,7 @@ def check_files(
     for split in splits:
         pairs[split], problems = list_pairs(config.data, split)
         _add(findings, problems)
+    findings["source"] = _once(findings["source"])
     looks = _look_at_all(pairs, facts, progress)
     for look in looks:
         _add(findings, look.problems)
@@ -92,6 +95,14 @@ def check_files(
 def _add(findings: dict[str, list[Item]], problems: Iterable[Problem]) -> None:
     for kind, item in problems:
         findings[kind].append(item)
+
+
+def _once(items: Iterable[Item]) -> list[Item]:
+    """Joins items of one text: splits that a share makes have the same source."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        places[item.detail].append(item.where)
+    return [Item(", ".join(where), text) for text, where in places.items()]
 
 
 def _look_at_all(

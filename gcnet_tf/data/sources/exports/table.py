@@ -1,6 +1,8 @@
 """The exports whose contents are read as a whole, and the splits that they make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,25 @@ _READERS: dict[str, Callable[[Path], Contents]] = {
 }
 EXPORTS = tuple(_READERS)
 
+_Kept = dict[tuple[str, Path], Contents]
+_kept: ContextVar[_Kept | None] = ContextVar("_kept", default=None)
+
+
+@contextmanager
+def exports_read_once() -> Iterator[None]:
+    """Keeps the contents of each export while a block, or a function, runs.
+
+    Every split of every step asks for them, and a large JSON file takes long to parse.
+    """
+    if _kept.get() is not None:  # a block around this one keeps them
+        yield
+        return
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
 
 def read_contents(dataset: str, root: Path) -> Contents:
     """Reads the class names of an export, and the images of all its splits.
@@ -33,6 +54,15 @@ def read_contents(dataset: str, root: Path) -> Contents:
     Raises:
         UserError: when the export is broken or incomplete.
     """
+    kept = _kept.get()
+    if kept is None:
+        return _read_contents(dataset, root)
+    if (dataset, root) not in kept:
+        kept[dataset, root] = _read_contents(dataset, root)
+    return kept[dataset, root]
+
+
+def _read_contents(dataset: str, root: Path) -> Contents:
     contents = _READERS[dataset](root)
     stray = contents.parts.get(UNDIVIDED)
     if stray and len(contents.parts) > 1:
