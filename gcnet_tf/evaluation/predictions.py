@@ -7,8 +7,10 @@ made from. So a second run knows what is missing, and no other file is ever repl
 import dataclasses
 import hashlib
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +24,7 @@ from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, image_files
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.evaluation.submission import server_ids
+from gcnet_tf.evaluation.tiff_rows import TiffRows, open_rows
 from gcnet_tf.files.atomic import partial_path
 from gcnet_tf.files.checksum import file_sha256
 from gcnet_tf.files.results import new_result, require_place
@@ -33,6 +36,9 @@ _RECORD_KEY = "gcnet_tf prediction"
 # Pillow writes texts in front of the pixels. A PNG's header takes 33 bytes.
 _RECORD = re.compile(b"tEXt" + _RECORD_KEY.encode() + b"\0([0-9a-f]{64})")
 _HEAD_BYTES = 256
+# The most pixels of an overlay: those of larger images show every second pixel of every
+# second row, every third one, ..., because few programs open larger pictures.
+MAX_OVERLAY_PIXELS = 2**26
 # Endings of the class ids and of the overlay.
 _ENDINGS = (".png", "_overlay.png")
 
@@ -203,14 +209,14 @@ def write_predictions(
             if all(record_of(file) == record for file in task.files):
                 num_present += 1
                 continue
-            image = read_image(task.image)
-            labels = _labels(predictor, image, task.image)
+            labels, picture = _segmented(predictor, task.image)
         except UserError as error:
             failures.append(str(error))
             continue
         _write(server_ids(labels, file_format), task.ids, record)
         if task.overlay is not None:
-            painted = overlay(image, labels, predictor.palette)
+            step = _step(labels.shape)
+            painted = overlay(picture, labels[::step, ::step], predictor.palette)
             _write(
                 with_legend(painted, labels, predictor.classes, predictor.palette),
                 task.overlay,
@@ -228,11 +234,46 @@ def _record(image: Path, model: str, file_format: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _labels(predictor: Predictor, image: np.ndarray, path: Path) -> np.ndarray:
+def _segmented(predictor: Predictor, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the class ids of an image, and the image at the size of its overlay."""
+    if predictor.protocol.mode == "tiled":
+        with open_rows(path) as rows:
+            if rows is not None:
+                with _naming(path):
+                    return _segmented_by_rows(predictor, rows)
+    image = read_image(path)
+    with _naming(path):
+        labels = predictor.labels(image)
+    step = _step(labels.shape)
+    return labels, image[::step, ::step]
+
+
+def _segmented_by_rows(
+    predictor: Predictor, rows: TiffRows
+) -> tuple[np.ndarray, np.ndarray]:
     try:
-        return predictor.labels(image)
+        labels = predictor.labels_by_rows(rows.read, rows.size)
+        return labels, rows.picture(_step(rows.size))
+    except MemoryError:
+        height, width = rows.size
+        raise UserError(
+            f"{width}x{height} pixels (width x height) do not fit into the memory: "
+            "class ids take a byte a pixel. Cut it into parts that overlap a little."
+        ) from None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Puts the image's file in front of an error."""
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _step(size: tuple[int, ...]) -> int:
+    """Returns the step between the pixels of an image that its overlay shows."""
+    return math.ceil(math.sqrt(size[0] * size[1] / MAX_OVERLAY_PIXELS))
 
 
 def _write(picture: np.ndarray | Image.Image, path: Path, record: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from gcnet_tf.errors import UserError
 
@@ -69,14 +69,37 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     except Exception as error:
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
-            # Pillow's text names a memory address. It also raises this for a TIFF of
-            # many bands that are not of 8 bits.
+            _refuse_bands(file_bytes, path)
+            # Pillow's text names a memory address.
             reason = "its format, or the format of its pixels, is unknown"
         raise UserError(
             f"Cannot read {path} as an image: {reason}. "
             "The file may be damaged or cut short; replace it or move it away."
         ) from error
     return file_bytes, image
+
+
+def _refuse_bands(file_bytes: bytes, path: Path) -> None:
+    """Says which bands a whole TIFF has whose kind of pixels Pillow does not know.
+
+    Raises:
+        UserError: for such a TIFF; nothing for any other file.
+    """
+    try:
+        tags = ImageFileDirectory_v2(file_bytes[:8])
+        stream = io.BytesIO(file_bytes)
+        stream.seek(tags.next)
+        tags.load(stream)
+        bits, num_bands = max(tags[_BITS_PER_SAMPLE]), int(tags[_SAMPLES_PER_PIXEL])
+    except MemoryError:
+        raise
+    except Exception:  # no TIFF, or a damaged one: anything may be raised
+        return
+    raise UserError(
+        f"{path} is a TIFF with {num_bands} bands of {bits} bits, in a form that is "
+        "not read; allowed: RGB of 8 bits, which more bands of 8 bits may follow. "
+        "Write the three bands to use as an image of that kind."
+    )
 
 
 def open_header(file_bytes: bytes, path: Path) -> Image.Image:
@@ -97,7 +120,9 @@ def open_header(file_bytes: bytes, path: Path) -> Image.Image:
         raise UserError(
             f"{path} has {width}x{height} pixels (width x height), "
             f"{width * height:,}; allowed: {MAX_PIXELS:,} in all. Cut it into parts "
-            "that overlap a little."
+            "that overlap a little, or for prediction write it as a tiled TIFF of "
+            '8-bit RGB, which --mode tiled reads part by part (pip install "gcnet_tf'
+            '[tiff]").'
         )
     return image
 

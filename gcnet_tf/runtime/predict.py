@@ -16,12 +16,14 @@ from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.runtime.resize import resize_image, resize_logits
 from gcnet_tf.runtime.windows import (
     Predict,
+    RowsOf,
     argmax,
     keep_ratio_size,
     slide,
     softmax,
     strips,
     tiled,
+    tiled_rows,
 )
 
 Size = tuple[int, int]
@@ -82,6 +84,24 @@ def predict_labels(
     """
     check_images(images)
     return _one_by_one(_Run(network, protocol).labels, network, images)
+
+
+def predict_labels_by_rows(
+    network: Network, protocol: Protocol, rows_of: RowsOf, size: Size
+) -> np.ndarray:
+    """Predicts as `predict_labels` in the mode "tiled", and holds only some rows.
+
+    Args:
+        network: computes logits or labels.
+        protocol: says how images become inputs of the network; its mode is "tiled".
+        rows_of: reads rows of the image, RGB uint8 `(1, rows, width, 3)`.
+        size: (height, width) of the image.
+
+    Returns:
+        Class ids uint8 `(height, width)`.
+    """
+    assert protocol.mode == "tiled"
+    return _Run(network, protocol).tile_labels(rows_of, size)[0]
 
 
 def predict_logits(
@@ -168,7 +188,7 @@ class _Run:
 
     def labels(self, images: np.ndarray) -> np.ndarray:
         if self.protocol.mode == "tiled":
-            return tiled(self._tile_labels, images, *self._window())
+            return self.tile_labels(lambda rows: images[:, rows], images.shape[1:3])
         if self.network.labels is not None and self._is_unchanged(images):
             return self._fitted(self.network.labels)(images)
         size = images.shape[1:3]
@@ -177,6 +197,9 @@ class _Run:
             return argmax(mean, size, lambda rows: mean[:, rows])
         passes = list(self._passes(images))
         return argmax(passes[0], size, lambda rows: self._mean_rows(passes, size, rows))
+
+    def tile_labels(self, rows_of: RowsOf, size: Size) -> np.ndarray:
+        return tiled_rows(self._tile_labels, rows_of, size, *self._window())
 
     def mean(self, images: np.ndarray) -> np.ndarray:
         """Returns logits, under ms_flip the mean of the probabilities of all passes."""

@@ -21,11 +21,13 @@ from gcnet_tf.runtime.predict import (
     Network,
     images_at_once,
     predict_labels,
+    predict_labels_by_rows,
     predict_logits,
     predict_probabilities,
 )
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.runtime.tensors import output_shape
+from gcnet_tf.runtime.windows import RowsOf
 
 Palette = tuple[tuple[int, int, int], ...]
 
@@ -129,6 +131,11 @@ class Predictor:
         """Predicts the class of each pixel, see `predict_labels`."""
         self._require_own_process()
         return predict_labels(self.network, self.protocol, images)
+
+    def labels_by_rows(self, rows_of: RowsOf, size: tuple[int, int]) -> np.ndarray:
+        """Predicts the class of each pixel, see `predict_labels_by_rows`."""
+        self._require_own_process()
+        return predict_labels_by_rows(self.network, self.protocol, rows_of, size)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Predicts logits, see `predict_logits`."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 Predict = Callable[[np.ndarray], np.ndarray]
+# Returns the rows of a slice, RGB images `(batch, rows, width, 3)`.
+RowsOf = Callable[[slice], np.ndarray]
 
 # Values in a strip of rows: small enough for a processor's cache.
 _STRIP = 2**19
@@ -86,13 +88,27 @@ def tiled(
     surroundings of a pixel, so its value comes from the neighbour there. `predict` may
     also give labels `(batch, height, width)`.
     """
-    result = None
     height, width = images.shape[1:3]
-    for rows, kept_rows in _tiles(height, window[0], stride[0]):
-        for columns, kept_columns in _tiles(width, window[1], stride[1]):
-            values = predict(images[:, rows, columns])
+    return tiled_rows(
+        predict, lambda rows: images[:, rows], (height, width), window, stride
+    )
+
+
+def tiled_rows(
+    predict: Predict,
+    rows_of: RowsOf,
+    size: tuple[int, int],
+    window: tuple[int, int],
+    stride: tuple[int, int],
+) -> np.ndarray:
+    """Does the same as `tiled` for images of a (height, width) that come by rows."""
+    result = None
+    for rows, kept_rows in _tiles(size[0], window[0], stride[0]):
+        images = rows_of(rows)
+        for columns, kept_columns in _tiles(size[1], window[1], stride[1]):
+            values = predict(images[:, :, columns])
             if result is None:
-                shape = (*images.shape[:-1], *values.shape[3:])
+                shape = (len(values), *size, *values.shape[3:])
                 result = np.empty(shape, values.dtype)
             result[:, kept_rows, kept_columns] = values[
                 :,

@@ -48,6 +48,23 @@ def test_more_than_8_bits_per_channel_are_refused(tmp_path):
             assert f"{path.name} has {bits} bits per channel" in str(error.value)
 
 
+@pytest.mark.parametrize("kind, bits", [(np.float32, 32), (np.uint16, 16)])
+def test_a_tiff_of_many_deep_bands_is_not_called_damaged(kind, bits, tmp_path):
+    """Five bands, as infrared cameras write them; Pillow does not know them."""
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "bands.tif"
+    pixels = np.zeros((8, 9, 5), kind)
+    tifffile.imwrite(path, pixels, photometric="rgb", planarconfig="contig")
+    content = path.read_bytes()
+    with pytest.raises(UserError) as error:
+        read_image(path)
+    assert f"5 bands of {bits} bits" in str(error.value)
+    assert "damaged" not in str(error.value)
+    path.write_bytes(content[:60])
+    with pytest.raises(UserError, match="damaged or cut short"):
+        read_image(path)
+
+
 def test_the_command_in_the_refusal_makes_an_image_that_is_taken(tmp_path):
     path = tmp_path / "deep.tif"
     values = np.array([[[0, 1000, 4095], [2048, 4000, 5000]]], np.uint16)
