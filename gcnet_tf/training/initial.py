@@ -28,7 +28,7 @@ from gcnet_tf.weights.official import (
     published_rows,
 )
 from gcnet_tf.weights.second_set import one_set
-from gcnet_tf.weights.torch_file import read_torch_file
+from gcnet_tf.weights.torch.file import read_torch_file
 
 
 def initialise(model: Segmentor, config: Config) -> str:

@@ -23,6 +23,8 @@ from gcnet_tf.files.names import ESCAPED
 
 # Packages of fonts, of the extra `fonts`.
 _PACKAGES = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
+# DejaVu Sans has all letters before this one: Latin with all accents, and IPA.
+_FIRST_OTHER = 0x2B0
 # They have a box for every letter.
 _BOXES = ("lastresort", "adobeblank", "notdef")
 # Controls, format characters and spaces need no glyph.
@@ -86,6 +88,8 @@ def warn_of_missing_letters(texts: Iterable[str]) -> None:
 def font_file(letters: frozenset[str]) -> Path | None:
     """Returns the first font that has all letters; None where there is none."""
     codes = [ord(letter) for letter in letters]
+    if max(codes, default=0) < _FIRST_OTHER:
+        return _dejavu()  # without matplotlib, whose import is slow
     return next((file for file in _files() if _has(file, codes)), None)
 
 
@@ -106,10 +110,11 @@ def _files() -> Iterator[Path]:
     yield from _system_files()
 
 
+@cache
 def _dejavu() -> Path:
-    from matplotlib import get_data_path
-
-    return Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    spec = find_spec("matplotlib")
+    assert spec is not None and spec.origin is not None  # a requirement of ours
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 @cache

@@ -10,7 +10,7 @@ from gcnet_tf.models import build_model
 from gcnet_tf.weights.files import assign_weights, save_weights, weight_shapes
 from gcnet_tf.weights.mmseg_checkpoint import difference_of_classes, match_segmentor
 from gcnet_tf.weights.second_set import one_set
-from gcnet_tf.weights.torch_file import TorchFile
+from gcnet_tf.weights.torch.file import TorchFile
 
 
 def import_weights(

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.weights.torch_file import EMA_STATE, TorchFile
+from gcnet_tf.weights.torch.file import EMA_STATE, TorchFile
 
 _PREFIX = "ema_"
 COUNTER = "a counter of the EMA hook"

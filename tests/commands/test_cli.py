@@ -8,6 +8,7 @@ import pytest
 
 from gcnet_tf import __main__ as command
 from gcnet_tf.commands import CHECKOUT_COMMANDS, COMMANDS, cli
+from gcnet_tf.commands.cli import lines, process
 from gcnet_tf.errors import UserError
 
 
@@ -88,12 +89,12 @@ def test_tensorflow_starts_silently_but_errors_are_shown():
     ],
 )
 def test_start_up_noise_is_hidden(line, shown):
-    assert (cli._START_UP_NOISE.match(line) is None) == shown
+    assert (process._START_UP_NOISE.match(line) is None) == shown
 
 
 def test_a_gpu_that_is_not_used_is_told(monkeypatch):
     """Without it, the hidden line about cuInit would be the only sign."""
-    monkeypatch.setattr(cli, "unused_gpu", lambda gpus: "a GPU is there")
+    monkeypatch.setattr(process, "unused_gpu", lambda gpus: "a GPU is there")
     with pytest.warns(match="a GPU is there"):
         cli.start_tensorflow()
 
@@ -126,7 +127,7 @@ def test_the_command_lists_the_scripts(monkeypatch, capsys):
 def test_a_checkout_has_more_commands(monkeypatch, capsys, tmp_path):
     for name in CHECKOUT_COMMANDS:
         assert (cli.SCRIPTS / f"{name}.py").is_file()
-    monkeypatch.setattr(cli, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(lines, "SCRIPTS", tmp_path)
     for words in (["demo"], ["camvid", "--help"], ["determinism"]):
         assert run_command(monkeypatch, *words) == 2
         message = capsys.readouterr().err
@@ -145,7 +146,7 @@ def test_commands_are_named_as_they_are_started(monkeypatch, tmp_path):
     assert cli.command_text("train", ["--cfg", "a b"]) == (
         "python scripts/train.py --cfg 'a b'"
     )
-    monkeypatch.setattr(cli, "SCRIPTS", tmp_path)
+    monkeypatch.setattr(lines, "SCRIPTS", tmp_path)
     expected = "gcnet_tf train --cfg C; gcnet_tf export; scripts/gone.py"
     assert cli.as_started_here(text) == expected
     assert cli.command_text("train", ["--cfg", "C"]) == "gcnet_tf train --cfg C"
@@ -172,7 +173,7 @@ def test_an_interrupted_script_ends_the_one_that_runs_it(monkeypatch, tmp_path, 
     """A training that Ctrl-C stops returns 130, with which the caller ends, too."""
     received = []
     main = lambda words: received.extend(words) or 130  # noqa: E731
-    monkeypatch.setattr(cli, "load_main", lambda name: main)
+    monkeypatch.setattr(lines, "load_main", lambda name: main)
     with pytest.raises(SystemExit) as end:
         cli.run_training("shapes_r18", tmp_path / "run", ["train.seed=1", "a=b c"])
     assert end.value.code == 130

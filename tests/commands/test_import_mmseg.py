@@ -23,7 +23,7 @@ from gcnet_tf.weights.export_mmseg import export_mmseg
 from gcnet_tf.weights.files import load_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.import_mmseg import import_weights
 from gcnet_tf.weights.mmseg_names import reference_key, to_ours
-from gcnet_tf.weights.torch_file import TorchFile
+from gcnet_tf.weights.torch.file import TorchFile
 
 SMALL = {
     "model": {

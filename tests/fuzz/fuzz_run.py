@@ -29,7 +29,7 @@ _MOST_MB = 4096
 # Packages whose lines count as reached, ours and those that read for us.
 _INSTRUMENTED = ["gcnet_tf", "pickletools", "zipfile", "json", "PIL.PngImagePlugin"]
 _MODULES = {
-    "torch_checkpoint": ["gcnet_tf.weights.torch_file"],
+    "torch_checkpoint": ["gcnet_tf.weights.torch.file"],
     "manifest": ["gcnet_tf.evaluation.load"],
     "configuration": ["gcnet_tf.config"],
     "record": ["gcnet_tf.data.records.damage"],

@@ -37,7 +37,7 @@ def torch_checkpoint(content: bytes, folder: Path) -> None:
     """A .pth file; bytes that begin like none become the pickle inside one."""
     from torch_files import write_zip
 
-    from gcnet_tf.weights.torch_file import read_torch_file
+    from gcnet_tf.weights.torch.file import read_torch_file
 
     path = folder / "weights.pth"
     if content.startswith((b"PK", b"\x80\x02\x8a\x0al")):

@@ -32,7 +32,7 @@ from gcnet_tf.runtime.image_files import read_image
 from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.mmseg_checkpoint import match_segmentor
 from gcnet_tf.weights.official import published_checkpoint, published_rows
-from gcnet_tf.weights.torch_file import read_torch_file
+from gcnet_tf.weights.torch.file import read_torch_file
 
 cli.start_tensorflow()
 

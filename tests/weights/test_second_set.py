@@ -13,7 +13,7 @@ from gcnet_tf.weights.files import load_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.import_mmseg import import_weights
 from gcnet_tf.weights.mmseg_names import reference_key, to_ours
 from gcnet_tf.weights.second_set import one_set
-from gcnet_tf.weights.torch_file import read_torch_file
+from gcnet_tf.weights.torch.file import read_torch_file
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

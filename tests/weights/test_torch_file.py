@@ -21,8 +21,8 @@ from torch_files import (
 )
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.weights import torch_pickle
-from gcnet_tf.weights.torch_file import read_torch_file
+from gcnet_tf.weights.torch import pickle as torch_pickle
+from gcnet_tf.weights.torch.file import read_torch_file
 
 CONTAINERS = ("zip", "legacy")
 both_containers = pytest.mark.parametrize("container", CONTAINERS)
@@ -381,7 +381,7 @@ def test_notes_of_another_form(tmp_path):
         "torch.storage UntypedStorage",
         "collections OrderedDict.__init__",
         "collections namedtuple",
-        "gcnet_tf.weights.torch_file _Unpickler",
+        "gcnet_tf.weights.torch.file _Unpickler",
     ],
 )
 def test_nothing_is_run(tmp_path, monkeypatch, container, name):

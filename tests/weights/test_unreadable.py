@@ -17,7 +17,7 @@ from gcnet_tf.files.reading import CannotRead
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.initial import _num_classes
 from gcnet_tf.weights import files, keras_mobilenet
-from gcnet_tf.weights.torch_file import read_torch_file
+from gcnet_tf.weights.torch.file import read_torch_file
 
 # A disk on which every lock fails, as NFS without its lock service.
 NO_LOCKS = """
@@ -160,11 +160,12 @@ def test_other_checkpoints_that_cannot_be_read(tmp_path, monkeypatch):
     file = tmp_path / "a.pth"
     file.write_bytes(b"PK\x03\x04")
     with monkeypatch.context() as patch:
-        patch.setattr("gcnet_tf.weights.torch_file._read", failing(errno.EIO))
+        patch.setattr("gcnet_tf.weights.torch.file._read", failing(errno.EIO))
         with pytest.raises(CannotRead, match="a.pth: .*Input/output"):
             read_torch_file(file)
     h5 = tmp_path / "a.h5"
-    h5.write_bytes(b"")
+    with h5py.File(h5, "w"):
+        pass
     monkeypatch.setattr(keras_mobilenet, "_network", failing(errno.ENOLCK))
     with pytest.raises(CannotRead, match="a.h5: .*No locks"):
         keras_mobilenet._from_file("MobileNetV2", 1.0, h5)

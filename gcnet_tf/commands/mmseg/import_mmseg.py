@@ -16,7 +16,7 @@ from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.weights.files import check_weights_path
 from gcnet_tf.weights.official import fetch, warn_of_hash
-from gcnet_tf.weights.torch_file import read_torch_file
+from gcnet_tf.weights.torch.file import read_torch_file
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What the log says before the first iteration."""
+"""Lines of the log before the first iteration."""
 
 from collections.abc import Iterator, Sequence
 

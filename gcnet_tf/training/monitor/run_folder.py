@@ -43,8 +43,16 @@ FREE_SETTINGS = {
 _LENGTH = "train.iterations"
 
 
-def check_run(run: Path, config: Config, resume: bool) -> None:
+def check_run(
+    run: Path, config: Config, resume: bool, may_be_longer: bool = True
+) -> None:
     """Checks that a run can start or resume in a folder; writes nothing.
+
+    Args:
+        run: the run folder.
+        config: the configuration.
+        resume: whether the run goes on.
+        may_be_longer: whether it may go on with a larger `train.iterations`.
 
     Raises:
         UserError: when the folder is in use and `resume` is False, when there is
@@ -56,7 +64,7 @@ def check_run(run: Path, config: Config, resume: bool) -> None:
                 f"Nothing to resume in {run}: it holds no {CONFIG_FILE}. Leave out "
                 "--resume to start a new run there."
             )
-        _check_same_settings(run, config)
+        _check_same_settings(run, config, may_be_longer)
     elif run.exists() and not _is_unused(run):
         raise UserError(
             f"{run} already exists. Add --resume to go on with that run, after its end "
@@ -113,23 +121,28 @@ def _is_unused(run: Path) -> bool:
     )
 
 
-def _check_same_settings(run: Path, config: Config) -> None:
+def _check_same_settings(run: Path, config: Config, may_be_longer: bool) -> None:
     old_settings = _flat(config_to_dict(load_config(str(run / CONFIG_FILE))))
     new_settings = _flat(config_to_dict(config))
+
+    def is_longer(key: str) -> bool:
+        return (
+            may_be_longer and key == _LENGTH and new_settings[key] > old_settings[key]
+        )
+
     changed = [
         f"{key} was {old_settings.get(key)!r} and is {new_settings.get(key)!r}"
         for key in {**old_settings, **new_settings}
         if old_settings.get(key) != new_settings.get(key)
         and key not in FREE_SETTINGS
-        and not (key == _LENGTH and new_settings[key] > old_settings[key])
+        and not is_longer(key)
         and not key.startswith("published.")
     ]
     if changed:
         raise UserError(
             f"The run {run} was started with other settings: {'; '.join(changed)}. "
             f"Resume with --cfg {quoted(run / CONFIG_FILE)} --out {quoted(run)} "
-            "--resume, or start "
-            "anew with another --out."
+            "--resume, or start anew with another --out."
         )
 
 

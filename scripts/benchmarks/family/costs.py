@@ -31,12 +31,13 @@ def check_runs(runs: Sequence[Run]) -> None:
     """Checks that each run can start or resume, before the first one does.
 
     Raises:
-        UserError: when a folder holds a run with other settings.
+        UserError: when a folder holds a run with other settings. A longer run would be
+            one, too: its learning rate would follow two schedules.
     """
     for run in runs:
         started = (run.folder / CONFIG_FILE).is_file()
         try:
-            check_run(run.folder, run.config(), resume=started)
+            check_run(run.folder, run.config(), resume=started, may_be_longer=False)
         except UserError as error:
             raise UserError(f"{error} Here this means: give another --runs.") from error
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.reading import CannotRead, reading
-from gcnet_tf.weights.torch_pickle import (
+from gcnet_tf.weights.torch.pickle import (
     AGAIN,
     DTYPES,
     Storage,
