@@ -22,7 +22,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if not _is_of_system(error):
+        if not is_of_system(error):
             raise
         raise CannotRead(
             f"Cannot read {path}: {first_line(error)}. This says nothing about its "
@@ -30,7 +30,8 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_of_system(error: OSError) -> bool:
+def is_of_system(error: Exception) -> bool:
+    """Tells whether the system could not read a file, and not that it is damaged."""
     # HDF5 raises errors without a number about a file's content. A damaged zip file
     # leads to a position before its start, which is an invalid argument.
-    return error.errno not in (None, errno.EINVAL)
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)

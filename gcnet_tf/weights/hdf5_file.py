@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 import h5py
 
+from gcnet_tf.files.reading import is_of_system
+
 _MAX_OBJECTS = 100_000
 _MAX_DEPTH = 32
 # Limit of the arrays' size over the file's size, as of a PyTorch checkpoint.
@@ -24,12 +26,15 @@ def check_hdf5(source: Path | BinaryIO, num_bytes: int) -> None:
 
     Raises:
         ValueError: when something does not, or the file is damaged.
+        OSError: when the system cannot read it.
     """
     try:
         with h5py.File(source) as file:
             _check(file, num_bytes)
     # A damaged file can lead HDF5 to any exception.
     except (OSError, RuntimeError, KeyError, TypeError) as error:
+        if is_of_system(error):
+            raise
         raise ValueError(f"it cannot be read as HDF5: {error}") from error
 
 
