@@ -77,6 +77,8 @@ def warn_of_missing_letters(texts: Iterable[str]) -> None:
 @cache
 def font_file(letters: frozenset[str]) -> Path | None:
     """Returns the first font that has all letters; None where there is none."""
+    if all(map(str.isascii, letters)):
+        return _dejavu()  # without matplotlib's import, which takes long
     codes = [ord(letter) for letter in letters]
     return next((file for file in _files() if _has(file, codes)), None)
 
@@ -91,16 +93,20 @@ def _letters(text: str) -> frozenset[str]:
 
 def _files() -> Iterator[Path]:
     yield _dejavu()
-    spec = find_spec(_CJK)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        yield from sorted(Path(folder).glob("*.otf"))
+    for folder in _folders(_CJK):
+        yield from sorted(folder.glob("*.otf"))
     yield from _system_files()
 
 
 def _dejavu() -> Path:
-    from matplotlib import get_data_path
+    (folder,) = _folders("matplotlib")
+    return folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
 
-    return Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+
+def _folders(package: str) -> list[Path]:
+    """Finds the folder of a package without importing it; none if it is not there."""
+    spec = find_spec(package)
+    return [Path(f) for f in spec.submodule_search_locations or ()] if spec else []
 
 
 @cache
