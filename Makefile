@@ -113,7 +113,7 @@ BOTH = tests/stacks tests/training/test_multi_worker.py
 NOT_KERAS = $(addprefix --ignore tests/,benchmarks faults fuzz config runtime files visualize \
 	data/sources data/check data/test_shapes.py weights/test_torch_file.py \
 	training/distributed/test_launch.py test_package.py test_docs.py test_processor.py \
-	test_locks.py test_errors.py)
+	test_locks.py)
 test-addons: venv $(ADDONS_VENV)/installed
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs -m "not slow" $(NOT_KERAS)
 	GCNET_TF_OTHER_PYTHON=$(abspath $(BIN))/python $(ADDONS_VENV)/bin/python $(PARALLEL) -rs $(BOTH)

@@ -3,7 +3,13 @@
 import re
 from collections.abc import Iterable
 
-_OPERATION = re.compile(r"\{\{\S+ [^}]+\}\} | \[Op:\w+\]( name:)?")
+# The operation that TensorFlow names, and the code of Keras 3 for bold letters.
+_MARKS = re.compile(r"\{\{\S+ [^}]+\}\} | \[Op:\w+\]( name:)?|\x1b\[\d*m")
+# The lines of code that AutoGraph lists, and Keras' line, before the error's own text.
+_WRAPPING = re.compile(
+    r"\A(?:in user code:\n\s*\n(?:.*\S.*\n)+\s*\n\s*"
+    r"|(?:\w+: )?Exception encountered when calling .*\n\s*)+"
+)
 _LONGEST_LINE = 300
 
 
@@ -34,11 +40,12 @@ def first_line(error: BaseException) -> str:
     """Returns the first line of an error's text, for use inside our own sentence.
 
     Left out is the operation that TensorFlow names around its text, as in
-    "{{function_node …}} … [Op:Mul] name:". A longer line is cut, because errors quote
-    files, and these may be a stranger's.
+    "{{function_node …}} … [Op:Mul] name:", and the lines that AutoGraph and Keras put
+    before it. A longer line is cut, because errors quote files, and these may be a
+    stranger's.
     """
-    text = _OPERATION.sub("", str(error).strip())
-    line = (text.splitlines() or [type(error).__name__])[0]
+    text = _WRAPPING.sub("", _MARKS.sub("", str(error).strip()))
+    line = (text.splitlines() or [type(error).__name__])[0].rstrip()
     return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 

@@ -30,8 +30,8 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def is_of_system(error: OSError) -> bool:
-    """Tells whether the system raised an error, and not the content of a file."""
+def is_of_system(error: Exception) -> bool:
+    """Tells whether the system could not read a file, and not that it is damaged."""
     # HDF5 raises errors without a number about a file's content. A damaged zip file
     # leads to a position before its start, which is an invalid argument.
-    return error.errno not in (None, errno.EINVAL)
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)

@@ -104,17 +104,21 @@ def _letters(text: str) -> frozenset[str]:
 def _files() -> Iterator[Path]:
     yield _dejavu()
     for package in _PACKAGES:
-        spec = find_spec(package)
-        for folder in (spec.submodule_search_locations or []) if spec else []:
-            yield from sorted(Path(folder).glob("*.?tf"), key=_upright_first)
+        for folder in _folders(package):
+            yield from sorted(folder.glob("*.?tf"), key=_upright_first)
     yield from _system_files()
 
 
 @cache
 def _dejavu() -> Path:
-    spec = find_spec("matplotlib")
-    assert spec is not None and spec.origin is not None  # a requirement of ours
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    (folder,) = _folders("matplotlib")
+    return folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
+def _folders(package: str) -> list[Path]:
+    """Finds the folder of a package without importing it; none if it is not there."""
+    spec = find_spec(package)
+    return [Path(f) for f in spec.submodule_search_locations or ()] if spec else []
 
 
 @cache

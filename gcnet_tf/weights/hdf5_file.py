@@ -33,7 +33,7 @@ def check_hdf5(source: Path | BinaryIO, num_bytes: int) -> None:
             _check(file, num_bytes)
     # A damaged file can lead HDF5 to any exception.
     except (OSError, RuntimeError, KeyError, TypeError) as error:
-        if isinstance(error, OSError) and is_of_system(error):
+        if is_of_system(error):
             raise
         raise ValueError(f"it cannot be read as HDF5: {error}") from error
 

@@ -12,7 +12,7 @@ from helpers import draw_weights
 from worker_here import run_worker
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.export import run, tflite
+from gcnet_tf.export import run, saved_model, tflite
 from gcnet_tf.export.accuracy.limits import excesses
 from gcnet_tf.export.accuracy.measure import measure
 from gcnet_tf.export.onnx import export_onnx
@@ -64,7 +64,8 @@ def after_fold(patch, change):
         change(folded)
         return folded
 
-    patch.setattr(inference_graph, "fold", changed)
+    for module in (inference_graph, saved_model):  # the other files take a graph
+        patch.setattr(module, "fold", changed)
 
 
 def swapped_class(patch):

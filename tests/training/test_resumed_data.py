@@ -96,8 +96,8 @@ class Convert(keras.callbacks.Callback):
 def test_a_running_training_keeps_its_records(make_config, monkeypatch, tmp_path):
     digests = []
 
-    def note(directory, split, **options):
-        manifest = read_manifest(directory, split, **options)
+    def note(*arguments, **settings):
+        manifest = read_manifest(*arguments, **settings)
         digests.append(manifest.content_digest())
         return manifest
 

@@ -49,10 +49,18 @@ def test_every_letter_has_a_glyph_of_its_own(name):
     assert (drawn(name) < 128).any()
 
 
+def test_dejavu_has_every_letter_of_ascii():
+    """Their font is known without a look into it."""
+    file = text.font_file(frozenset("a"))
+    assert file.name == "DejaVuSans.ttf"
+    for letter in map(chr, range(33, 127)):
+        assert not np.array_equal(glyph(file, letter), box(file)), letter
+
+
 @pytest.fixture
 def only_dejavu(monkeypatch):
     monkeypatch.setattr(text, "_system_files", lambda: ())
-    monkeypatch.setattr(text, "find_spec", lambda name: None)
+    monkeypatch.setattr(text, "_CJK", "no_such_package")
 
 
 @pytest.mark.parametrize("draw", ["legend", "sheet"])

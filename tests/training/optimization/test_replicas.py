@@ -20,6 +20,10 @@ LABELS = RNG.integers(0, CLASSES, (STEPS, SAMPLES, 2, 2)).astype(np.int32)
 KERNEL = RNG.normal(size=(3, CLASSES)).astype(np.float32)
 
 keras_3 = pytest.mark.skipif(compat.MAY_HAVE_ADDONS, reason="Keras 2.15 lacks it")
+traced = pytest.mark.skipif(
+    compat.MAY_HAVE_ADDONS,
+    reason="in Keras 2.15 its momentum depends on how often a function was traced",
+)
 
 
 class Logits(Toy):
@@ -120,8 +124,7 @@ OVERWRITTEN = {**AVERAGES, "ema_overwrite_frequency": 2}
         ("SGD", {"momentum": 0.9, **OVERWRITTEN}),
         ("AdamW", {"global_clipnorm": 0.01, **AVERAGES}),
         ("Adagrad", {"clipnorm": 0.01, **OVERWRITTEN}),
-        # In Keras 2.15 its momentum depends on how often a function was traced.
-        pytest.param("Nadam", {"clipnorm": 0.01}, marks=keras_3),
+        pytest.param("Nadam", {"clipnorm": 0.01}, marks=traced),
         pytest.param("SGD", {"gradient_accumulation_steps": 2}, marks=keras_3),
         pytest.param(
             "AdamW",
