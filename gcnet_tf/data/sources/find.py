@@ -29,6 +29,7 @@ from gcnet_tf.data.sources.exports.table import (
 from gcnet_tf.data.sources.folders import LABEL_IDS, find_pairs
 from gcnet_tf.data.sources.pairs import SPLITS, Pair
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.names import composed
 
 
 def find_samples(
@@ -208,13 +209,17 @@ def _export_facts(
     """
     facts = dataset_facts(data.dataset, data.classes, data.palette)
     mapped_ids = {file_id for file_id, _ in source.label_map}
-    class_ids = {name: index for index, name in enumerate(facts.classes)}
+    # Accents of either form are one name.
+    names = [composed(name) for name in names]
+    class_ids = {composed(name): index for index, name in enumerate(facts.classes)}
+    absent = set(class_ids) - set(names)
     class_ids[IGNORED_NAME] = IGNORE_LABEL
     named = {i: name for i, name in enumerate(names) if name and i not in mapped_ids}
     unknown = [name for name in named.values() if name not in class_ids]
     # Other sources, and ids in the label map, may give the classes that this export
     # does not name.
-    absent = [] if data.also or mapped_ids else set(facts.classes) - set(names)
+    if data.also or mapped_ids:
+        absent = set()
     if unknown or absent:
         raise UserError(
             f"data.classes: received {', '.join(facts.classes)}; but {named_in} names "

@@ -10,7 +10,7 @@ import pytest
 from helpers import exit_code, save_image
 from PIL import Image
 
-from gcnet_tf.config import load_config
+from gcnet_tf.config import config_from_dict, load_config
 from gcnet_tf.data.check.recognise import found_text, recognise, write_config
 from gcnet_tf.data.records.samples import encode_pair, read_label
 from gcnet_tf.data.sources.exports.table import EXPORTS as EXPORT_NAMES
@@ -126,6 +126,24 @@ def test_accents_may_have_another_form_on_the_disk(tmp_path, dataset, make, form
     assert pair.image.is_file()
     stored = np.asarray(Image.open(io.BytesIO(encode_pair(pair, None).label)))
     assert np.array_equal(stored, trees.truth("first"))
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_of_classes_may_have_another_form_in_the_configuration(tmp_path, forms):
+    in_export, in_config = (unicodedata.normalize(form, "chaté") for form in forms)
+    root = trees.make_labelme_json(tmp_path / "export")
+    for path in root.glob("*.json"):
+        path.write_text(path.read_text().replace('"cat"', f'"{in_export}"'))
+    data = {
+        "dataset": "labelme_json",
+        "root": str(root),
+        "classes": ["background", in_config, "dog"],
+        "val_share": 0.5,
+    }
+    data = config_from_dict({"data": data}).data
+    for pair in (*find_samples(data, "train"), *find_samples(data, "val")):
+        label = read_label(pair.label, pair.facts)
+        assert np.array_equal(label, trees.truth(pair.name))
 
 
 @pytest.mark.parametrize(
