@@ -15,7 +15,8 @@ from gcnet_tf.export.plan import PORTABLE
 from gcnet_tf.files.atomic import new_file, new_folder
 from gcnet_tf.files.versions import package_versions
 from gcnet_tf.models import Segmentor
-from gcnet_tf.runtime.backends import NETWORK_SIGNATURE, SAVED_MODEL
+from gcnet_tf.runtime.backends import SAVED_MODEL
+from gcnet_tf.runtime.backends.saved_model import NETWORK_SIGNATURE
 from gcnet_tf.runtime.manifest import (
     ExportManifest,
     TensorInfo,
