@@ -15,6 +15,8 @@ from gcnet_tf.export.plan import PORTABLE
 from gcnet_tf.files.atomic import new_file, new_folder
 from gcnet_tf.files.versions import package_versions
 from gcnet_tf.models import Segmentor
+from gcnet_tf.runtime.backends import SAVED_MODEL
+from gcnet_tf.runtime.backends.saved_model import NETWORK_SIGNATURE
 from gcnet_tf.runtime.manifest import (
     ExportManifest,
     TensorInfo,
@@ -23,7 +25,15 @@ from gcnet_tf.runtime.manifest import (
     manifest_path,
     write_manifest,
 )
+from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import weights_hash
+
+_SAVED_MODEL_USAGE = (
+    "The signatures serving_default, serving_probabilities, serving_encoded and "
+    "serving_png take photos of any size and answer at that size. The signature "
+    f"{NETWORK_SIGNATURE} is the network alone: photos as they come get wrong labels "
+    "and no error."
+)
 
 
 def describe(
@@ -49,7 +59,7 @@ def describe(
             records their versions.
     """
     facts = facts_of(config.data)
-    settings = config_to_dict(config)
+    protocol = protocol_settings(config, model.backbone.padding_colour)
     return ExportManifest(
         format=format,
         precision=precision,
@@ -60,11 +70,16 @@ def describe(
         batch=batch,
         input=input,
         outputs=outputs,
-        protocol=protocol_settings(config, model.backbone.padding_colour),
-        config=settings,
+        protocol=protocol,
+        config=config_to_dict(config),
         weights_sha256=weights_hash(model),
         sha256="",
         versions={"gcnet_tf": gcnet_tf.__version__, **package_versions(packages)},
+        usage=(
+            _SAVED_MODEL_USAGE
+            if format == SAVED_MODEL
+            else Protocol.from_settings(protocol).in_words(size)
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.export.files import describe, placed
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import INPUT, inference_graph
-from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, TensorInfo
+from gcnet_tf.runtime.manifest import LABELS, PROBABILITIES, ExportManifest, TensorInfo
 
 # The last version in which reductions have their axes as an attribute. From 18 on the
 # axes are an input, which tf2onnx 1.17 leaves unchanged where it transposes a tensor:
@@ -38,8 +38,10 @@ def export_onnx(
 
     Its input is `images`, RGB 0-255, in batches of any size; its outputs are `labels`,
     uint8 `(batch, height, width)`, and `probabilities` or `logits`, float32 `(batch,
-    height, width, num_classes)`. The names of the classes are in its metadata, a list
-    in JSON with the key "classes".
+    height, width, num_classes)`, of which a runtime computes those that are asked for.
+    It is the network alone. Its metadata holds, as JSON, the names of the `classes` and
+    the `protocol` of its manifest, and `usage`, which says in words what to do with a
+    photo.
 
     Protobuf is limited to 2 GB; the largest published model, an R101, takes 0.27 GB.
 
@@ -83,7 +85,7 @@ def export_onnx(
         names = sorted(outputs)
         graph = inference_graph(model, spec, names)
         proto = _convert(graph, names, layout)
-        _add_classes(proto, manifest.classes)
+        _add_metadata(proto, manifest)
         partial.write_bytes(proto.SerializeToString())
     return [path]
 
@@ -115,10 +117,16 @@ def _convert(graph: Any, names: Sequence[str], layout: str) -> Any:
     return proto
 
 
-def _add_classes(proto: Any, classes: Sequence[str]) -> None:
-    """Adds the names of the classes, so that the file alone tells what its ids are."""
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = "classes", json.dumps(classes)
+def _add_metadata(proto: Any, manifest: ExportManifest) -> None:
+    """Adds what a user of the file alone has to know."""
+    texts = {
+        "classes": json.dumps(manifest.classes),
+        "protocol": json.dumps(manifest.protocol),
+        "usage": manifest.usage,
+    }
+    for key, value in texts.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
 
 
 def _name_sides(graph: Any, layout: str) -> None:

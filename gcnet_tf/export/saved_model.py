@@ -12,7 +12,7 @@ from gcnet_tf.export.server.photos import PhotoGraph
 from gcnet_tf.export.server.signatures import photo_signatures
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import INPUT, fold, infer
-from gcnet_tf.runtime.backends import NETWORK_SIGNATURE
+from gcnet_tf.runtime.backends.saved_model import NETWORK_SIGNATURE
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, PROBABILITIES, TensorInfo
 from gcnet_tf.runtime.protocol import Protocol
 

@@ -230,7 +230,9 @@ def _finish(converted: bytes, model: Segmentor, manifest: ExportManifest) -> byt
     (output,) = manifest.outputs
     name_tensors(flat, manifest.input.name, output)
     check_graph(flat, _num_convolutions(model))
-    metadata_bytes = metadata(manifest.classes, output, is_logits=output == LOGITS)
+    metadata_bytes = metadata(
+        manifest.classes, output, is_logits=output == LOGITS, usage=manifest.usage
+    )
     return with_metadata(flat, metadata_bytes, manifest.classes)
 
 

@@ -73,13 +73,16 @@ _PARSER = "1.5.0"
 _Fields = dict[int, Any]
 
 
-def metadata(classes: Sequence[str], output_name: str, is_logits: bool) -> bytes:
+def metadata(
+    classes: Sequence[str], output_name: str, is_logits: bool, usage: str
+) -> bytes:
     """Makes the metadata, a flatbuffer.
 
     Args:
         classes: names in the order of their ids.
         output_name: name of the only output.
         is_logits: whether the output is logits, and not labels.
+        usage: see `ExportManifest`.
     """
     image = _table(
         _TENSOR,
@@ -113,7 +116,7 @@ def metadata(classes: Sequence[str], output_name: str, is_logits: bool) -> bytes
     model = _table(
         _MODEL,
         name="GCNet",
-        description=f"Semantic segmentation into {len(classes)} classes.",
+        description=f"Semantic segmentation into {len(classes)} classes. {usage}",
         version=gcnet_tf.__version__,
         author=f"gcnet_tf {gcnet_tf.__version__}",
         subgraphs=[subgraph],

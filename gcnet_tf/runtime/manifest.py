@@ -62,6 +62,8 @@ class ExportManifest:
         versions: versions of the packages that wrote it.
         accuracy: agreement with the Keras model, see `gcnet_tf.export.accuracy`; empty
             when it was not measured.
+        usage: how a photo becomes labels with this file, in words for people; empty in
+            exports up to version 0.2.
     """
 
     format: str
@@ -79,6 +81,7 @@ class ExportManifest:
     sha256: str
     versions: dict[str, str]
     accuracy: dict[str, Any] = dataclasses.field(default_factory=dict)
+    usage: str = ""
 
 
 def manifest_path(model: Path) -> Path:
@@ -179,7 +182,8 @@ def _from_dict(fields: dict[str, Any]) -> ExportManifest:
 def _check(manifest: ExportManifest) -> None:
     """Checks the values that the rest of the package relies on."""
     tensors = [manifest.input, *manifest.outputs.values()]
-    texts = [manifest.format, manifest.precision, manifest.target, manifest.sha256]
+    texts = [manifest.format, manifest.precision, manifest.target]
+    texts += [manifest.sha256, manifest.usage]
     texts += [text for tensor in tensors for text in dataclasses.astuple(tensor)]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("a name is no text")

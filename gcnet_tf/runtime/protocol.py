@@ -113,6 +113,51 @@ class Protocol:
         ]
         return size, (steps[0], steps[1])
 
+    def in_words(self, size: tuple[int, int] | None) -> str:
+        """Describes the steps for a file that holds the network alone.
+
+        Args:
+            size: the only (height, width) that the file accepts; None for any.
+        """
+        bounds = [(max(scale), min(scale)) for scale in self.scales()]
+        within = " or ".join(f"{long} and {short}" for long, short in bounds)
+        steps = [
+            "This file is the network alone: photos as they come get wrong labels and "
+            "no error. Scale an RGB photo in proportion to the largest size whose "
+            f"longer and shorter sides are at most {within} pixels"
+        ]
+        window, (down, right) = self.window_of(size)
+        if self.mode == "slide":
+            steps += [
+                f"cut windows of {window[0]}x{window[1]} (height x width), {down} "
+                f"further down and {right} to the right each",
+                "average their logits where they overlap",
+            ]
+        elif size is not None:
+            steps[0] += f" and that fits into {size[0]}x{size[1]} (height x width)"
+        if size is not None:
+            colour = ", ".join(map(str, self.padding_colour))
+            steps.insert(
+                2 if self.mode == "slide" else 1,
+                f"pad what is smaller below and on the right with RGB ({colour}), and "
+                "cut the padding off the outputs",
+            )
+        corners = "with" if self.align_corners else "without"
+        steps.append(
+            "scale the values per class bilinearly, and not the labels, to the photo's "
+            f"size, {corners} aligned corners"
+        )
+        if self.ms_flip:
+            steps.append(
+                "average the probabilities of all scales, each also mirrored left to "
+                "right and its outputs mirrored back"
+            )
+        steps.append("take the class with the largest value")
+        return (
+            "; ".join(steps) + ". gcnet_tf.runtime.Predictor does this; `protocol` has "
+            "the settings."
+        )
+
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
     first, second = map(int, values)

@@ -1,5 +1,7 @@
 """The folded model beside the trained one, and how far two may be apart."""
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from gcnet_tf.evaluation.agreement import (
     log_probability_difference,
 )
 from gcnet_tf.evaluation.load import predictor_from_model
-from gcnet_tf.models import build_model, inference_graph
+from gcnet_tf.models import Segmentor, build_model, inference_graph
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.models.trained import trained_function
 
@@ -120,6 +122,30 @@ def test_a_model_without_numbers_is_not_judged(tiny_config, other_epsilon):
     kernel = model.decode_head.classifier.kernel
     kernel.assign(tf.fill(kernel.shape, np.nan))
     check_fold(model, inference_function(model))
+
+
+def test_the_copy_of_the_model_is_gone_when_the_folded_one_runs(
+    tiny_config, monkeypatch
+):
+    """The first call of the folded model takes most memory of an evaluation."""
+    copies, alive = [], []
+    from_config = Segmentor.from_config
+
+    def recorded(settings):
+        copy = from_config(settings)
+        copies.append(weakref.ref(copy))
+        return copy
+
+    model = drawn_model(tiny_config("model.winograd=true"))
+    folded = inference_function(model)
+    monkeypatch.setattr(Segmentor, "from_config", recorded)
+
+    def predict(window):
+        alive.extend(copy for copy in copies if copy() is not None)
+        return folded(window)
+
+    check_fold(model, predict)
+    assert len(copies) == 1 and not alive
 
 
 def test_tensor_float_32_is_off_only_meanwhile():

@@ -130,10 +130,26 @@ def test_the_graph_holds_nothing_that_tensorrt_excludes(
             assert node.op_type == "Cast"
 
 
-def test_class_names_are_in_the_file(dynamic, tiny_config):
-    entries = onnxruntime.InferenceSession(str(dynamic)).get_modelmeta()
-    names = json.loads(entries.custom_metadata_map["classes"])
+def test_the_file_alone_says_what_to_do_with_a_photo(dynamic, tiny_config):
+    entries = {entry.key: entry.value for entry in onnx.load(dynamic).metadata_props}
+    assert sorted(entries) == ["classes", "protocol", "usage"]
+    names = json.loads(entries["classes"])
     assert names == list(facts_of(tiny_config().data).classes)
+    manifest = read_manifest(dynamic)
+    assert json.loads(entries["protocol"]) == manifest.protocol
+    long, short = sorted(manifest.protocol["scale"], reverse=True)
+    assert entries["usage"] == manifest.usage
+    assert "photos as they come get wrong labels" in manifest.usage
+    assert f"longer and shorter sides are at most {long} and {short}" in manifest.usage
+    session = onnxruntime.InferenceSession(str(dynamic))
+    assert session.get_modelmeta().custom_metadata_map == entries
+
+
+def test_labels_alone(dynamic):
+    session = onnxruntime.InferenceSession(str(dynamic))
+    images = RNG.integers(0, 256, (1, 40, 50, 3), np.uint8)
+    (labels,) = session.run(["labels"], {"images": images})
+    assert (labels.dtype, labels.shape) == (np.uint8, (1, 40, 50))
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_manifest_describes_the_file(exported, model):
     assert manifest.protocol["align_corners"] is False
     assert manifest.weights_sha256 == weights_hash(model)
     assert manifest.versions["tensorflow"] == tf.__version__
+    assert "serving_encoded and serving_png take photos of any size" in manifest.usage
 
 
 def test_a_changed_file_is_noticed(model, tiny_config, tmp_path):

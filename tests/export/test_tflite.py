@@ -132,6 +132,9 @@ def test_manifests_describe_the_files(exported):
     assert (manifest.size, manifest.batch) == (SIZE, 1)
     assert manifest.input.dtype == "uint8" and list(manifest.outputs) == ["logits"]
     assert list(read_manifest(labels_path).outputs) == ["labels"]
+    # The warning is in the description of the file's metadata, too.
+    assert "network alone" in manifest.usage
+    assert manifest.usage.encode() in path.read_bytes()
 
 
 def test_calibration_images_are_padded_as_the_runtime_pads(tiny_config):

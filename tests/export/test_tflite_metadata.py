@@ -56,12 +56,12 @@ class Reader:
 
 
 def read(is_logits=True):
-    return Reader.root(metadata(CLASSES, "logits", is_logits), b"M001")
+    return Reader.root(metadata(CLASSES, "logits", is_logits, "Scale photos."), b"M001")
 
 
 def test_the_model_is_described():
     model = read()
-    assert model.text(1) == "Semantic segmentation into 3 classes."
+    assert model.text(1) == "Semantic segmentation into 3 classes. Scale photos."
     assert (model.text(2), model.text(4)) == (__version__, f"gcnet_tf {__version__}")
     assert model.text(7) == "1.5.0"
 

@@ -47,3 +47,19 @@ def test_a_protocol_comes_from_json():
     settings.pop("window")
     with pytest.raises(KeyError):
         Protocol.from_settings(settings)
+
+
+def test_words_give_the_steps_and_their_numbers():
+    whole = WHOLE.in_words(None)
+    assert "longer and shorter sides are at most 66 and 45 pixels" in whole
+    assert "windows" not in whole and "pad" not in whole and "mirror" not in whole
+    assert "without aligned corners" in whole
+    fixed = WHOLE.in_words((24, 32))
+    assert "fits into 24x32" in fixed and "RGB (124, 116, 104)" in fixed
+    slide = dataclasses.replace(SLIDE, align_corners=True).in_words(None)
+    assert "windows of 30x30 (height x width), 20 further down and 14 to" in slide
+    assert "with aligned corners" in slide and "pad" not in slide
+    both = dataclasses.replace(SLIDE, ms_flip=True).in_words((60, 60))
+    assert "at most 33 and 22 or 66 and 45 pixels" in both and "mirrored" in both
+    assert "windows of 60x60 (height x width), 40 further down and 28 to" in both
+    assert both.index("windows") < both.index("pad what") < both.index("average their")
