@@ -29,5 +29,5 @@ def trained_function(model: Segmentor) -> Callable[[np.ndarray], np.ndarray]:
         plain.build((None, None, None, 3))
         source = weights_by_path(model)
         for path, weight in weights_by_path(plain).items():
-            weight.assign(source[path])
+            weight.assign(source[path].numpy())  # of another type in float64
     return lambda images: plain(images, training=False)["logits"].numpy()

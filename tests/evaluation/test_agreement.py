@@ -80,6 +80,17 @@ def test_the_oracle_is_direct_and_exact(settings, tiny_config):
     assert expected.dtype == np.float32 and np.ptp(expected) > 0.1
 
 
+def test_the_oracle_of_float64_is_in_float32(tiny_config):
+    """Also of variables of a training, which convert themselves to no other type."""
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = drawn_model(tiny_config("train.precision=float64"))
+    images = RNG.integers(0, 256, (2, 33, 40, 3), np.uint8)
+    actual = trained_function(model)(images)
+    assert actual.dtype == np.float32 and np.ptp(actual) > 0.1
+    expected = model(images, training=False)["logits"].numpy()
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
 @pytest.fixture
 def other_epsilon(monkeypatch):
     """A fold with the epsilon of another framework."""
