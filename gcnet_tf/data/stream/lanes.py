@@ -25,6 +25,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from gcnet_tf.data.records.manifest import Manifest
+from gcnet_tf.data.records.reading import records_from
 
 # Size of the shuffle buffers of all lanes together, which hold encoded records. A small
 # data set fits in as a whole; of a large one, a few thousand images do.
@@ -234,24 +235,10 @@ def _read(pieces: _Pieces, first, end, buffer_size: int) -> tf.data.Dataset:
         path, offset, count = (values[piece] for values in pieces)
         num_before = tf.maximum(first - bounds[piece], 0)
         num_wanted = tf.minimum(count, end - bounds[piece]) - num_before
-        records = _records_from(path, offset, buffer_size)
+        records = records_from(path, offset, buffer_size)
         return records.skip(num_before).take(num_wanted)
 
     return tf.data.Dataset.range(first_piece[0], end_piece[0]).flat_map(records_of)
-
-
-def _records_from(
-    path: tf.Tensor, offset: tf.Tensor, buffer_size: int
-) -> tf.data.Dataset:
-    """Reads the records of a file from a byte on, which `TFRecordDataset` cannot."""
-    variant = tf.raw_ops.TFRecordDatasetV2(
-        filenames=[path],
-        compression_type="",
-        buffer_size=buffer_size,
-        byte_offsets=[offset],
-        metadata="",
-    )
-    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
 
 
 def shuffle_text(manifest: Manifest) -> str:
