@@ -91,9 +91,11 @@ def numbered_records(
         lambda lane: lanes.records(lane, start_iteration),
         cycle_length=end_lane - first_lane,
         block_length=lanes.width,
-        # Otherwise one thread would wait for the disk on behalf of all lanes.
-        num_parallel_calls=end_lane - first_lane,
-        deterministic=True,
+        # Of large data, one thread would wait for the disk on behalf of all lanes. If
+        # the window holds all records, so does the system's cache of files, and handing
+        # each from thread to thread would take as long as reading it.
+        num_parallel_calls=None if lanes.fits else end_lane - first_lane,
+        deterministic=None if lanes.fits else True,
     )
     num_slots = (end_lane - first_lane) * lanes.width
     dataset = dataset.enumerate(start_iteration * num_slots)
@@ -166,8 +168,9 @@ class _Lanes:
 
     def __init__(self, folder: Path, manifest: Manifest, seed: int, batch_size: int):
         is_divided = all(shard.segments for shard in manifest.shards)
-        fits = _window(manifest) >= manifest.num_samples
-        make_pieces = _Pieces.segments if is_divided and not fits else _Pieces.shards
+        self.fits = _window(manifest) >= manifest.num_samples
+        is_by_segments = is_divided and not self.fits
+        make_pieces = _Pieces.segments if is_by_segments else _Pieces.shards
         self.pieces = make_pieces(folder, manifest)
         self.num_samples = manifest.num_samples
         self.seed = seed
