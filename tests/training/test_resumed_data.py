@@ -96,8 +96,8 @@ class Convert(keras.callbacks.Callback):
 def test_a_running_training_keeps_its_records(make_config, monkeypatch, tmp_path):
     digests = []
 
-    def note(directory, split, *arguments):
-        manifest = read_manifest(directory, split, *arguments)
+    def note(directory, split, **options):
+        manifest = read_manifest(directory, split, **options)
         digests.append(manifest.content_digest())
         return manifest
 
