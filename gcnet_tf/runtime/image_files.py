@@ -21,6 +21,9 @@ Image.init()
 # The most pixels that an image may have; decoded they are 3 GiB. Pillow's own limit, a
 # sixth of it, is meant for images that strangers upload.
 MAX_PIXELS = 2**30
+# The most pixels that a side may have: those that libpng accepts by default, with which
+# TensorFlow and OpenCV read and write PNG.
+MAX_SIDE = 10**6
 # Held while Pillow's limit, a variable of its module, is switched off.
 _LIMIT_LOCK = threading.Lock()
 
@@ -53,7 +56,8 @@ def open_image(path: Path) -> tuple[bytes, Image.Image]:
     """Returns the bytes of an image file, and the image, completely decoded.
 
     Raises:
-        UserError: when the file is not a readable image, or has over `MAX_PIXELS`.
+        UserError: when the file is not a readable image, or has over `MAX_PIXELS` or
+            `MAX_SIDE`.
     """
     try:
         file_bytes = path.read_bytes()
@@ -106,7 +110,7 @@ def open_header(file_bytes: bytes, path: Path) -> Image.Image:
     """Opens an image file, without decoding it.
 
     Raises:
-        UserError: when it has over `MAX_PIXELS`.
+        UserError: when it has over `MAX_PIXELS`, or a side over `MAX_SIDE`.
         OSError, SyntaxError, ...: as Pillow does for files that are no images.
     """
     with _LIMIT_LOCK:
@@ -116,13 +120,13 @@ def open_header(file_bytes: bytes, path: Path) -> Image.Image:
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise UserError(
             f"{path} has {width}x{height} pixels (width x height), "
-            f"{width * height:,}; allowed: {MAX_PIXELS:,} in all. Cut it into parts "
-            "that overlap a little, or for prediction write it as a tiled TIFF of "
-            '8-bit RGB, which --mode tiled reads part by part (pip install "gcnet_tf'
-            '[tiff]").'
+            f"{width * height:,}; allowed: {MAX_PIXELS:,} in all and {MAX_SIDE:,} a "
+            "side. Cut it into parts that overlap a little, or for prediction write it "
+            "as a tiled TIFF of 8-bit RGB, which --mode tiled reads part by part (pip "
+            'install "gcnet_tf[tiff]").'
         )
     return image
 
@@ -131,7 +135,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Returns the (height, width) in the header of an image file.
 
     Raises:
-        UserError: when the file cannot be read, or has over `MAX_PIXELS`.
+        UserError: when the file cannot be read, or has over `MAX_PIXELS` or `MAX_SIDE`.
     """
     try:
         image = open_header(path.read_bytes(), path)

@@ -3,8 +3,10 @@
 import warnings
 
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from gcnet_tf.data.records.samples import encode_image
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime import image_files
 
@@ -35,3 +37,18 @@ def test_our_own_limit_is_a_sentence(read, image, monkeypatch):
     with pytest.raises(UserError, match="has 64x48 pixels .* allowed: 3,071") as error:
         read(image)
     assert "damaged" not in str(error.value) and "Cut it" in str(error.value)
+
+
+def test_the_longest_side_is_one_that_all_readers_of_png_read(tmp_path):
+    """Beyond it, OpenCV wrote no label, and TensorFlow read no record."""
+    longest = image_files.MAX_SIDE
+    path = tmp_path / "strip.png"
+    Image.new("L", (longest, 1)).save(path)
+    assert image_files.image_size(path) == (1, longest)
+    assert tf.io.decode_png(path.read_bytes()).shape == (1, longest, 1)
+    Image.new("L", (longest + 1, 1)).save(path)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tf.io.decode_png(path.read_bytes())
+    for read in (encode_image, image_files.image_size):
+        with pytest.raises(UserError, match="1000001x1 .* and 1,000,000 a side"):
+            read(path)

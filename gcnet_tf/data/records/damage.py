@@ -5,20 +5,22 @@ message that names neither the file nor the image. Only then does this module ch
 records.
 """
 
+import os
 import struct
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import tensorflow as tf
 from tqdm import tqdm
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.records.manifest import Shard, read_manifest
+from gcnet_tf.data.records.reading import records_from
 from gcnet_tf.data.records.shards import decode_sample, parse_example
 from gcnet_tf.data.records.threads import threads
 from gcnet_tf.errors import UserError, first_line, some
@@ -37,6 +39,7 @@ READ_ERRORS = (
 # checksum of the record.
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
+_READ_BUFFER_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -132,63 +135,66 @@ def read_shard(folder: Path, shard: Shard) -> list[tuple[bytes, str]]:
     Returns:
         For each record, its bytes and the description of its damage, "" for none.
     """
+    path = folder / shard.file
     try:
-        file_bytes = (folder / shard.file).read_bytes()
+        with path.open("rb") as file:
+            return _read_records(path, file, shard.num_samples)
     except OSError as error:
         reason = f"the file cannot be read: {error.strerror}"
         return [(b"", reason)] * shard.num_samples
+
+
+def _read_records(
+    path: Path, file: BinaryIO, num_records: int
+) -> list[tuple[bytes, str]]:
     records: list[tuple[bytes, str]] = []
     position = 0
-    while len(records) < shard.num_samples:
-        intact = list(_until_damage(file_bytes[position:]))
+    while True:
+        intact = list(_until_damage(path, position))
         records += [(record, "") for record in intact]
+        if len(records) >= num_records:
+            return records[:num_records]
         position += sum(map(_framed_bytes, intact))
-        if len(records) >= shard.num_samples:
-            break
-        length = _length_at(file_bytes, position)
+        file.seek(position)
+        length = _read_length(file)
         if length is None:
             # Without the length, the start of the next record is unknown.
-            garbled = (
-                file_bytes[position + _HEADER.size :],
-                "the file ends or is garbled",
-            )
-            records += [garbled] + [(b"", "behind a garbled record")] * (
-                shard.num_samples - len(records) - 1
-            )
-            break
-        start = position + _HEADER.size
-        records.append((file_bytes[start : start + length], "its checksum is wrong"))
-        position = start + length + _FOOTER_BYTES
-    return records[: shard.num_samples]
+            garbled = (file.read(), "the file ends or is garbled")
+            num_behind = num_records - len(records) - 1
+            return [*records, garbled, *[(b"", "behind a garbled record")] * num_behind]
+        records.append((file.read(length), "its checksum is wrong"))
+        position += _HEADER.size + length + _FOOTER_BYTES
 
 
-def _until_damage(file_bytes: bytes) -> Iterator[bytes]:
+def _until_damage(path: Path, position: int) -> Iterator[bytes]:
     """Yields the records in front of the first damaged one, checked by TensorFlow."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(file_bytes)
-        file.flush()
-        try:
-            yield from tf.data.TFRecordDataset(file.name).as_numpy_iterator()
-        except READ_ERRORS:
-            return
+    records = tf.data.Dataset.from_tensors(position).flat_map(
+        lambda offset: records_from(str(path), offset, _READ_BUFFER_BYTES)
+    )
+    try:
+        yield from records.as_numpy_iterator()
+    except READ_ERRORS:
+        return
 
 
 def _framed_bytes(record: bytes) -> int:
     return _HEADER.size + len(record) + _FOOTER_BYTES
 
 
-def _length_at(file_bytes: bytes, position: int) -> int | None:
-    """Returns the length in the header of a record.
+def _read_length(file: BinaryIO) -> int | None:
+    """Reads the header of a record.
 
     Returns:
-        None when the length is damaged, or when the file ends before the record does.
+        The length of the record; None when the header is damaged, or when the file ends
+        before the record does.
     """
-    if len(file_bytes) < position + _HEADER.size:
+    header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size:
         return None
-    length, checksum = _HEADER.unpack_from(file_bytes, position)
-    is_valid = checksum == _masked_crc32c(file_bytes[position : position + 8])
-    end = position + _HEADER.size + length + _FOOTER_BYTES
-    return length if is_valid and end <= len(file_bytes) else None
+    length, checksum = _HEADER.unpack(header)
+    is_valid = checksum == _masked_crc32c(header[:8])
+    end = file.tell() + length + _FOOTER_BYTES
+    return length if is_valid and end <= os.stat(file.fileno()).st_size else None
 
 
 def _masked_crc32c(data: bytes) -> int:

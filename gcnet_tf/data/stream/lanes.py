@@ -25,6 +25,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from gcnet_tf.data.records.manifest import Manifest
+from gcnet_tf.data.records.reading import records_from
 
 # Size of the shuffle buffers of all lanes together, which hold encoded records. A small
 # data set fits in as a whole; of a large one, a few thousand images do.
@@ -90,9 +91,11 @@ def numbered_records(
         lambda lane: lanes.records(lane, start_iteration),
         cycle_length=end_lane - first_lane,
         block_length=lanes.width,
-        # Otherwise one thread would wait for the disk on behalf of all lanes.
-        num_parallel_calls=end_lane - first_lane,
-        deterministic=True,
+        # Of large data, one thread would wait for the disk on behalf of all lanes. If
+        # the window holds all records, so does the system's cache of files, and handing
+        # each from thread to thread would take as long as reading it.
+        num_parallel_calls=None if lanes.fits else end_lane - first_lane,
+        deterministic=None if lanes.fits else True,
     )
     num_slots = (end_lane - first_lane) * lanes.width
     dataset = dataset.enumerate(start_iteration * num_slots)
@@ -165,8 +168,9 @@ class _Lanes:
 
     def __init__(self, folder: Path, manifest: Manifest, seed: int, batch_size: int):
         is_divided = all(shard.segments for shard in manifest.shards)
-        fits = _window(manifest) >= manifest.num_samples
-        make_pieces = _Pieces.segments if is_divided and not fits else _Pieces.shards
+        self.fits = _window(manifest) >= manifest.num_samples
+        is_by_segments = is_divided and not self.fits
+        make_pieces = _Pieces.segments if is_by_segments else _Pieces.shards
         self.pieces = make_pieces(folder, manifest)
         self.num_samples = manifest.num_samples
         self.seed = seed
@@ -234,24 +238,10 @@ def _read(pieces: _Pieces, first, end, buffer_size: int) -> tf.data.Dataset:
         path, offset, count = (values[piece] for values in pieces)
         num_before = tf.maximum(first - bounds[piece], 0)
         num_wanted = tf.minimum(count, end - bounds[piece]) - num_before
-        records = _records_from(path, offset, buffer_size)
+        records = records_from(path, offset, buffer_size)
         return records.skip(num_before).take(num_wanted)
 
     return tf.data.Dataset.range(first_piece[0], end_piece[0]).flat_map(records_of)
-
-
-def _records_from(
-    path: tf.Tensor, offset: tf.Tensor, buffer_size: int
-) -> tf.data.Dataset:
-    """Reads the records of a file from a byte on, which `TFRecordDataset` cannot."""
-    variant = tf.raw_ops.TFRecordDatasetV2(
-        filenames=[path],
-        compression_type="",
-        buffer_size=buffer_size,
-        byte_offsets=[offset],
-        metadata="",
-    )
-    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
 
 
 def shuffle_text(manifest: Manifest) -> str:

@@ -7,8 +7,8 @@ import tensorflow as tf
 from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.data.stream import packed, photometric, resample
 
-# Sizes that a region is padded to.
-_BUCKETS = [2**exponent for exponent in range(8, 17)]
+# Sizes that a region is padded to; the last one covers `MAX_SIDE`.
+_BUCKETS = [2**exponent for exponent in range(8, 21)]
 
 
 class Window(NamedTuple):

@@ -108,6 +108,18 @@ def test_intact_records_have_no_damage(config):
     check_sizes(config, "train")
 
 
+def test_the_search_copies_no_file(config, monkeypatch):
+    """A shard has 128 MiB, and the folder of temporary files may have less."""
+
+    def refuse(*arguments, **options):
+        raise OSError("no space left")
+
+    _, path = shard_of(config)
+    flip(path, frames(path)[1][0])
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    assert len(find_damage(config, "train")) == 1
+
+
 def test_a_flipped_byte_is_named(config):
     shard, path = shard_of(config)
     names = names_in(config)

@@ -297,6 +297,17 @@ def test_augment_equals_the_steps_one_after_another(changes):
     assert padded and len(flips) == 2
 
 
+@pytest.mark.parametrize("size", [(5, 70_000), (10**6, 2)])
+def test_augment_of_a_side_that_no_jpeg_has(size):
+    settings = {**SETTINGS, "base_scale": (64, 64), "photometric_distortion": False}
+    image, label = random_image(*size), random_image(*size)[..., 0] // 32
+    seed = tf.constant([0, 1])
+    sample = augmentation.augment(image, label, seed, **settings)
+    expected = reference_augment(image, label, seed, settings)
+    for key, pixels in zip(("image", "label"), expected):
+        np.testing.assert_array_equal(sample[key], pixels)
+
+
 def test_augment_is_the_same_eagerly_and_inside_a_dataset():
     image, label = random_image(72, 96), patchy_label(72, 96)
 

@@ -95,7 +95,7 @@ def test_the_seed_decides(split):
 
 def test_a_worker_reads_only_its_own_pieces(split, monkeypatch):
     """Half of the batch needs half of the pieces, and the piece at the border."""
-    opened, original = [], lanes._records_from
+    opened, original = [], lanes.records_from
 
     def spy(path, *arguments):
         def note(path):
@@ -104,7 +104,7 @@ def test_a_worker_reads_only_its_own_pieces(split, monkeypatch):
 
         return original(tf.numpy_function(note, [path], tf.string), *arguments)
 
-    monkeypatch.setattr(lanes, "_records_from", spy)
+    monkeypatch.setattr(lanes, "records_from", spy)
     # A single batch, because the lanes read on, into the next epoch.
     stream(split, 4, 1, share=Share(0, 2))
     shards = split.manifest.shards
