@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.processor import processor
+from gcnet_tf.processor import processor, settings_text
 from gcnet_tf.training.distributed.devices import devices_text
 from gcnet_tf.training.distributed.strategy import make_strategy
 
@@ -34,7 +34,12 @@ def test_gpus_are_named(indices, num_workers, expected, monkeypatch):
         "get_device_details",
         lambda gpu: {"device_name": names[gpus.index(gpu)]},
     )
-    devices = [f"/job:worker/replica:0/task:1/device:GPU:{index}" for index in indices]
-    extended = SimpleNamespace(worker_devices=devices)
+    names_of_devices = [
+        f"/job:worker/replica:0/task:1/device:GPU:{index}" for index in indices
+    ]
+    extended = SimpleNamespace(worker_devices=names_of_devices)
     strategy = SimpleNamespace(extended=extended)
-    assert devices_text(strategy, num_workers) == f"Training on {expected}"
+    devices, _, workers = expected.partition(";")
+    settings = settings_text()
+    line = f"Training on {devices} ({settings}){';' if workers else ''}{workers}"
+    assert devices_text(strategy, num_workers) == line
