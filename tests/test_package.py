@@ -40,6 +40,12 @@ def test_no_file_is_long_and_no_folder_full():
         assert len(list(folder.glob("*.py"))) <= most, folder
 
 
+def test_no_two_files_of_tests_share_a_name():
+    """Pytest imports them by their names alone, and refuses the second one."""
+    names = [p.name for p in python_files("tests") if p.name.startswith("test_")]
+    assert len(names) == len(set(names))
+
+
 def is_text_without_encoding(call):
     """Tells whether a call reads or writes text in the encoding of the locale."""
     arguments = {keyword.arg: keyword.value for keyword in call.keywords}

@@ -215,6 +215,22 @@ def test_a_loss_that_knows_no_255_is_the_one_that_does(tiny_config):
     )
 
 
+class EagerOnly(keras.losses.Loss):
+    """Works with arrays at hand, and not in the graph of a training step."""
+
+    def call(self, y_true, y_pred):
+        assert y_pred.numpy().size
+        return tf.where(y_true == 255, 0.0, tf.reduce_mean(y_pred**2, axis=-1))
+
+
+def test_a_loss_is_tried_in_a_graph(tiny_config):
+    registered = keras.saving.register_keras_serializable("test")(EagerOnly)
+    name = keras.saving.get_registered_name(registered)
+    config = tiny_config(f"train.loss={setting(name)}")
+    with pytest.raises(UserError, match="EagerOnly fails with .*numpy"):
+        make_loss(config)
+
+
 def test_a_loss_that_counts_pixels_without_a_label_says_so(tiny_config):
     registered = keras.saving.register_keras_serializable("test")(Whole)
     name = keras.saving.get_registered_name(registered)

@@ -48,12 +48,15 @@ def make_loss(
 
 
 def _check_takes_logits(loss: keras.losses.Loss) -> None:
-    of_keras = type(loss).__module__.startswith("keras.")
-    if of_keras and loss.get_config().get("from_logits") is False:
+    if _is_of_keras(loss) and loss.get_config().get("from_logits") is False:
         raise UserError(
             f"train.loss: {type(loss).__name__} takes probabilities, and the network "
             'gives logits; add "from_logits": true to train.loss.config.'
         )
+
+
+def _is_of_keras(loss: keras.losses.Loss) -> bool:
+    return type(loss).__module__.startswith("keras.")
 
 
 def _try(
@@ -77,6 +80,9 @@ def _try(
         try:
             value = loss_of(logits, tf.constant(labels, tf.uint8))
             gradient = tape.gradient(value, logits)
+            # As in training; types of numbers are stricter in a graph.
+            specs = tf.TensorSpec(values.shape), tf.TensorSpec(labels.shape, tf.uint8)
+            tf.function(loss_of).get_concrete_function(*specs)
         except UserError:
             raise
         # A class of the user may raise any exception.
@@ -99,9 +105,9 @@ def keras_loss(
     """Computes a Keras loss, as the mean of all values that it returns.
 
     Args:
-        loss: its `call` takes labels, int64 with 255 where a pixel is not labelled, and
-            logits. It returns values per pixel `(batch, height, width)`, per image, or
-            a scalar.
+        loss: its `call` takes labels, int32 (Keras' own losses: int64) with 255 where
+            a pixel is not labelled, and logits. It returns values per pixel `(batch,
+            height, width)`, per image, or a scalar.
         logits, labels, class_weights: as in `cross_entropy`. Only values per pixel are
             weighted, and are set to 0 where a pixel is not labelled.
         ids_in_range: whether the loss gets 0 in place of 255.
@@ -113,7 +119,12 @@ def keras_loss(
         UserError: when there are class weights, but the loss has no values per pixel.
     """
     labels = tf.cast(labels, tf.int64)  # a GPU compares int32 in the host's memory
-    given = tf.where(labels == IGNORE_LABEL, 0, labels) if ids_in_range else labels
+    given = labels
+    if ids_in_range:
+        given = tf.where(labels == IGNORE_LABEL, tf.zeros_like(labels), labels)
+    if not _is_of_keras(loss):
+        # tf.where(labels == 255, 0, labels) fails with int64: 0 becomes int32.
+        given = tf.cast(given, tf.int32)
     # `call`, because the object itself would reduce the values, and each version of
     # Keras does so in its own way.
     values = tf.cast(loss.call(given, logits), logits.dtype)
