@@ -1,8 +1,9 @@
-"""TFLite conversion in the process of the tests, which saves starting another."""
+"""TFLite conversion in the process of the tests, and the processes of the others."""
 
 import json
+import subprocess
 
-from gcnet_tf.export import tflite_worker
+from gcnet_tf.export import tflite, tflite_worker
 
 
 def run_worker(work, precision, names, num_images):
@@ -10,3 +11,16 @@ def run_worker(work, precision, names, num_images):
     job = {"precision": precision, "outputs": names}
     (work / "job.json").write_text(json.dumps(job))
     tflite_worker.run(str(work))
+
+
+def started_workers(monkeypatch):
+    """Returns a list that gets each process which a conversion starts."""
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr(tflite.subprocess, "Popen", Started)
+    return started

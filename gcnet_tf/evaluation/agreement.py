@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
+from gcnet_tf.compat import use_tf32
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.trained import trained_function
@@ -98,8 +99,8 @@ def check_fold(model: Segmentor, predict: Callable[[tf.Tensor], tf.Tensor]) -> N
 def exact_products() -> Iterator[None]:
     """Turns off TF32: GPUs then round the factors of products to 10 bits."""
     was_on = tf.config.experimental.tensor_float_32_execution_enabled()
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    use_tf32(False)
     try:
         yield
     finally:
-        tf.config.experimental.enable_tensor_float_32_execution(was_on)
+        use_tf32(was_on)

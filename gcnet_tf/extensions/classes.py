@@ -144,6 +144,11 @@ def make_object(
         ) from error
 
 
+def is_of_keras(cls: type) -> bool:
+    """Tells whether a class is one of Keras' own, on either stack."""
+    return cls.__module__.startswith("keras.")
+
+
 def is_named(value: Any) -> bool:
     """Tells whether a value describes an object for `make_object`."""
     return isinstance(value, dict) and value.keys() == {"class_name", "config"}

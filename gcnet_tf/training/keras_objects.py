@@ -12,6 +12,7 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.extensions.classes import is_of_keras
 from gcnet_tf.extensions.named import make
 
 
@@ -128,20 +129,16 @@ def check_callbacks(
         _check_callback(callback, f"train.callbacks[{index}]", logs)
         # Keras 2.15 forgets the mode, and takes any but accuracies for a loss.
         mode = config.train.callbacks[index].config.get("mode", "auto")
-        if _is_of_keras(type(callback)):
+        if is_of_keras(type(callback)):
             _check_mode(callback, f"train.callbacks[{index}]", mode)
     for callback in callbacks:
         _check_callback(callback, "callbacks", logs)
 
 
-def _is_of_keras(cls: type) -> bool:
-    return cls.__module__.startswith("keras.")
-
-
 def _check_callback(
     callback: keras.callbacks.Callback, place: str, logs: Sequence[str]
 ) -> None:
-    for cls in filter(_is_of_keras, type(callback).__mro__):
+    for cls in filter(is_of_keras, type(callback).__mro__):
         if cls.__name__ in _REFUSED:
             raise UserError(
                 f"{place}: {type(callback).__name__} {_REFUSED[cls.__name__]}; leave "

@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
 import time
 
 import pytest
+from worker_here import started_workers
 
 from gcnet_tf.commands import cli
 from gcnet_tf.config import config_to_dict, format_json
@@ -119,18 +119,12 @@ def test_sigterm_ends_the_conversion_and_leaves_nothing(
     temporary, out = tmp_path / "temporary", tmp_path / "out"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    started = []
-
-    class Started(subprocess.Popen):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            started.append(self)
+    started = started_workers(monkeypatch)
 
     def terminate(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)  # which the signal interrupts
 
-    monkeypatch.setattr(tflite.subprocess, "Popen", Started)
     monkeypatch.setattr(tflite, "_show_progress", terminate)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end, cli.sigterm_cleans_up():

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.tools import flatbuffer_utils
-from worker_here import run_worker
+from worker_here import run_worker, started_workers
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import protocol_settings
@@ -203,17 +203,11 @@ def test_an_interrupt_ends_the_conversion_and_leaves_nothing(
     temporary, out = tmp_path / "temporary", tmp_path / "out"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    started = []
-
-    class Started(subprocess.Popen):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            started.append(self)
+    started = started_workers(monkeypatch)
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tflite.subprocess, "Popen", Started)
     monkeypatch.setattr(tflite, "_show_progress", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export_tflite(model, tiny_config(), out, size=SIZE)

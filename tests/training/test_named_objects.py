@@ -223,18 +223,20 @@ class EagerOnly(keras.losses.Loss):
         return tf.where(y_true == 255, 0.0, tf.reduce_mean(y_pred**2, axis=-1))
 
 
+def registered_loss(cls):
+    """Returns the setting that names a loss of this module."""
+    registered = keras.saving.register_keras_serializable("test")(cls)
+    return f"train.loss={setting(keras.saving.get_registered_name(registered))}"
+
+
 def test_a_loss_is_tried_in_a_graph(tiny_config):
-    registered = keras.saving.register_keras_serializable("test")(EagerOnly)
-    name = keras.saving.get_registered_name(registered)
-    config = tiny_config(f"train.loss={setting(name)}")
+    config = tiny_config(registered_loss(EagerOnly))
     with pytest.raises(UserError, match="EagerOnly fails with .*numpy"):
         make_loss(config)
 
 
 def test_a_loss_that_counts_pixels_without_a_label_says_so(tiny_config):
-    registered = keras.saving.register_keras_serializable("test")(Whole)
-    name = keras.saving.get_registered_name(registered)
-    config = tiny_config(f"train.loss={setting(name)}")
+    config = tiny_config(registered_loss(Whole))
     with pytest.warns(UserWarning, match="Whole counts pixels that are not labelled"):
         make_loss(config)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import IGNORE_LABEL, facts_of
 from gcnet_tf.errors import UserError, first_line
+from gcnet_tf.extensions.classes import is_of_keras
 from gcnet_tf.extensions.named import make
 
 
@@ -48,15 +49,11 @@ def make_loss(
 
 
 def _check_takes_logits(loss: keras.losses.Loss) -> None:
-    if _is_of_keras(loss) and loss.get_config().get("from_logits") is False:
+    if is_of_keras(type(loss)) and loss.get_config().get("from_logits") is False:
         raise UserError(
             f"train.loss: {type(loss).__name__} takes probabilities, and the network "
             'gives logits; add "from_logits": true to train.loss.config.'
         )
-
-
-def _is_of_keras(loss: keras.losses.Loss) -> bool:
-    return type(loss).__module__.startswith("keras.")
 
 
 def _try(
@@ -122,7 +119,7 @@ def keras_loss(
     given = labels
     if ids_in_range:
         given = tf.where(labels == IGNORE_LABEL, tf.zeros_like(labels), labels)
-    if not _is_of_keras(loss):
+    if not is_of_keras(type(loss)):
         # tf.where(labels == 255, 0, labels) fails with int64: 0 becomes int32.
         given = tf.cast(given, tf.int32)
     # `call`, because the object itself would reduce the values, and each version of
