@@ -191,7 +191,9 @@ def test_evaluate(tiny_config, tmp_path, capsys):
 
 def test_evaluate_with_labels_that_would_have_to_be_resized(tiny_config, tmp_path):
     tiny = tiny_config()
-    settings = ["--set", f"data.records={tiny.data.records}"]
+    # The root as well: data/shapes may be there, and of other images.
+    folders = [f"data.root={tiny.data.root}", f"data.records={tiny.data.records}"]
+    settings = ["--set", *folders]
     path = write_tflite(tmp_path, LABELS, SIZE)
     with pytest.raises(UserError, match="labels only"):
         call_script("evaluate", "--model", path, *settings)
