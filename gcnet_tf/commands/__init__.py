@@ -17,4 +17,7 @@ COMMANDS = {
 }
 
 # The project's own commands, which no wheel carries: files in scripts/ of a checkout.
-CHECKOUT_COMMANDS = ("benchmark", "camvid", "compare_blocks", "demo", "determinism")
+CHECKOUT_COMMANDS = (
+    *("benchmark", "camvid", "compare_blocks", "demo", "determinism"),
+    "reproduce",
+)

@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import golden_family
+import golden_published
 import mmcv
 import numpy as np
 import reference
@@ -643,6 +644,7 @@ FILES: dict[str, Callable[[], Arrays]] = {
     "non_local": golden_family.non_local,
     "squeeze_excitation": golden_family.squeeze_excitation,
     "family": golden_family.family,
+    "published": golden_published.published_rows,
 }
 
 

@@ -16,6 +16,7 @@ Needs the environment of tests/parity/requirements.txt.
 import argparse
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import mmseg
@@ -228,7 +229,9 @@ def evaluate_images(images: Path, labels: Path, count: int) -> tuple[dict, Array
     reference.load_drawn(model, WEIGHTS_SEED, double=False)
     model.eval()
     pairs = _spread(images, labels, count)
-    fit_classifier(model, pairs[:NUM_FITTED])
+    pipeline = single_pipeline(SCALE)
+    fitted = [run_pipeline(pipeline, *pair) for pair in pairs[:NUM_FITTED]]
+    fit_classifier(model, fitted, len(CAMVID))
     scales = [(int(SCALE[0] * ratio), int(SCALE[1] * ratio)) for ratio in RATIOS]
     arrays: Arrays = {
         "names": np.array([image.stem for image, _ in pairs]),
@@ -295,16 +298,20 @@ def _evaluate(model, pipeline: Compose, pairs: list[tuple[Path, Path]]) -> Array
 
 
 @torch.no_grad()
-def fit_classifier(model, pairs: list[tuple[Path, Path]]) -> None:
-    """Fits conv_seg by least squares, with the same weight for every class."""
+def fit_classifier(model, samples: Iterable[dict], num_classes: int) -> None:
+    """Fits conv_seg by least squares, with the same weight for every class.
+
+    Args:
+        model: a model in the mode "whole".
+        samples: outputs of a pipeline, with labels.
+        num_classes: number of classes.
+    """
     recorded = []
     hook = model.decode_head.conv_seg.register_forward_pre_hook(
         lambda module, inputs: recorded.append(inputs[0])
     )
-    pipeline = single_pipeline(SCALE)
     features, truths = [], []
-    for pair in pairs:
-        data = run_pipeline(pipeline, *pair)
+    for data in samples:
         test_step(model, data)
         feature = recorded.pop()[0]
         truth = data["data_samples"].gt_sem_seg.data[None].float()
@@ -315,7 +322,7 @@ def fit_classifier(model, pairs: list[tuple[Path, Path]]) -> None:
     inputs, truth = torch.cat(features), torch.cat(truths)
     inputs, truth = inputs[truth != 255], truth[truth != 255]
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
-    targets = torch.nn.functional.one_hot(truth, len(CAMVID)).double()
+    targets = torch.nn.functional.one_hot(truth, num_classes).double()
     weights = 1 / targets.sum(dim=0).clamp(min=1)[truth, None]
     moments = inputs.T @ (weights * inputs)
     ridge = 1e-3 * moments.diagonal().mean() * torch.eye(len(moments))

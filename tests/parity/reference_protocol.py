@@ -8,29 +8,29 @@ from mmcv.transforms import Compose
 from reference import IoUMetric, SegTTAModel
 
 _LOAD = {"type": "LoadImageFromFile"}
-_LABEL = {"type": "LoadAnnotations", "reduce_zero_label": False}
 _PACK = {"type": "PackSegInputs"}
 
 
-def single_pipeline(scale: tuple[int, int]) -> Compose:
+def single_pipeline(
+    scale: tuple[int, int], reduce_zero_label: bool | None = False
+) -> Compose:
     """Builds a pipeline of one pass.
 
     Args:
         scale: (width, height), within which the image keeps its proportions.
+        reduce_zero_label: whether classes begin at id 1; None where the data set says.
     """
-    return Compose([_LOAD, _resize(scale), _LABEL, _PACK])
+    return Compose([_LOAD, _resize(scale), _label(reduce_zero_label), _PACK])
 
 
-def ms_flip_pipeline(scales: list[tuple[int, int]]) -> Compose:
+def ms_flip_pipeline(
+    scales: list[tuple[int, int]], reduce_zero_label: bool | None = False
+) -> Compose:
     """Builds a pipeline of a pass and a mirrored one at each of the scales."""
     resizes = [_resize(scale) for scale in scales]
     flips = [{"type": "RandomFlip", "prob": prob} for prob in (0.0, 1.0)]
-    return Compose(
-        [
-            _LOAD,
-            {"type": "TestTimeAug", "transforms": [resizes, flips, [_LABEL], [_PACK]]},
-        ]
-    )
+    transforms = [resizes, flips, [_label(reduce_zero_label)], [_PACK]]
+    return Compose([_LOAD, {"type": "TestTimeAug", "transforms": transforms}])
 
 
 def run_pipeline(pipeline: Compose, image: Path, label: Path) -> dict:
@@ -78,3 +78,7 @@ def metrics_of(results) -> dict[str, np.ndarray]:
 
 def _resize(scale: tuple[int, int]) -> dict:
     return {"type": "Resize", "scale": tuple(scale), "keep_ratio": True}
+
+
+def _label(reduce_zero_label: bool | None) -> dict:
+    return {"type": "LoadAnnotations", "reduce_zero_label": reduce_zero_label}

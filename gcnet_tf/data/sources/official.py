@@ -1,10 +1,12 @@
 """The official archives of the published data sets: download and unpacking."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gcnet_tf.data.instructions import INSTRUCTIONS
+from gcnet_tf.data.sources.pairs import SPLITS
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import partial_path
 from gcnet_tf.files.download import download
@@ -22,6 +24,7 @@ class Archive:
         top: the folder in the archive that is extracted.
         folder: name of the extracted folder beside the data set's root; "" for the root
             itself.
+        splits: the splits that need it.
     """
 
     url: str
@@ -29,6 +32,7 @@ class Archive:
     digest: str
     top: str
     folder: str = ""
+    splits: tuple[str, ...] = SPLITS
 
 
 # The sizes and hashes come from other projects, because none of the three sites
@@ -51,6 +55,7 @@ ARCHIVES = {
             "sha1:7129e0a480c2d6afb02b517bb18ac54283bfaa35",
             "benchmark_RELEASE",
             "benchmark_RELEASE",
+            ("train",),
         ),
     ),
     "ade20k": (
@@ -69,11 +74,16 @@ ARCHIVES = {
 _UNPACKED = 1.5
 
 
-def download_dataset(dataset: str, root: Path) -> None:
+def download_dataset(dataset: str, root: Path, splits: Sequence[str] = SPLITS) -> None:
     """Makes sure that a data set is at `root`; downloads its missing parts.
 
     The archives are beside `root` until they are unpacked. After an interruption, the
     next call continues from there.
+
+    Args:
+        dataset: name of the data set.
+        root: its folder.
+        splits: the splits that are needed.
 
     Raises:
         UserError: when the data set has no archive to download, when there is too
@@ -85,8 +95,7 @@ def download_dataset(dataset: str, root: Path) -> None:
             f"{', '.join(ARCHIVES)}.\n\n{INSTRUCTIONS[dataset].format(root=root)}"
         )
     root = root.absolute()
-    archives = ARCHIVES[dataset]
-    missing = [archive for archive in archives if not _folder(root, archive).is_dir()]
+    missing = missing_archives(dataset, root, splits)
     root.parent.mkdir(parents=True, exist_ok=True)
     _require_space(root.parent, missing)
     for archive in missing:
@@ -97,6 +106,22 @@ def download_dataset(dataset: str, root: Path) -> None:
         extract_folder(path, archive.top, _folder(root, archive))
         if is_ours:
             path.unlink(missing_ok=True)
+
+
+def missing_archives(
+    dataset: str, root: Path, splits: Sequence[str] = SPLITS
+) -> list[Archive]:
+    """Lists the archives, of those that can be downloaded, whose folder is not there.
+
+    Args:
+        dataset, root, splits: as in `download_dataset`.
+    """
+    return [
+        archive
+        for archive in ARCHIVES.get(dataset, ())
+        if not _folder(root.absolute(), archive).is_dir()
+        and set(splits) & set(archive.splits)
+    ]
 
 
 def _folder(root: Path, archive: Archive) -> Path:

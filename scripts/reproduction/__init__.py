@@ -1,0 +1,1 @@
+"""The published table again, see scripts/reproduce.py."""
