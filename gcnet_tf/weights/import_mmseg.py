@@ -6,7 +6,7 @@ from pathlib import Path
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.files.results import new_result
-from gcnet_tf.models import build_model
+from gcnet_tf.models import Segmentor, build_model
 from gcnet_tf.weights.files import assign_weights, save_weights, weight_shapes
 from gcnet_tf.weights.mmseg_checkpoint import difference_of_classes, match_segmentor
 from gcnet_tf.weights.second_set import one_set
@@ -16,9 +16,7 @@ from gcnet_tf.weights.torch.file import TorchFile
 def import_weights(
     file: TorchFile, config: Config, out: Path, source: str, second: bool = False
 ) -> str:
-    """Writes the weights in `file` for the model of `config`.
-
-    It warns when the checkpoint has other names of classes.
+    """Writes the weights in `file` for the model of `config`, see `imported_model`.
 
     Args:
         file: the checkpoint.
@@ -34,13 +32,33 @@ def import_weights(
         UserError: when the checkpoint belongs to another model, or the file cannot be
             written.
     """
+    model, account = imported_model(file, config, source, second)
+    with new_result(out) as partial:
+        save_weights(model, partial)
+    return account
+
+
+def imported_model(
+    file: TorchFile, config: Config, source: str, second: bool = False
+) -> tuple[Segmentor, str]:
+    """Builds the model of `config` with the weights in `file`.
+
+    It warns when the checkpoint has other names of classes.
+
+    Args:
+        file, config, source, second: as in `import_weights`.
+
+    Returns:
+        The model, and a text that accounts for all tensors, see `Matched.account`.
+
+    Raises:
+        UserError: when the checkpoint belongs to another model.
+    """
     model = build_model(config)
     state, left_out = one_set(file, second, source)
     matched = match_segmentor(state, weight_shapes(model), source).without(left_out)
     assign_weights(model, matched.weights)
-    with new_result(out) as partial:
-        save_weights(model, partial)
     classes = facts_of(config.data).classes
     if difference := difference_of_classes(file.meta, classes):
         warnings.warn(difference, stacklevel=2)
-    return f"{matched.account()}\nclasses: {len(classes)}"
+    return model, f"{matched.account()}\nclasses: {len(classes)}"
