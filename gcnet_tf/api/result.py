@@ -29,7 +29,7 @@ _NOTEBOOK_SIDE = 800
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """What a model says about one image.
+    """Holds the answer of a model about one image.
 
     >>> result = model.predict("street.jpg")
     >>> result.labels.shape, result.labels.dtype.name
