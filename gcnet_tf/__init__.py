@@ -27,6 +27,9 @@ _HOME_OF = {
     "Segmentor": "gcnet_tf.models",
     "GlobalContextBlock": "gcnet_tf.layers",
     "train": "gcnet_tf.training",
+    "load": "gcnet_tf.api",
+    "Model": "gcnet_tf.api",
+    "Result": "gcnet_tf.api",
 }
 
 __all__ = sorted(_HOME_OF)

@@ -13,6 +13,7 @@ from gcnet_tf.commands import cli
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation import predictions, submission
 from gcnet_tf.evaluation.load import model_hash
+from gcnet_tf.evaluation.prediction_files import model_record
 from gcnet_tf.visualize.video import check_video, segment_video
 
 
@@ -66,9 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     predictor, config = cli.load_predictor(args)
     submission.check_format(args.format, config.data.dataset)
-    model = predictions.model_record(
-        model_hash(args.weights, args.model), predictor, config
-    )
+    model = model_record(model_hash(args.weights, args.model), predictor, config)
     outcome = predictions.write_predictions(predictor, tasks, model, args.format)
     _report(outcome, out)
     if args.zip:

@@ -52,6 +52,48 @@ def read_image(path: Path) -> np.ndarray:
     return np.asarray(to_rgb(*open_image(path), path))
 
 
+def image_pixels(image: Image.Image) -> np.ndarray:
+    """Returns an opened Pillow image as upright RGB uint8, by the rules of files.
+
+    Raises:
+        UserError: when it cannot be decoded, has more than 8 bits per channel, or has
+            over `MAX_PIXELS` or `MAX_SIDE`.
+    """
+    path = Path(str(getattr(image, "filename", "") or "The Pillow image"))
+    try:
+        _check_size(image.size, path)
+        file_bytes = _file_of(image)
+        if not file_bytes:
+            # A copy knows of no format: its pixels tell how many bits they have.
+            image = image.copy()
+        elif image.format == "PNG":
+            _check_amount(file_bytes, image)
+        image.load()
+        return np.asarray(to_rgb(file_bytes, image, path))
+    except (MemoryError, UserError):
+        raise
+    # As in `open_image`, anything may be raised.
+    except Exception as error:
+        raise UserError(
+            f"Cannot read {path} as an image: {str(error) or type(error).__name__}."
+        ) from error
+
+
+def _file_of(image: Image.Image) -> bytes:
+    """Reads the file of a Pillow image; b"" where it has none, or none any more."""
+    stream = getattr(image, "fp", None)
+    if image.format is None:
+        return b""
+    if stream is not None and not stream.closed:
+        place = stream.tell()
+        stream.seek(0)
+        file_bytes = stream.read()
+        stream.seek(place)
+        return file_bytes
+    path = Path(str(getattr(image, "filename", "")))
+    return path.read_bytes() if path.is_file() else b""
+
+
 def open_image(path: Path) -> tuple[bytes, Image.Image]:
     """Returns the bytes of an image file, and the image, completely decoded.
 
@@ -119,7 +161,12 @@ def open_header(file_bytes: bytes, path: Path) -> Image.Image:
             image = Image.open(io.BytesIO(file_bytes))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    width, height = image.size
+    _check_size(image.size, path)
+    return image
+
+
+def _check_size(size: tuple[int, int], path: Path) -> None:
+    width, height = size
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise UserError(
             f"{path} has {width}x{height} pixels (width x height), "
@@ -128,7 +175,6 @@ def open_header(file_bytes: bytes, path: Path) -> Image.Image:
             "as a tiled TIFF of 8-bit RGB, which --mode tiled reads part by part (pip "
             'install "gcnet_tf[tiff]").'
         )
-    return image
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -71,15 +71,20 @@ def with_legend(
     factor = max(1, _MIN_SIDE // max(labels.shape))
     if factor > 1:
         picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    counts = _counts(labels)[: len(classes)]
     warn_of_missing_letters(classes)
-    order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     entries = [
-        (palette[index], f"{classes[index].strip()} {counts[index] / labels.size:.1%}")
-        for index in order
+        (palette[index], f"{classes[index].strip()} {share:.1%}")
+        for index, share in class_shares(labels, len(classes))
     ]
     size = max(11, min(22, picture.shape[1] // 32))
     return _with_entries(Image.fromarray(picture), entries, Lettering(size))
+
+
+def class_shares(labels: np.ndarray, num_classes: int) -> list[tuple[int, float]]:
+    """Lists the classes that occur, with their shares of all pixels, largest first."""
+    counts = _counts(labels)[:num_classes]
+    order = np.argsort(-counts, kind="stable")
+    return [(int(i), float(counts[i] / labels.size)) for i in order if counts[i]]
 
 
 def _counts(labels: np.ndarray) -> np.ndarray:
@@ -125,11 +130,17 @@ def _with_entries(
 
 
 def small_overlay(
-    image: np.ndarray, labels: np.ndarray, palette: Palette
+    image: np.ndarray,
+    labels: np.ndarray,
+    palette: Palette,
+    bounds: tuple[int, int] = _TILE,
 ) -> Image.Image:
-    """Makes an overlay of the size of a tile on a contact sheet, from any image."""
+    """Makes an overlay that fits into (width, height), from any image.
+
+    By default that is a tile on a contact sheet.
+    """
     height, width = labels.shape
-    factor = min(_TILE[0] / width, _TILE[1] / height)
+    factor = min(bounds[0] / width, bounds[1] / height)
     size = (max(1, int(width * factor)), max(1, int(height * factor)))
     # Resized before painting, so that borders stay one pixel wide.
     small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)

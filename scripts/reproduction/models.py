@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from gcnet_tf import __version__
-from gcnet_tf.compat import use_tf32
 from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.data.records.manifest import Manifest
 from gcnet_tf.data.stream.pipeline import evaluation_samples
-from gcnet_tf.evaluation.load import predictor_from_model
+from gcnet_tf.evaluation.load import load_model, predictor_from_model
 from gcnet_tf.models import Segmentor, build_model
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.manifest import content_hash
-from gcnet_tf.weights.files import load_weights, weights_of_run
-from gcnet_tf.weights.import_mmseg import model_of_checkpoint
-from gcnet_tf.weights.torch.file import read_torch_file
+from gcnet_tf.weights.files import weights_of_run
 from reproduction.rows import SPLIT, Row
 
 # Images that are timed for an estimate, after one that warms up.
@@ -37,13 +34,7 @@ def load_row(row: Row) -> Segmentor:
     Raises:
         UserError: when they cannot be read, or are those of another model.
     """
-    path = weights_file(row)
-    use_tf32(row.config.train.tf32)
-    if path.suffix == ".pth":
-        return model_of_checkpoint(read_torch_file(path), row.config, str(path))[0]
-    model = build_model(row.config)
-    load_weights(model, path)
-    return model
+    return load_model(row.config, str(weights_file(row)), None, ())[0]
 
 
 def progress_key(row: Row, mode: str | None, manifest: Manifest) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_evaluate_export_predict(scripts, line, trained):
         ("train", ["--cfg", "configs/voc_r50_20.json"], "voc_r50_20k"),
         ("train", ["--cfg", "voc_r50_20k", "--set", "train.batch=8"], "batch_size"),
         ("train", ["--cfg", "shapes_r18", "--resume", "--out", "{}"], "Nothing to res"),
-        ("evaluate", [], "--cfg and --weights"),
+        ("evaluate", [], "--weights and --cfg"),
         ("evaluate", ["--model", "nowhere"], "neither a run folder"),
         ("predict", ["--model", "x", "--image", "no.jpg", "--out", "{}"], "no.jpg"),
         ("export", ["--model", "{}", "--out", "{}/export"], "neither a run folder"),

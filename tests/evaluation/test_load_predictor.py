@@ -104,7 +104,7 @@ def test_a_keras_file_needs_its_configuration(model, tmp_path):
     np.testing.assert_array_equal(
         loaded(IMAGE[None])["logits"], model(IMAGE[None])["logits"]
     )
-    with pytest.raises(UserError, match="give its --cfg"):
+    with pytest.raises(UserError, match="give its configuration"):
         load_model(None, None, str(path), [])
     with pytest.raises(UserError, match="not a gcnet_tf model of 21 classes"):
         load_model("voc_r50_20k", None, str(path), [])
@@ -112,8 +112,10 @@ def test_a_keras_file_needs_its_configuration(model, tmp_path):
 
 def test_the_arguments_must_name_one_model():
     for arguments in [(None, None, None), ("shapes_r18", None, None)]:
-        with pytest.raises(UserError, match="--cfg and --weights"):
+        with pytest.raises(UserError, match="--weights and --cfg"):
             load_model(*arguments, [])
+    with pytest.raises(UserError, match="a.weights.h5 holds weights alone.*--cfg"):
+        load_model(None, "a.weights.h5", None, [])
     with pytest.raises(UserError, match="not both"):
         load_model(None, "a.weights.h5", "run", [])
 

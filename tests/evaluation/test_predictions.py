@@ -11,7 +11,8 @@ from PIL import Image
 from gcnet_tf.config import load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation import predictions
-from gcnet_tf.evaluation.predictions import model_record, plan, write_predictions
+from gcnet_tf.evaluation.prediction_files import model_record
+from gcnet_tf.evaluation.predictions import plan, write_predictions
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.predict import Network
 from gcnet_tf.runtime.protocol import Protocol

@@ -8,7 +8,7 @@ import pytest
 from helpers import random_image
 from PIL import Image
 
-from gcnet_tf.evaluation import predictions
+from gcnet_tf.evaluation import prediction_files
 from gcnet_tf.evaluation.predictions import plan, write_predictions
 from gcnet_tf.evaluation.tiff_rows import open_rows
 from gcnet_tf.runtime import Predictor, image_files
@@ -165,7 +165,7 @@ def test_the_overlay_of_a_large_image_is_smaller(name, tmp_path, monkeypatch):
         write_tiff(tmp_path / name, RGB, TILED)
     else:
         Image.fromarray(RGB).save(tmp_path / name)
-    monkeypatch.setattr(predictions, "MAX_OVERLAY_PIXELS", SIZE[0] * SIZE[1] // 4)
+    monkeypatch.setattr(prediction_files, "MAX_OVERLAY_PIXELS", SIZE[0] * SIZE[1] // 4)
     assert segment(tmp_path / name, tmp_path / "out") == (1, 0, [])
     ids = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     np.testing.assert_array_equal(ids, strongest(RGB))

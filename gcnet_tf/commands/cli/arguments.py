@@ -47,13 +47,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--cfg`, `--set`, `--weights` and `--model`."""
     add_config_arguments(parser, required=False)
     parser.add_argument(
-        "--weights", metavar="FILE", help="a .weights.h5 file of the model in --cfg"
+        "--weights",
+        metavar="FILE",
+        help="a .weights.h5 or mmsegmentation's .pth file of the model in --cfg",
     )
     parser.add_argument(
         "--model",
         metavar="FILE_OR_RUN",
         help="a run folder (its best weights), an exported model (.tflite, .onnx or "
-        "the folder of a SavedModel), or a .keras file (with its --cfg)",
+        "the folder of a SavedModel), a .keras file (with its --cfg), or a published "
+        "row such as voc_r50_20k, which is downloaded once",
     )
     add_imports_argument(parser)
 
