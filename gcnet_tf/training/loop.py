@@ -20,7 +20,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
-from gcnet_tf.training.distributed.strategy import check_batch_size, make_strategy
+from gcnet_tf.training.distributed.strategy import check_replicas, make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.extension import extension_text, finished_text
 from gcnet_tf.training.initial import initialise
@@ -80,7 +80,7 @@ def train(
     """
     run = Path(out)
     strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
-    check_batch_size(config.train.batch_size, strategy.num_replicas_in_sync)
+    check_replicas(config.train, strategy.num_replicas_in_sync)
     workers = Workers(strategy)
     with workers.noticing_losses(), explaining(run), ExitStack() as lock:
         weights = workers.chief_does(
@@ -155,6 +155,8 @@ class _Training:
             config.train.auxiliary_weight,
             make_loss(config, weights),
             colour_layer(config),
+            config.train.accumulate,
+            config.train.jit_compile,
         )
 
     def _load(self, reading: Config) -> tuple[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import tensorflow as tf
 
+from gcnet_tf.config.schema_training import TrainConfig
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.training.distributed.cluster import check_alone, find_cluster
 from gcnet_tf.training.distributed.exchange import sum_over_workers
@@ -32,18 +33,27 @@ def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
     return _make_once(kind, 0 if gpus else logical_cpus)
 
 
-def check_batch_size(batch_size: int, num_replicas: int, accumulate: int = 1) -> None:
-    """Checks that the replicas, and the parts of each, get equal numbers of images.
+def check_replicas(settings: TrainConfig, num_replicas: int) -> None:
+    """Checks that settings and the number of replicas go together.
 
     Raises:
-        UserError: when they do not.
+        UserError: when replicas, or the parts of each, would get unequal numbers of
+            images, or XLA would have to compile several.
     """
-    if batch_size % (num_replicas * accumulate):
-        parts = f" in {accumulate} parts each (train.accumulate)"
+    parts = num_replicas * settings.accumulate
+    if settings.batch_size % parts:
+        of_each = f" in {settings.accumulate} parts each (train.accumulate)"
         raise UserError(
-            f"train.batch_size is {batch_size}, the number of images over "
-            f"all {num_replicas} replicas together{parts if accumulate > 1 else ''}; "
-            f"it must be a multiple of {num_replicas * accumulate}."
+            f"train.batch_size is {settings.batch_size}, the number of images over all "
+            f"{num_replicas} replicas together"
+            f"{of_each if settings.accumulate > 1 else ''}; it must be a multiple of "
+            f"{parts}."
+        )
+    if settings.jit_compile and num_replicas > 1:
+        raise UserError(
+            f"train.jit_compile: received true with {num_replicas} replicas, whose "
+            "batch normalisation XLA cannot synchronise; leave it out, or train on one "
+            "of them: --set train.strategy=one_device"
         )
 
 
