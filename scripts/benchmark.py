@@ -16,13 +16,20 @@ from benchmarks.evaluate import command as evaluate
 from benchmarks.infer import callers
 from benchmarks.infer import command as infer
 from benchmarks.infer import mobile
+from benchmarks.loop import command as loop
 from benchmarks.pipeline import command as pipeline
 from benchmarks.protocol import command as protocol
+from benchmarks.table import command as table
 from benchmarks.train import command as train
 from gcnet_tf.commands import cli
 
 # name: what runs it, what adds its arguments, its help
 COMMANDS = {
+    "table": (
+        table.run,
+        arguments.add_table_arguments,
+        "memory and images per second of the published rows, beside a V100's",
+    ),
     "infer": (
         infer.run,
         arguments.add_infer_arguments,
@@ -37,6 +44,11 @@ COMMANDS = {
         train.run,
         arguments.add_train_arguments,
         "time and memory of a training step, beside mmsegmentation's",
+    ),
+    "loop": (
+        loop.run,
+        arguments.add_loop_arguments,
+        "iterations per second of the training loop, beside bare steps",
     ),
     "evaluate": (
         evaluate.run,

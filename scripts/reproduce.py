@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.table.rows import device
 from gcnet_tf.commands import cli
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.results import require_place, write_result
-from gcnet_tf.processor import processor
-from reproduction import logs
+from reproduction import logs, speed
 from reproduction.rows import (
     Modes,
     Row,
@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(availability(row, lacking[row.name]))
     modes = (None,) if args.no_ms_flip else (None, "ms_flip")
     if args.dry_run:
-        _print_hours([row for row in rows if has_validation_records(row)], modes, args)
+        with_records = [row for row in rows if has_validation_records(row)]
+        _print_hours(rows, with_records, modes, args)
         return 0
     ready = [row for row in rows if can_come(lacking[row.name], args.download)]
     if not ready:
@@ -97,12 +98,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for row in ready:
         with _failure_noted(outcomes[row.name]):
             run.provide(row)
-    _print_hours([row for row in ready if not outcomes[row.name].lacks], modes, args)
+    ready = [row for row in ready if not outcomes[row.name].lacks]
+    _print_hours(rows, ready, modes, args)
+    if not args.no_speed:
+        # In processes of their own, which need a GPU's memory alone.
+        for row in rows:
+            speed.measure(row, args.out, outcomes[row.name])
     for row in ready:
-        outcome = outcomes[row.name]
-        if not outcome.lacks:
-            with _failure_noted(outcome):
-                run.compute(row, modes, args.out, outcome)
+        with _failure_noted(outcomes[row.name]):
+            run.compute(row, modes, args.out, outcomes[row.name])
         _write_table(list(outcomes.values()), args.out)
     print(f"\n{_write_table(list(outcomes.values()), args.out)}")
     if any(outcome.is_off() for outcome in outcomes.values()):
@@ -120,21 +124,29 @@ def _failure_noted(outcome: Outcome) -> Iterator[None]:
         print(f"{outcome.name}: {error}", file=sys.stderr)
 
 
-def _print_hours(rows: Sequence[Row], modes: Modes, args: argparse.Namespace) -> None:
-    """Estimates the time of rows with records, and prints it."""
-    if not rows:
-        return
+def _print_hours(
+    rows: Sequence[Row],
+    with_records: Sequence[Row],
+    modes: Modes,
+    args: argparse.Namespace,
+) -> None:
+    """Estimates the time that is left, and prints it."""
     cli.start_tensorflow()
     from reproduction import run
 
-    hours = run.hours(rows, modes, args.out)
+    hours = run.hours(with_records, modes, args.out)
     for name, value in hours.items():
-        print(f"{name}: about {value:.2f} h on {processor()}")
-    print(f"all: about {sum(hours.values()):.2f} h", flush=True)
+        print(f"{name}: mIoU in about {value:.2f} h")
+    total = sum(hours.values())
+    if not args.no_speed:
+        value = speed.hours(rows, args.out)
+        print(f"memory and fps: in about {value:.2f} h")
+        total += value
+    print(f"all: about {total:.2f} h on {device().name}", flush=True)
 
 
 def _write_table(outcomes: Sequence[Outcome], out: Path) -> str:
-    table = markdown(outcomes, processor())
+    table = markdown(outcomes, device().name)
     rows = [outcome.to_dict() for outcome in outcomes]
     write_result(out / _MARKDOWN, table + "\n")
     write_result(out / _JSON, json.dumps(rows, indent=2) + "\n")

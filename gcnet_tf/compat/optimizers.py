@@ -160,15 +160,15 @@ def apply_gradients(
     optimizer.apply_gradients(zip(gradients, weights))  # sums first
 
 
-def num_steps(optimizer: Any) -> int:
-    """Returns the step that schedules get next.
+def num_steps(optimizer: Any) -> tf.Tensor:
+    """Returns the step that schedules get next, without waiting for the device.
 
     All batches whose gradients are accumulated count. Steps that a loss scale skips
     count in Keras 2.15, and not in Keras 3.
     """
     inner = without_loss_scale(optimizer)
     count = inner.iterations if _is_legacy(inner) else inner._iterations
-    return int(count.numpy())
+    return tf.convert_to_tensor(count)
 
 
 def optimizer_variables(optimizer: Any) -> list[Any]:

@@ -19,6 +19,11 @@ class TrainConfig:
     batch_size: int = Field(default=16, ge=1)
     """Images per step over all replicas together."""
 
+    accumulate: int = Field(default=1, ge=1)
+    """Number of equal parts into which each replica divides its images of a step. Their
+    gradients are summed, so that memory has to hold one part; each part is normalised
+    by its own statistics."""
+
     learning_rate: float = Field(default=0.01, gt=0)
     """Learning rate of the first step."""
 
@@ -88,6 +93,10 @@ class TrainConfig:
     convolutions and products to 10 bits behind the point, which is several times as
     fast: in training, and when this package evaluates, predicts or exports with the
     model. false: all 23 bits, for comparisons."""
+
+    jit_compile: bool = False
+    """Lets XLA compile the training step, on one replica: it cannot synchronise the
+    batch normalisation of several."""
 
     strategy: Literal["mirrored", "one_device", "multi_worker"] = "mirrored"
     """mirrored: one replica per GPU (or per logical CPU); one_device: a single one;

@@ -249,6 +249,15 @@ def _validate_objects(config: Config) -> None:
         f"train.head_lr_multiplier: received {train.head_lr_multiplier}, but only the "
         "built-in SGD has several rates; allowed with train.optimizer: 1",
     )
+    in_optimizer = train.optimizer and train.optimizer.config.get(
+        "gradient_accumulation_steps"
+    )
+    _require(
+        train.accumulate == 1 or not in_optimizer,
+        f"train.accumulate: received {train.accumulate} beside "
+        f"gradient_accumulation_steps {in_optimizer} of train.optimizer; allowed: one "
+        "of them. train.accumulate divides the batch, the other one joins several",
+    )
     _require(
         not train.metrics or train.strategy != "multi_worker",
         "train.metrics: received metrics with train.strategy = multi_worker, under "

@@ -166,6 +166,17 @@ def _monitors(callback: keras.callbacks.Callback) -> bool:
     return isinstance(callback, keras.callbacks.EarlyStopping)
 
 
+def sees_iterations(callback: keras.callbacks.Callback) -> bool:
+    """Tells whether a callback is called with the losses of each iteration."""
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):
+        return callback.save_freq != "epoch"
+    return any(
+        getattr(getattr(callback, name), "__func__", None)
+        is not getattr(keras.callbacks.Callback, name)
+        for name in ("on_batch_end", "on_train_batch_end")
+    )
+
+
 def colour_layer(
     config: Config,
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:

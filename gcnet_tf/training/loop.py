@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from gcnet_tf import compat
-from gcnet_tf.compat import lacking, tf32_text
 from gcnet_tf.config import Config
-from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import record_digests
 from gcnet_tf.data.records.damage import Damage
 from gcnet_tf.data.records.pinned import pinned
@@ -23,14 +20,19 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
-from gcnet_tf.training.distributed.strategy import check_batch_size, make_strategy
+from gcnet_tf.training.distributed.strategy import check_replicas, make_strategy
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.extension import extension_text, finished_text
 from gcnet_tf.training.initial import initialise
-from gcnet_tf.training.keras_objects import colour_layer, named_callbacks
+from gcnet_tf.training.keras_objects import (
+    colour_layer,
+    named_callbacks,
+    sees_iterations,
+)
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
-from gcnet_tf.training.monitor.opening import opening_texts
+from gcnet_tf.training.monitor.opening import announcement, opening_texts
 from gcnet_tf.training.monitor.run_folder import check_same_records, open_run
+from gcnet_tf.training.monitor.unread import Unread
 from gcnet_tf.training.optimization.averages import restart_averages
 from gcnet_tf.training.optimization.losses import make_loss
 from gcnet_tf.training.optimization.optimizers import make_optimizer
@@ -41,6 +43,7 @@ from gcnet_tf.training.stopping import (
     Interrupted,
     StopReason,
     explaining,
+    stalled_text,
     stop_signals,
 )
 from gcnet_tf.training.validation import Validation
@@ -65,7 +68,8 @@ def train(
             iteration.
         callbacks: Keras callbacks. A batch is an iteration and an epoch ends at each
             evaluation, with logs such as `{"loss": …, "val_mIoU": …}`; setting
-            `model.stop_training` ends the training.
+            `model.stop_training` ends the training. With one that is called after each
+            batch, every iteration waits for its losses.
 
     Raises:
         UserError: when training is impossible with these settings or data, another
@@ -76,7 +80,7 @@ def train(
     """
     run = Path(out)
     strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
-    check_batch_size(config.train.batch_size, strategy.num_replicas_in_sync)
+    check_replicas(config.train, strategy.num_replicas_in_sync)
     workers = Workers(strategy)
     with workers.noticing_losses(), explaining(run), ExitStack() as lock:
         weights = workers.chief_does(
@@ -107,7 +111,6 @@ class _Training:
         self.run = run
         self.workers = workers
         self.strategy = strategy = workers.strategy
-        self.facts = facts_of(config.data)
         keras.utils.set_random_seed(config.train.seed)
         with strategy.scope():
             self.model = build_model(config)
@@ -129,9 +132,12 @@ class _Training:
                 self.progress.evaluation_due,
             )
         self.whole = True  # weights and progress belong together and can be saved
+        self.unread = Unread()
         self.repair = Repair(reading, "train", self._report_damage, workers.gather)
         self.batches = Batches(strategy, self.progress, self.repair)
         for text in opening_texts(reading, workers, origin, weights):
+            self.monitor.say(text)
+        for text in announcement(config, run, self.progress, self.model, workers):
             self.monitor.say(text)
         self.validation = Validation(
             reading,
@@ -149,6 +155,8 @@ class _Training:
             config.train.auxiliary_weight,
             make_loss(config, weights),
             colour_layer(config),
+            config.train.accumulate,
+            config.train.jit_compile,
         )
 
     def _load(self, reading: Config) -> tuple[str, dict[str, Any]]:
@@ -181,7 +189,7 @@ class _Training:
     def loop(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """Trains until the last iteration, or until there is a reason to stop."""
         settings, progress = self.config.train, self.progress
-        self._announce()
+        is_watched = any(map(sees_iterations, callbacks))
         if progress.iteration >= settings.iterations and not progress.evaluation_due:
             self.monitor.say(finished_text(self.run, settings.iterations))
         self.model.stop_training = False
@@ -209,14 +217,17 @@ class _Training:
                 reason = self._reason_to_stop(signals)
             for batch, waited in () if reason or self._has_stalled() else batches:
                 callback_list.on_train_batch_begin(progress.iteration)
-                losses = self._step(batch, waited)
-                callback_list.on_train_batch_end(progress.iteration - 1, losses)
+                self._step(batch, waited)
+                if is_watched:
+                    losses = self._read_losses()
+                    callback_list.on_train_batch_end(progress.iteration - 1, losses)
                 last = progress.iteration == settings.iterations
                 if last or progress.iteration % settings.log_every == 0:
+                    self._read_losses()
                     self.monitor.report(progress.iteration)
                 evaluating = progress.iteration % settings.evaluate_every == 0
                 if last or evaluating:
-                    self._evaluate(callback_list, losses, signals)
+                    self._evaluate(callback_list, self._read_losses(), signals)
                 reason = self._reason_to_stop(signals)
                 stopping = bool(reason) or self._has_stalled()
                 checkpoint_due = progress.iteration % settings.checkpoint_every == 0
@@ -229,7 +240,7 @@ class _Training:
         if reason is StopReason.CALLBACK:
             self.monitor.say(f"Stopped by a callback at {progress.iteration}.")
         if self._has_stalled() and progress.iteration < settings.iterations:
-            self._say_stalled()
+            self.monitor.say(stalled_text(progress))
         callback_list.on_train_end()
         if reason.is_signal:
             raise Interrupted(progress.iteration, reason)
@@ -239,37 +250,38 @@ class _Training:
         callback = StopReason.CALLBACK if self.model.stop_training else StopReason.NONE
         return StopReason(self.workers.largest(max(signals[:1], default=callback)))
 
-    def _announce(self) -> None:
-        settings = self.config.train
-        verb = "Resuming" if self.progress.iteration else "Training"
-        self.monitor.say(
-            f"{verb} {self.run} at iteration {self.progress.iteration} of "
-            f"{settings.iterations}: {self.model.count_params():,} parameters, "
-            f"{self.facts.num_classes} classes, batch {settings.batch_size} on "
-            f"{self.strategy.num_replicas_in_sync} replica(s) of {self.workers.number} "
-            f"worker(s), {settings.precision}"
-        )
-        for text in (tf32_text(), lacking(tf.as_dtype(self.model.compute_dtype))):
-            if text:
-                self.monitor.say(text)
-
     def _report_damage(self, damaged: list[Damage]) -> None:
+        self._read_losses()  # while the samples of the last iterations can be named
         self.monitor.report_damage(self.progress.iteration, "train", damaged)
 
-    def _step(self, batch: TrainingBatch, waited: float) -> dict[str, float]:
+    def _step(self, batch: TrainingBatch, waited: float) -> None:
+        """Makes a step, without waiting for the device that computes it."""
         start = time.perf_counter()
         self.whole = False
-        # Steps that a loss scale skips leave the rate behind the iterations.
-        rate = float(self.schedule(compat.num_steps(self.optimizer)))
-        losses = {name: float(value) for name, value in self.train_step(batch).items()}
-        worked = time.perf_counter() - start
-        if not all(math.isfinite(value) for value in losses.values()):
-            values = ", ".join(f"{name} {value}" for name, value in losses.items())
-            raise self._not_finite(f"The loss ({values}) is", self.progress.iteration)
+        num_steps = compat.num_steps(self.optimizer)
+        losses = self.train_step(batch)
         self.progress.iteration += 1
+        self.unread.add(losses, num_steps, waited, time.perf_counter() - start)
         self.whole = True
-        self.monitor.step(losses, rate, waited, worked)
-        return {"loss": sum(losses.values()), **losses}
+        self.monitor.advance()
+
+    def _read_losses(self) -> dict[str, float]:
+        """Waits for the losses of all iterations so far, and returns the last ones.
+
+        Raises:
+            UserError: when one of them is not finite.
+        """
+        first = self.progress.iteration - len(self.unread)
+        self.whole = False
+        steps = self.unread.read()
+        # Steps that a loss scale skips leave the rate behind the iterations.
+        rate = float(self.schedule(self.unread.num_steps))
+        for iteration, step in enumerate(steps, start=first):
+            if not step.is_finite:
+                raise self._not_finite(f"The loss ({step}) is", iteration)
+            self.monitor.step(step.losses, rate, step.waited, step.worked)
+        self.whole = True
+        return self.unread.last
 
     def _not_finite(self, what: str, iteration: int) -> UserError:
         names = ", ".join(self.batches.sample_names(iteration))
@@ -305,14 +317,6 @@ class _Training:
     def _has_stalled(self) -> bool:
         return self.progress.has_stalled(self.config.train.early_stopping)
 
-    def _say_stalled(self) -> None:
-        count = self.progress.evaluations_since_best
-        self.monitor.say(
-            f"Stopped early at iteration {self.progress.iteration}: no better mIoU in "
-            f"{count} evaluation{'' if count == 1 else 's'}. To go on all the same: "
-            "--resume --set train.early_stopping=null"
-        )
-
     @contextmanager
     def _saving_before_errors(self) -> Iterator[None]:
         """Saves before an error ends the run, unless a step or saving caused it."""
@@ -324,6 +328,7 @@ class _Training:
             raise
 
     def _save(self) -> None:
+        self._read_losses()
         self.whole = False
         # On all workers, which have the same values, so that all of them stop.
         if name := checkpoints.not_finite(self.model, self.optimizer):

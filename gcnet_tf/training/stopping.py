@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import is_disk_full
+from gcnet_tf.training.state import Progress
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -36,6 +37,16 @@ class Interrupted(Exception):
     def __init__(self, iteration: int, reason: StopReason):
         super().__init__(f"at iteration {iteration}")
         self.exit_code = 128 + reason
+
+
+def stalled_text(progress: Progress) -> str:
+    """Tells that early stopping has ended a run, and how it goes on."""
+    count = progress.evaluations_since_best
+    return (
+        f"Stopped early at iteration {progress.iteration}: no better mIoU in {count} "
+        f"evaluation{'' if count == 1 else 's'}. To go on all the same: --resume --set "
+        "train.early_stopping=null"
+    )
 
 
 @contextmanager

@@ -93,6 +93,36 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_train.json, .md and .png")
 
 
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        metavar="ROW",
+        help="published rows, such as voc_r50_20k; default: all 16",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=200,
+        metavar="N",
+        help="images whose prediction is timed, the first 5 left out; default 200, as "
+        "the reference",
+    )
+    _add_out(parser, "benchmark_table.json and .md")
+
+
+def add_loop_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        default=50,
+        metavar="N",
+        help="iterations from one line of the log to the next; default 50",
+    )
+    _add_rounds(parser, 25)
+    _add_out(parser, "benchmark_loop.json and .md")
+
+
 def add_convolutions_arguments(parser: argparse.ArgumentParser) -> None:
     _add_rounds(parser, 15)
     _add_threads(parser)
@@ -146,7 +176,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         UserError: for a number that is too small, or a folder that cannot be made.
     """
-    for name in ("rounds", "images", "threads", "batch"):
+    for name in ("rounds", "images", "threads", "batch", "iterations"):
         number = getattr(args, name, 1)
         if number < 1:
             raise UserError(f"--{name}: received {number}; it is at least 1.")

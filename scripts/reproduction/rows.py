@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.table import rows as table
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.data.instructions import INSTRUCTIONS
 from gcnet_tf.data.records.manifest import has_records
@@ -55,15 +56,6 @@ class Missing:
     advice: str
 
 
-def default_rows() -> list[str]:
-    """Lists GCNet's published rows."""
-    return [
-        name
-        for name in published_rows()
-        if load_config(name).model.head.context.block == "gc"
-    ]
-
-
 def rows_named(words: Sequence[str], settings: Sequence[str]) -> list[Row]:
     """Reads the rows of the command line.
 
@@ -77,7 +69,7 @@ def rows_named(words: Sequence[str], settings: Sequence[str]) -> list[Row]:
     """
     known = published_rows()
     rows: dict[str, Row] = {}
-    for word in words or default_rows():
+    for word in words or table.published_rows():
         name, _, weights = word.partition("=")
         if name not in known:
             raise UserError(

@@ -181,3 +181,30 @@ def test_mistakes_get_a_sentence(here, arguments, sentence):
     (run / "metrics.jsonl").write_text(line)
     with pytest.raises(UserError, match=sentence):
         main(arguments)
+
+
+def test_memory_and_fps_are_measured_once(here, voc, monkeypatch):
+    from benchmarks.table import rows as table_rows
+    from reproduction import speed
+
+    measured = []
+
+    def measure_row(config, images):
+        measured.append(config.train.iterations)
+        return table_rows.Cost(5.9, 12.5, 49_000_000)
+
+    device = table_rows.Device("a GPU", True, 1e12, "")
+    monkeypatch.setattr(speed, "device", lambda: device)
+    monkeypatch.setattr(table_rows, "device", lambda: device)
+    monkeypatch.setitem(main.__globals__, "device", lambda: device)
+    monkeypatch.setattr(speed, "measure_row", measure_row)
+    checkpoint, root = voc
+    changes = [*settings(VOC, root, here / "records"), *published(VOC)]
+    # Rows that differ in their schedule alone are one network.
+    rows = [f"{VOC}={checkpoint}", f"voc_r50_40k={checkpoint}"]
+    for _ in range(2):
+        assert main([*rows, "--no-ms-flip", "--set", *changes]) == 0
+    assert len(measured) == 1
+    assert [(row["memory_gb"], row["fps"]) for row in table()] == [(5.9, 12.5)] * 2
+    text = Path("runs/reproduce/table.md").read_text(encoding="utf-8")
+    assert "of a GPU" in text and "| 5.9 (5.8) | 12.50 (23.35) |" in text

@@ -1,16 +1,14 @@
 """Strategies: the devices that train, on this machine or on many."""
 
 from functools import cache
-from itertools import count
 
+import numpy as np
 import tensorflow as tf
 
+from gcnet_tf.config.schema_training import TrainConfig
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.training.distributed.cluster import check_alone, find_cluster
-
-# The exchange before the first step; TensorFlow's strategy counts its own from 1 on.
-_GROUP_KEY = 10**6
-_INSTANCE_KEYS = count(10**6)
+from gcnet_tf.training.distributed.exchange import sum_over_workers
 
 
 def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
@@ -35,17 +33,27 @@ def make_strategy(kind: str, logical_cpus: int = 1) -> tf.distribute.Strategy:
     return _make_once(kind, 0 if gpus else logical_cpus)
 
 
-def check_batch_size(batch_size: int, num_replicas: int) -> None:
-    """Checks that the replicas get equal numbers of images.
+def check_replicas(settings: TrainConfig, num_replicas: int) -> None:
+    """Checks that settings and the number of replicas go together.
 
     Raises:
-        UserError: when they do not.
+        UserError: when replicas, or the parts of each, would get unequal numbers of
+            images, or XLA would have to compile several.
     """
-    if batch_size % num_replicas:
+    parts = num_replicas * settings.accumulate
+    if settings.batch_size % parts:
+        of_each = f" in {settings.accumulate} parts each (train.accumulate)"
         raise UserError(
-            f"train.batch_size is {batch_size}, the number of images over "
-            f"all {num_replicas} replicas together; it must be a multiple of "
-            f"{num_replicas}."
+            f"train.batch_size is {settings.batch_size}, the number of images over all "
+            f"{num_replicas} replicas together"
+            f"{of_each if settings.accumulate > 1 else ''}; it must be a multiple of "
+            f"{parts}."
+        )
+    if settings.jit_compile and num_replicas > 1:
+        raise UserError(
+            f"train.jit_compile: received true with {num_replicas} replicas, whose "
+            "batch normalisation XLA cannot synchronise; leave it out, or train on one "
+            "of them: --set train.strategy=one_device"
         )
 
 
@@ -95,8 +103,7 @@ def check_equal_gpus(index: int, num_workers: int, num_gpus: int) -> None:
     """Checks that all workers, which call this together, have as many GPUs.
 
     Otherwise they wait for each other without end: TensorFlow takes a worker's own
-    number for that of all. The numbers are exchanged on the CPU, where every worker
-    has one device.
+    number for that of all.
 
     Args:
         index: index of this worker.
@@ -106,15 +113,9 @@ def check_equal_gpus(index: int, num_workers: int, num_gpus: int) -> None:
     Raises:
         UserError: on all workers, when the numbers differ.
     """
-    with tf.device("CPU:0"):
-        pairs = tf.raw_ops.CollectiveGatherV2(
-            input=[[index, num_gpus]],
-            group_size=num_workers,
-            group_key=_GROUP_KEY,
-            instance_key=next(_INSTANCE_KEYS),
-            ordering_token=[],
-        )
-    numbers = [number for _, number in sorted(pairs.numpy().tolist())]
+    own = np.zeros(num_workers, np.int64)
+    own[index] = num_gpus
+    numbers = sum_over_workers(own, num_workers).tolist()
     if len(set(numbers)) > 1:
         raise UserError(
             "The workers have different numbers of GPUs: "

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from gcnet_tf.data.stream.lanes import Share
 from gcnet_tf.errors import UserError
+from gcnet_tf.training.distributed.exchange import sum_over_workers
 
 # Errors of an exchange with a worker that is gone: its connection was closed, or it
 # gave no sign of life for some ten seconds (TensorFlow's coordination service).
@@ -59,16 +60,7 @@ class Workers:
         """Returns, on all workers, the sum of their arrays of one shape and type."""
         if self.number == 1:
             return values
-        first_replica = self.index * self.strategy.num_replicas_in_sync // self.number
-
-        def value_of_replica(context):
-            is_first = context.replica_id_in_sync_group == first_replica
-            return tf.constant(values if is_first else np.zeros_like(values))
-
-        replica_values = self.strategy.experimental_distribute_values_from_function(
-            value_of_replica
-        )
-        return self.strategy.reduce("SUM", replica_values, axis=None).numpy()
+        return sum_over_workers(values, self.number)
 
     def largest(self, value: int) -> int:
         """Returns, on all workers, the largest of their values."""

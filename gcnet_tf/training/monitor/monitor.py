@@ -110,6 +110,10 @@ class Monitor:
             ]
             write_text(path, "".join(kept_lines))
 
+    def advance(self) -> None:
+        """Moves the progress bar by an iteration, whose losses are not known yet."""
+        self.bar.update()
+
     def step(
         self,
         losses: dict[str, float],
@@ -125,12 +129,11 @@ class Monitor:
             self._worked += worked
         self._learning_rate = learning_rate
         self.bar.set_postfix_str(
-            f"{self._left(self.bar.n + 1)}, loss {sum(losses.values()):.3f}, "
+            f"{self._left(self.bar.n)}, loss {sum(losses.values()):.3f}, "
             f"lr {learning_rate:.2e}, {self.images_per_second:.1f} img/s, "
             f"data {self.waiting_share:.0%}",
             refresh=False,
         )
-        self.bar.update()
 
     def evaluated(self, seconds: float) -> None:
         """Adds the time of an evaluation."""

@@ -1,9 +1,12 @@
 """Lines of the log before the first iteration."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import keras
 import tensorflow as tf
 
+from gcnet_tf.compat import lacking, tf32_text
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.records.manifest import read_manifest
@@ -11,6 +14,7 @@ from gcnet_tf.data.stream.lanes import shuffle_text
 from gcnet_tf.processor import unused_gpu
 from gcnet_tf.training.distributed.devices import devices_text
 from gcnet_tf.training.distributed.workers import Workers
+from gcnet_tf.training.state import Progress
 
 
 def opening_texts(
@@ -35,3 +39,25 @@ def opening_texts(
         pairs = zip(facts_of(reading.data).classes, weights)
         texts = (f"{name.strip()} {weight:.3g}" for name, weight in pairs)
         yield f"Class weights: {', '.join(texts)}."
+
+
+def announcement(
+    config: Config,
+    run: Path,
+    progress: Progress,
+    model: keras.Model,
+    workers: Workers,
+) -> Iterator[str]:
+    """Yields the size of the training that begins, and limits of its arithmetic."""
+    settings = config.train
+    verb = "Resuming" if progress.iteration else "Training"
+    num_classes = facts_of(config.data).num_classes
+    yield (
+        f"{verb} {run} at iteration {progress.iteration} of {settings.iterations}: "
+        f"{model.count_params():,} parameters, {num_classes} classes, batch "
+        f"{settings.batch_size} on {workers.strategy.num_replicas_in_sync} replica(s) "
+        f"of {workers.number} worker(s), {settings.precision}"
+    )
+    for text in (tf32_text(), lacking(tf.as_dtype(model.compute_dtype))):
+        if text:
+            yield text

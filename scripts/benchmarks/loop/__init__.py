@@ -1,0 +1,1 @@
+"""Benchmark of what the training loop adds to its steps."""

@@ -1,0 +1,1 @@
+"""Benchmark of the published rows: the reference's columns, measured again."""
