@@ -13,12 +13,12 @@ from tensorflow.python.framework.convert_to_constants import (
 from worker_here import run_worker
 
 from gcnet_tf.evaluation.load import protocol_settings
-from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.saved_model import export_saved_model
-from gcnet_tf.export.tflite import export_tflite
-from gcnet_tf.export.tflite_graph import operations
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.export import export_tflite
+from gcnet_tf.export.tflite.graph import operations
 from gcnet_tf.layers import by_rows, make_context, non_local
 from gcnet_tf.models import build_model
 from gcnet_tf.runtime.protocol import Protocol

@@ -14,9 +14,9 @@ from worker_here import run_worker
 from benchmarks.infer import mobile
 from benchmarks.workers import Worker
 from gcnet_tf.config import config_to_dict, format_json
-from gcnet_tf.export import tflite
 from gcnet_tf.export.onnx import export_onnx
-from gcnet_tf.export.tflite_graph import operations
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.graph import operations
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import fold
 from gcnet_tf.runtime import open_network

@@ -13,10 +13,10 @@ from worker_here import run_worker, started_workers
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import protocol_settings
-from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
-from gcnet_tf.export.tflite import export_tflite
-from gcnet_tf.export.tflite_graph import check_graph, operations
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.export import export_tflite
+from gcnet_tf.export.tflite.graph import check_graph, operations
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime.manifest import read_manifest

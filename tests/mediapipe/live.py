@@ -123,7 +123,7 @@ def check(folder: Path, args: argparse.Namespace) -> int:
     from gcnet_tf.data.catalog import facts_of
     from gcnet_tf.evaluation.load import load_model
     from gcnet_tf.export.plan import PRECISIONS
-    from gcnet_tf.export.tflite import export_tflite
+    from gcnet_tf.export.tflite.export import export_tflite
     from gcnet_tf.models.inference_graph import inference_function
 
     if args.model:
