@@ -52,7 +52,9 @@ def in_integers(content: bytes) -> bytes:
             the 256 steps that a SOFTMAX has in 8 bits.
     """
     model = flatbuffer_utils.read_model_from_bytearray(content)
-    (graph,) = model.subgraphs
+    (graph,), (signature,) = model.subgraphs, model.signatureDefs
+    # The graph's own list names a tensor in float where an operation takes one, too.
+    graph.outputs = [output.tensorIndex for output in signature.outputs]
     names = [name for name, _ in operations(model)]
     named = list(zip(names, graph.operators))
     makers = {result: item for item in named for result in item[1].outputs}

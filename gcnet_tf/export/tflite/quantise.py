@@ -1,6 +1,6 @@
 """Quantisation of a TFLite file to 8 bits, by LiteRT's own quantiser."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,23 +51,19 @@ def quantised(
             (".*", operation.OUTPUT),
         ):
             change(names, kind, algorithm_key=float_algorithm)
-    ranges = quantiser.calibrate(
-        {SIGNATURE: _inputs(images, done)}, num_threads=num_cores()
-    )
+    ranges = None
+    for image in images:
+        inputs = {INPUT: image[np.newaxis].astype(np.float32)}
+        # One by one: of an iterator, the quantiser would first count the images.
+        ranges = quantiser.calibrate({SIGNATURE: [inputs]}, ranges, num_cores())
+        done()
+    assert ranges is not None
     low, high = (np.full((1, 1, 1, 1), value, np.float32) for value in (0, 255))
     ranges[_input_tensor(model)] = {"min": low, "max": high}
     result = bytes(
         quantiser.quantize(ranges, enable_progress_report=False).quantized_model
     )
     return in_integers(result) if precision == "full_int8" else result
-
-
-def _inputs(
-    images: Sequence[np.ndarray], done: Callable[[], None]
-) -> Iterator[dict[str, np.ndarray]]:
-    for image in images:
-        yield {INPUT: image[np.newaxis].astype(np.float32)}
-        done()
 
 
 def _input_tensor(model: bytes) -> str:
