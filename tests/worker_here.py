@@ -3,14 +3,15 @@
 import json
 import subprocess
 
-from gcnet_tf.export import tflite, tflite_worker
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite import worker
 
 
 def run_worker(work, precision, names, num_images):
     """Replaces `tflite._run_worker`, which other tests use unchanged."""
     job = {"precision": precision, "outputs": names}
     (work / "job.json").write_text(json.dumps(job))
-    tflite_worker.run(str(work))
+    worker.run(str(work))
 
 
 def started_workers(monkeypatch):

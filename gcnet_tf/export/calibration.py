@@ -10,8 +10,29 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.records import shards
+from gcnet_tf.evaluation.load import protocol_settings
+from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.predict import Network, predict_logits
 from gcnet_tf.runtime.protocol import Protocol
+
+# The labels hardly change between 2 and 32 images, and each image takes seconds.
+NUM_IMAGES = 16
+
+
+def calibration_images(
+    model: Segmentor, config: Config, size: tuple[int, int]
+) -> np.ndarray:
+    """Collects the inputs that set the ranges of an 8-bit file of a model.
+
+    Returns:
+        RGB uint8 `(number, height, width, 3)`.
+
+    Raises:
+        UserError: when the records are missing, empty or of another data set.
+    """
+    settings = protocol_settings(config, model.backbone.padding_colour)
+    protocol = Protocol.from_settings(settings)
+    return np.stack(list(calibration_inputs(config, protocol, size, NUM_IMAGES)))
 
 
 def calibration_inputs(

@@ -11,8 +11,8 @@ from gcnet_tf.errors import UserError
 # The precisions of each format.
 PRECISIONS = {
     "saved_model": ("fp32", "bf16"),
-    "tflite": ("fp32", "fp16", "dynamic", "int8"),
-    "onnx": ("fp32",),
+    "tflite": ("fp32", "fp16", "dynamic", "int8", "full_int8"),
+    "onnx": ("fp32", "int8"),
 }
 # Targets of SavedModels in fp32. The second has Winograd convolutions. It is twice as
 # fast on a processor, for which TensorFlow has none, and slower on a GPU, for which it

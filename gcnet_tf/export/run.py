@@ -19,7 +19,7 @@ from gcnet_tf.export.server.folders import (
     require_server_packages,
     write_server_folders,
 )
-from gcnet_tf.export.tflite import export_tflite
+from gcnet_tf.export.tflite.export import export_tflite
 from gcnet_tf.files.lock import locked
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function
@@ -136,7 +136,13 @@ def _export(
         )
     if job.format == "onnx":
         return export_onnx(
-            model, config, out, size=job.size, values=values, layout=layout
+            model,
+            config,
+            out,
+            precision=job.precision,
+            size=job.size,
+            values=values,
+            layout=layout,
         )
     assert job.size is not None  # the plan gives every TFLite file a size
     return export_tflite(model, config, out, precision=job.precision, size=job.size)

@@ -29,12 +29,20 @@ class ContextTransform(keras.layers.Layer):
     Args:
         hidden: channels inside the bottleneck.
         normalised: whether there is the LayerNorm.
+        folded: whether this is the inference form (see `ConvNorm`).
     """
 
-    def __init__(self, hidden: int, normalised: bool = True, **kwargs: Any):
+    def __init__(
+        self,
+        hidden: int,
+        normalised: bool = True,
+        folded: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.hidden = hidden
         self.normalised = normalised
+        self.folded = folded
 
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
@@ -65,8 +73,26 @@ class ContextTransform(keras.layers.Layer):
     def call(self, context: tf.Tensor) -> tf.Tensor:
         hidden = self.reduce(context)  # (batch, 1, 1, hidden)
         if self.norm is not None:
-            hidden = self.norm(hidden)
+            normalise = self._normalised if self.folded else self.norm
+            hidden = normalise(hidden)
         return self.expand(tf.nn.relu(hidden))  # (batch, 1, 1, channels)
+
+    def _normalised(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Computes the LayerNorm by operations that have a form in 8 bits.
+
+        Keras subtracts the mean by the negation of a tensor, which TFLite has in float
+        alone.
+        """
+        inputs = tf.cast(hidden, tf.float32) if hidden.dtype.size < 4 else hidden
+        mean = tf.reduce_mean(inputs, axis=-1, keepdims=True)  # (batch, 1, 1, 1)
+        squares = tf.math.squared_difference(inputs, mean)
+        variance = tf.reduce_mean(squares, axis=-1, keepdims=True)  # (batch, 1, 1, 1)
+        scaled = (inputs - mean) * tf.math.rsqrt(variance + self.norm.epsilon)
+        gamma, beta = (
+            tf.cast(weight, inputs.dtype)
+            for weight in (self.norm.gamma, self.norm.beta)
+        )
+        return tf.cast(scaled * gamma + beta, hidden.dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
@@ -76,6 +102,7 @@ class ContextTransform(keras.layers.Layer):
             **super().get_config(),
             "hidden": self.hidden,
             "normalised": self.normalised,
+            "folded": self.folded,
         }
 
 
@@ -177,7 +204,9 @@ class GlobalContextBlock(keras.layers.Layer):
                 f"Received: ratio={self.ratio}, channels={channels}"
             )
         normalised = self.transform == "bottleneck_norm"
-        return ContextTransform(hidden, normalised, name=name, dtype=self.dtype_policy)
+        return ContextTransform(
+            hidden, normalised, self.folded, name=name, dtype=self.dtype_policy
+        )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Adds the context; `training` changes nothing, but all blocks take it."""

@@ -46,7 +46,7 @@ class ExportManifest:
 
     Attributes:
         format: "saved_model", "tflite" or "onnx".
-        precision: "fp32", "bf16", "fp16", "dynamic" or "int8".
+        precision: "fp32", "bf16", "fp16", "dynamic", "int8" or "full_int8".
         target: "portable", or "cpu-fp32" for a graph that only processors run fast.
         classes: names in the order of their ids.
         palette: RGB per class.

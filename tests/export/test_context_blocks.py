@@ -6,22 +6,23 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from tensorflow.lite.tools import flatbuffer_utils
+from ai_edge_litert.tools import flatbuffer_utils
 from tensorflow.python.framework.convert_to_constants import (
     convert_variables_to_constants_v2,
 )
 from worker_here import run_worker
 
-from gcnet_tf.evaluation.load import protocol_settings
-from gcnet_tf.export import tflite
-from gcnet_tf.export.calibration import calibration_inputs
+from gcnet_tf.errors import UserError
+from gcnet_tf.export.calibration import calibration_images
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.saved_model import export_saved_model
-from gcnet_tf.export.tflite import export_tflite
-from gcnet_tf.export.tflite_graph import operations
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.export import export_tflite
+from gcnet_tf.export.tflite.graph import operations
 from gcnet_tf.layers import by_rows, make_context, non_local
 from gcnet_tf.models import build_model
-from gcnet_tf.runtime.protocol import Protocol
+from gcnet_tf.runtime.backends import open_backend
+from gcnet_tf.runtime.manifest import read_manifest
 from gcnet_tf.weights.files import weights_by_path
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -119,10 +120,41 @@ def test_int8(models, tmp_path, monkeypatch):
     model, config = models("concatenation, half")
     size = (33, 47)
     path, _ = export_tflite(model, config, tmp_path, precision="int8", size=size)
-    settings = protocol_settings(config, model.backbone.padding_colour)
-    (inputs,) = calibration_inputs(config, Protocol.from_settings(settings), size, 1)
-    inputs = np.round(inputs[np.newaxis]).astype(np.uint8)
+    inputs = calibration_images(model, config, size)[:1]
     assert_close(run_tflite(Interpreter(str(path)), inputs), model, inputs, 0.1)
+
+
+def test_full_int8_refuses_an_attention(models, tmp_path, monkeypatch):
+    """Shares of 117 positions would be less than a step of the softmax in 8 bits."""
+    monkeypatch.setattr(tflite, "_run_worker", run_worker)
+    model, config = models("nl")
+    with pytest.raises(UserError, match="SOFTMAX.*--precision int8"):
+        export_tflite(model, config, tmp_path, precision="full_int8", size=(33, 47))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["se", "in the backbone"])
+def test_full_int8(models, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(tflite, "_run_worker", run_worker)
+    model, config = models(name)
+    size = (33, 47)
+    path, _ = export_tflite(model, config, tmp_path, precision="full_int8", size=size)
+    inputs = calibration_images(model, config, size)[:1]
+    logits = open_backend(path, read_manifest(path)).run(inputs)["logits"]
+    assert_close(logits, model, inputs, 0.15)
+
+
+@pytest.mark.parametrize(
+    "name, size", [("nl", None), ("nl", SIZE), ("in the backbone", SIZE), ("se", None)]
+)
+def test_onnx_int8(models, name, size, tmp_path):
+    model, config = models(name)
+    (path,) = export_onnx(
+        model, config, tmp_path, precision="int8", size=size, values="logits"
+    )
+    inputs = calibration_images(model, config, SIZE)[:1]
+    logits = open_backend(path, read_manifest(path)).run(inputs)["logits"]
+    assert_close(logits, model, inputs, 0.1)
 
 
 def run_tflite(interpreter, inputs):

@@ -12,13 +12,14 @@ from helpers import draw_weights
 from worker_here import run_worker
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.export import run, saved_model, tflite
+from gcnet_tf.export import run, saved_model
 from gcnet_tf.export.accuracy.limits import excesses
 from gcnet_tf.export.accuracy.measure import measure
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.plan import Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
-from gcnet_tf.export.tflite import export_tflite
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.export import export_tflite
 from gcnet_tf.layers.conv import SymmetricConv2D
 from gcnet_tf.models import build_model, inference_graph
 from gcnet_tf.weights.files import weights_by_path

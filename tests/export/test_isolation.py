@@ -11,10 +11,11 @@ from gcnet_tf.commands import cli
 from gcnet_tf.config import config_to_dict, format_json
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import load_model
-from gcnet_tf.export import run, tflite
+from gcnet_tf.export import run
 from gcnet_tf.export.accuracy import measure
 from gcnet_tf.export.plan import Checks, Job
-from gcnet_tf.export.tflite import export_tflite
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.export import export_tflite
 from gcnet_tf.files.lock import locked
 from gcnet_tf.models import build_model
 

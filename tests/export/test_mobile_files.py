@@ -7,16 +7,18 @@ import numpy as np
 import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.tools import flatbuffer_utils
 from helpers import draw_weights
-from tensorflow.lite.tools import flatbuffer_utils
 from worker_here import run_worker
 
 from benchmarks.infer import mobile
 from benchmarks.workers import Worker
 from gcnet_tf.config import config_to_dict, format_json
-from gcnet_tf.export import tflite
+from gcnet_tf.export.calibration import calibration_images
 from gcnet_tf.export.onnx import export_onnx
-from gcnet_tf.export.tflite_graph import operations
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.export import export_tflite
+from gcnet_tf.export.tflite.graph import operations
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import fold
 from gcnet_tf.runtime import open_network
@@ -24,6 +26,7 @@ from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)
 SIZE = (32, 48)
+FLOAT32 = 0  # in TFLite's schema
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,24 @@ def test_onnx(model, config, tmp_path, size):
         # Where tf2onnx fails to merge them, one stays on each side of a convolution.
         counts = Counter(node.op_type for node in onnx.load(path).graph.node)
         assert counts["Transpose"] <= 2 < counts["Conv"]
+
+
+def test_onnx_int8(model, config, tmp_path):
+    (path,) = export_onnx(model, config, tmp_path, precision="int8", size=SIZE)
+    inputs = calibration_images(model, config, SIZE)[:1]
+    network, _ = open_network(path)
+    expected = model(inputs)["logits"].numpy()
+    actual = network.logits(inputs)
+    difference = (actual - expected) - (actual - expected).mean(-1, keepdims=True)
+    assert np.abs(difference).max() < 0.15 * np.ptp(expected)
+
+
+def test_full_int8_holds_integers_alone(model, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(tflite, "_run_worker", run_worker)
+    paths = export_tflite(model, config, tmp_path, precision="full_int8", size=SIZE)
+    for path in paths:
+        (graph,) = flatbuffer_utils.read_model(str(path)).subgraphs
+        assert FLOAT32 not in {tensor.type for tensor in graph.tensors}
 
 
 @pytest.fixture(scope="module")

@@ -21,14 +21,17 @@ def test_a_size_holds_for_all():
 
 
 def test_dynamic_is_not_for_phones():
-    assert plan("onnx", "all", "dynamic", CONFIG) == [Job("onnx", "fp32", None)]
+    jobs = [Job("onnx", name, None) for name in ("fp32", "int8")]
+    assert plan("onnx", "all", "dynamic", CONFIG) == jobs
     with pytest.raises(UserError, match="phones need one size"):
         plan("all", "all", "dynamic", CONFIG)
     # The only bf16 file is a SavedModel.
     assert plan("all", "bf16", "dynamic", CONFIG)[0].size is None
 
 
-@pytest.mark.parametrize("precision, format", [("bf16", "tflite"), ("int8", "onnx")])
+@pytest.mark.parametrize(
+    "precision, format", [("bf16", "tflite"), ("full_int8", "onnx")]
+)
 def test_unknown_combinations_are_refused_with_a_list(precision, format):
     with pytest.raises(UserError, match="saved_model: fp32, bf16; tflite: fp32, fp16"):
         plan(format, precision, None, CONFIG)

@@ -111,6 +111,8 @@ def test_images_are_framed_like_the_runtimes():
         ("dynamic", {"miou": 0.4969}, "mIoU lower"),
         ("int8", {"agreement": 0.89}, "equal pixels"),
         ("int8", {"miou": 0.4899}, "mIoU lower"),
+        ("full_int8", {"agreement": 0.89}, "equal pixels"),
+        ("full_int8", {"miou": 0.4899}, "mIoU lower"),
     ],
 )
 def test_each_limit_can_be_exceeded(precision, change, word):

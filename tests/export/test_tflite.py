@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from tensorflow.lite.tools import flatbuffer_utils
+from ai_edge_litert.tools import flatbuffer_utils
 from worker_here import run_worker, started_workers
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import protocol_settings
-from gcnet_tf.export import tflite
 from gcnet_tf.export.calibration import calibration_inputs
-from gcnet_tf.export.tflite import export_tflite
-from gcnet_tf.export.tflite_graph import check_graph, operations
+from gcnet_tf.export.tflite import export as tflite
+from gcnet_tf.export.tflite.export import export_tflite
+from gcnet_tf.export.tflite.graph import check_graph, operations
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import inference_function
+from gcnet_tf.runtime.backends import open_backend
 from gcnet_tf.runtime.manifest import read_manifest
 from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import weights_by_path
@@ -50,7 +51,7 @@ def exported(model, tiny_config, tmp_path_factory):
         path = folder / f"model_{precision}.tflite"
         if not path.exists():
             with pytest.MonkeyPatch.context() as patch:
-                if precision != "int8":  # int8 uses the real process
+                if precision != "int8":  # that one uses the real process
                     patch.setattr(tflite, "_run_worker", run_worker)
                 export_tflite(
                     model, tiny_config(), folder, precision=precision, size=SIZE
@@ -76,6 +77,7 @@ def run(path, images=IMAGE):
         ("fp32", np.float32, 1e-4),
         ("fp16", np.float32, 1e-2),
         ("int8", np.uint8, 0.15),
+        ("full_int8", np.uint8, 0.25),
     ],
 )
 def test_gives_the_logits_of_the_model(exported, model, precision, dtype, tolerance):
@@ -83,7 +85,12 @@ def test_gives_the_logits_of_the_model(exported, model, precision, dtype, tolera
     path, labels_path = exported(precision)
     source, result, logits = run(path)
     assert (source["name"], result["name"]) == ("images", "logits")
-    assert (source["dtype"], result["dtype"]) == (dtype, np.float32)
+    integers = precision == "full_int8"
+    assert source["dtype"] == dtype
+    assert result["dtype"] == (np.int8 if integers else np.float32)
+    if integers:
+        scale, zero_point = result["quantization"]
+        logits = (logits.astype(np.float32) - zero_point) * scale
     difference = np.abs(logits - expected).max() / np.abs(expected).max()
     assert difference < tolerance
     source, result, labels = run(labels_path)
@@ -91,7 +98,7 @@ def test_gives_the_logits_of_the_model(exported, model, precision, dtype, tolera
     np.testing.assert_array_equal(labels, logits.argmax(-1))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "full_int8"])
 def test_has_only_operations_that_phones_have(exported, precision):
     for path in exported(precision):
         names = [name for name, _ in operations(flatbuffer_utils.read_model(str(path)))]
@@ -109,20 +116,54 @@ def test_the_context_and_the_resizing_stay_float_in_int8(exported):
         assert 9 in types["CONV_2D"]  # int8
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "full_int8"])
 def test_the_signature_has_the_name_that_tools_look_for(exported, precision):
     for path, output in zip(exported(precision), ("logits", "labels")):
         interpreter = Interpreter(str(path))
         signature = {"inputs": ["images"], "outputs": [output]}
         assert interpreter.get_signature_list() == {"serving_default": signature}
         serve = interpreter.get_signature_runner("serving_default")
-        dtype = np.uint8 if precision == "int8" else np.float32
+        dtype = np.float32 if precision == "fp32" else np.uint8
         answer = serve(images=IMAGE.astype(dtype))[output]
         np.testing.assert_array_equal(answer, run(path)[2])
 
 
-def test_an_int8_image_is_its_own_quantised_form(exported):
-    assert run(exported("int8")[0])[0]["quantization"] == (1.0, 0)
+@pytest.mark.parametrize("precision", ["int8", "full_int8"])
+def test_an_image_is_its_own_quantised_form(exported, precision):
+    assert run(exported(precision)[0])[0]["quantization"] == (1.0, 0)
+
+
+def test_full_int8_holds_integers_alone(exported):
+    """Also every tensor that an interpreter plans, not only what the file names."""
+    integers = {np.dtype(name) for name in ("uint8", "int8", "int32")}
+    for path in exported("full_int8"):
+        interpreter = Interpreter(str(path))
+        interpreter.allocate_tensors()
+        tensors = interpreter.get_tensor_details()
+        assert {np.dtype(tensor["dtype"]) for tensor in tensors} <= integers
+        (graph,) = flatbuffer_utils.read_model(str(path)).subgraphs
+        used = {*graph.inputs, *graph.outputs}
+        for operation in graph.operators:
+            used |= {*operation.inputs, *operation.outputs}
+        assert used - {-1} == set(range(len(graph.tensors)))
+
+
+@pytest.mark.parametrize("precision", ["int8", "full_int8"])
+def test_weights_have_a_scale_for_each_channel(exported, precision):
+    (graph,) = flatbuffer_utils.read_model(str(exported(precision)[0])).subgraphs
+    kernels = [tensor for tensor in graph.tensors if len(tensor.shape) == 4]
+    scales = [len(kernel.quantization.scale) for kernel in kernels if kernel.buffer]
+    assert max(scales) > 1
+
+
+def test_our_runtime_gives_logits_of_integers_in_float(exported, model):
+    path, _ = exported("full_int8")
+    manifest = read_manifest(path)
+    assert manifest.outputs["logits"].dtype == "int8"
+    logits = open_backend(path, manifest).run(IMAGE)["logits"]
+    expected = inference_function(model)(IMAGE).numpy()
+    assert logits.dtype == np.float32
+    assert np.abs(logits - expected).max() < 0.25 * np.abs(expected).max()
 
 
 def test_manifests_describe_the_files(exported):

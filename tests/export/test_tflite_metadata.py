@@ -6,7 +6,7 @@ from flatbuffers import number_types
 from flatbuffers.table import Table
 
 from gcnet_tf import __version__
-from gcnet_tf.export.tflite_metadata import metadata
+from gcnet_tf.export.tflite.metadata import metadata
 
 CLASSES = ("ground", "tree", "house")
 

@@ -27,6 +27,7 @@ LIMITS = {
     "bf16": Limit(agreement=0.98, drop=0.002),
     "dynamic": Limit(agreement=0.9, drop=0.003),
     "int8": Limit(agreement=0.9, drop=0.01),
+    "full_int8": Limit(agreement=0.9, drop=0.01),
 }
 
 

@@ -36,7 +36,7 @@ class TFLite:
         # The interpreter has one set of tensors: of two threads in it, one gets an
         # error, or the labels of the other's image.
         self._turn = threading.Lock()
-        self._index = {tensor["name"]: tensor["index"] for tensor in outputs}
+        self._details = {tensor["name"]: tensor for tensor in outputs}
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         scale, zero_point = self._input["quantization"]
@@ -48,9 +48,17 @@ class TFLite:
             self._interpreter.set_tensor(self._input["index"], inputs)
             self._interpreter.invoke()
             return {
-                kind: self._interpreter.get_tensor(self._index[info.name])
+                kind: self._output(self._details[info.name])
                 for kind, info in self._manifest.outputs.items()
             }
+
+    def _output(self, details: dict[str, Any]) -> np.ndarray:
+        """Returns a result, in float where it has a scale."""
+        values = self._interpreter.get_tensor(details["index"])
+        scale, zero_point = details["quantization"]
+        if not scale:
+            return values
+        return (values.astype(np.float32) - zero_point) * np.float32(scale)
 
 
 def _tflite(details: list[dict[str, Any]]) -> dict[str, Tensor]:

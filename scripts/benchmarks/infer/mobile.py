@@ -57,7 +57,7 @@ def _export(
 ) -> None:
     start_tensorflow()
     from benchmarks.drawn import drawn_model, with_drawn_images
-    from gcnet_tf.export.tflite import export_tflite
+    from gcnet_tf.export.tflite.export import export_tflite
 
     for cfg, folder in zip(configs, folders):
         config = with_drawn_images(load_config(cfg), folder.parent / "data")

@@ -12,27 +12,22 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.tools import flatbuffer_utils
+from ai_edge_litert.tools import flatbuffer_utils
 from tqdm import tqdm
 
 import gcnet_tf
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
-from gcnet_tf.evaluation.load import protocol_settings
-from gcnet_tf.export.calibration import calibration_inputs
+from gcnet_tf.export.calibration import calibration_images
 from gcnet_tf.export.files import describe, placed
 from gcnet_tf.export.plan import PRECISIONS
-from gcnet_tf.export.tflite_graph import check_graph, name_tensors
-from gcnet_tf.export.tflite_metadata import metadata, with_metadata
-from gcnet_tf.export.tflite_worker import ALL, CALIBRATED
+from gcnet_tf.export.tflite.graph import check_graph, name_tensors
+from gcnet_tf.export.tflite.metadata import metadata, with_metadata
+from gcnet_tf.export.tflite.worker import ALL, CALIBRATED, CALIBRATED_PRECISIONS
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import INPUT, inference_graph
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, ExportManifest, TensorInfo
-from gcnet_tf.runtime.protocol import Protocol
 from gcnet_tf.weights.files import weights_by_path
-
-# The labels hardly change between 2 and 32 images, and each image takes seconds.
-NUM_CALIBRATION_IMAGES = 16
 
 _OUTPUTS = {
     LOGITS: TensorInfo(LOGITS, "float32", "nhwc", "logits of the classes"),
@@ -53,17 +48,19 @@ def export_tflite(
     """Writes `model_PRECISION.tflite` and `model_PRECISION_labels.tflite` into `out`.
 
     Their input is `images`, RGB 0-255 `(1, height, width, 3)`, float32, or uint8 for
-    int8. The first has the output `logits`, float32 `(1, height, width, num_classes)`,
-    and metadata for MediaPipe; the second `labels`, uint8 `(1, height, width)`.
+    int8 and full_int8. The first has the output `logits`, float32, or int8 for
+    full_int8, `(1, height, width, num_classes)`, and metadata for MediaPipe; the second
+    `labels`, uint8 `(1, height, width)`.
 
     Args:
         model: the trained model.
-        config: its configuration; int8 needs its training records.
+        config: its configuration; int8 and full_int8 need its training records.
         out: the folder for the files.
         precision: "fp32"; "fp16": weights of half the size, float32 arithmetic on
             processors; "dynamic": 8-bit weights, and 8-bit activations for the
-            convolutions with ranges found at run time; "int8": 8 bits throughout, with
-            ranges from training images.
+            convolutions with ranges found at run time; "int8": 8-bit convolutions with
+            ranges from training images, the context and the resizing in float;
+            "full_int8": nothing in float, for processors that have integers only.
         size: (height, width) of the image.
         outputs: the files to write: "logits", "labels" or both.
 
@@ -82,7 +79,7 @@ def export_tflite(
             "example 512x512."
         )
     manifests = {
-        _OUTPUTS[kind].name: describe(
+        kind: describe(
             model,
             config,
             format="tflite",
@@ -90,8 +87,8 @@ def export_tflite(
             size=size,
             batch=1,
             input=TensorInfo(INPUT, _input_dtype(precision), "nhwc", "RGB, 0-255"),
-            outputs={_OUTPUTS[kind].name: _OUTPUTS[kind]},
-            packages=("tensorflow", "keras"),
+            outputs={kind: _output(kind, precision)},
+            packages=("tensorflow", "keras", *_quantiser(precision)),
         )
         for kind in outputs
     }
@@ -105,8 +102,10 @@ def export_tflite(
         work = Path(stack.enter_context(TemporaryDirectory(prefix="gcnet_tf-")))
         _save_model(model, size, list(manifests), work / "model")
         num_images = 0
-        if precision == "int8":
-            num_images = _save_images(model, config, size, work / "images.npy")
+        if precision in CALIBRATED_PRECISIONS:
+            images = calibration_images(model, config, size)
+            np.save(work / "images.npy", images)
+            num_images = len(images)
         _run_worker(work, precision, list(manifests), num_images)
         for partial, (name, manifest) in zip(partials, manifests.items()):
             converted = (work / f"{name}.tflite").read_bytes()
@@ -114,9 +113,20 @@ def export_tflite(
     return paths
 
 
+def _output(kind: str, precision: str) -> TensorInfo:
+    if (kind, precision) != (LOGITS, "full_int8"):
+        return _OUTPUTS[kind]
+    content = "logits of the classes, with the tensor's scale and zero point"
+    return TensorInfo(LOGITS, "int8", "nhwc", content)
+
+
+def _quantiser(precision: str) -> list[str]:
+    return ["litert-quantizer"] if precision in CALIBRATED_PRECISIONS else []
+
+
 def _input_dtype(precision: str) -> str:
     # GPU delegates, which run the float files, do not accept integers.
-    return "uint8" if precision == "int8" else "float32"
+    return "uint8" if precision in CALIBRATED_PRECISIONS else "float32"
 
 
 def _save_model(
@@ -142,17 +152,6 @@ def _save_model(
     tf.saved_model.save(module, str(folder), signatures=module.served)
 
 
-def _save_images(
-    model: Segmentor, config: Config, size: tuple[int, int], path: Path
-) -> int:
-    """Writes the images for calibration, and returns their number."""
-    settings = protocol_settings(config, model.backbone.padding_colour)
-    protocol = Protocol.from_settings(settings)
-    images = list(calibration_inputs(config, protocol, size, NUM_CALIBRATION_IMAGES))
-    np.save(path, np.stack(images))
-    return len(images)
-
-
 def _run_worker(
     work: Path, precision: str, names: Sequence[str], num_images: int
 ) -> None:
@@ -171,7 +170,7 @@ def _run_worker(
     code = (
         "from gcnet_tf.export.child import end_with; "
         f"end_with({os.getpid()}); "
-        "from gcnet_tf.export.tflite_worker import run; "
+        "from gcnet_tf.export.tflite.worker import run; "
         f"run({str(work)!r})"
     )
     with (
@@ -226,10 +225,14 @@ def _reason(work: Path, process: subprocess.Popen) -> str:
 
 def _finish(converted: bytes, model: Segmentor, manifest: ExportManifest) -> bytes:
     """Checks a converted file, names its tensors and adds the metadata."""
-    flat = flatbuffer_utils.convert_bytearray_to_object(bytearray(converted))
+    flat = flatbuffer_utils.read_model_from_bytearray(converted)
     (output,) = manifest.outputs
     name_tensors(flat, manifest.input.name, output)
-    check_graph(flat, _num_convolutions(model))
+    check_graph(
+        flat,
+        _num_convolutions(model),
+        float_context=manifest.precision != "full_int8",
+    )
     metadata_bytes = metadata(
         manifest.classes, output, is_logits=output == LOGITS, usage=manifest.usage
     )

@@ -1,0 +1,1 @@
+"""Export to TFLite: conversion, quantisation, checks of the graph, and metadata."""
