@@ -94,9 +94,8 @@ def reliability_chart(
 ) -> Markup:
     """Draws accuracy over probability, above the pixels' share of each probability."""
 
-    def draw(axes: Any) -> None:
+    def draw(axes: Any, low: Any) -> None:
         axes.plot([0, 100], [0, 100], color=QUIET, linewidth=0.9, linestyle=(0, (3, 3)))
-        low = axes.inset_axes([0, -0.38, 1, 0.24], sharex=axes)
         for number, calibration in models:
             points = calibration.points()
             x, y, shares = (
@@ -108,13 +107,12 @@ def reliability_chart(
             offset = (number - (len(models) - 1) / 2) * width
             low.bar([v + offset for v in x], shares, width=width, color=colour)
         axes.set(xlim=(0, 101), ylim=(0, 101), ylabel="right, %")
-        axes.tick_params(labelbottom=False)
         low.set_xlabel("probability of the predicted class, %")
         low.set_ylabel("pixels, %")
         low.locator_params(axis="y", nbins=2)
         low.grid(axis="x", visible=False)
 
-    return _svg(name, alt, draw, height=3.1)
+    return _svg(name, alt, draw, height=3.3, parts=(3.4, 1))
 
 
 def size_chart(
@@ -141,16 +139,23 @@ def size_chart(
 
 
 def _svg(
-    name: str, alt: str, draw: Callable[[Any], None], height: float = _HEIGHT
+    name: str,
+    alt: str,
+    draw: Callable[..., None],
+    height: float = _HEIGHT,
+    parts: Sequence[float] = (1,),
 ) -> Markup:
+    """Draws axes above each other, whose heights are as `parts`."""
     # Imported here, because it takes a second.
     from matplotlib.figure import Figure
 
     with _style():
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         figure.patch.set_visible(False)
-        axes = figure.subplots()
-        draw(axes)
+        grid = figure.subplots(
+            len(parts), 1, sharex=True, height_ratios=parts, squeeze=False
+        )
+        draw(*grid[:, 0])
         file = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(file, format="svg", metadata=nothing)

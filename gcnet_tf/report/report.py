@@ -18,6 +18,8 @@ from gcnet_tf.report.subjects import Subject, require_same_images
 from gcnet_tf.runtime.image_files import read_image
 
 _NOTHING = Selection([], [], [])
+# Number of images that cannot be segmented whose reasons a page gives.
+_MOST_REFUSED = 5
 
 
 def report_on_split(
@@ -77,16 +79,19 @@ def report_on_photos(
     for path in tqdm(paths, desc="segment", unit="img", disable=None):
         try:
             image = read_image(path)
+            predicted = [collector.predict(image) for collector in collectors]
         except UserError as error:
-            refused.append(str(error))
+            refused.append(f"{path.name}: {error}")
             continue
-        for collector in collectors:
+        for collector, (labels, error_share) in zip(collectors, predicted):
             collector.compare_with(collectors[0].findings.labels)
-            collector.add_photo(len(readable), image)
+            collector.add_photo(len(readable), labels, error_share)
         readable.append(path)
     if not readable:
-        raise UserError(f"--image: no image can be read. {refused[0]}")
-    notes += refused
+        raise UserError(f"--image: no image can be segmented. {refused[0]}")
+    notes += refused[:_MOST_REFUSED]
+    if len(refused) > _MOST_REFUSED:
+        notes.append(f"And {len(refused) - _MOST_REFUSED} images more.")
     for subject, collector in zip(subjects, collectors):
         subject.findings = collector.findings
     selection = _selection(subjects)

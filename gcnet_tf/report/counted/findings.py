@@ -154,15 +154,24 @@ class Collector:
         if first is not self.findings.labels:
             self._first = first
 
-    def add_photo(self, index: int, image: np.ndarray) -> None:
-        """Predicts and adds an image without a truth, RGB uint8 (height, width, 3)."""
-        error = np.nan
+    def predict(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """Predicts an image without a truth, RGB uint8 `(height, width, 3)`.
+
+        Returns:
+            Its class ids, and one minus the mean probability; NaN for a model that
+            gives labels only.
+
+        Raises:
+            UserError: when the model cannot segment it.
+        """
         if self._predictor.network.logits is None:
-            labels = self._predictor.labels(image)
-        else:
-            probabilities = self._predictor.probabilities(image)
-            labels = probabilities.argmax(axis=-1).astype(np.uint8)
-            error = 1 - float(probabilities.max(axis=-1).mean())
+            return self._predictor.labels(image), np.nan
+        probabilities = self._predictor.probabilities(image)
+        labels = probabilities.argmax(axis=-1).astype(np.uint8)
+        return labels, 1 - float(probabilities.max(axis=-1).mean())
+
+    def add_photo(self, index: int, labels: np.ndarray, error: float) -> None:
+        """Adds an image without a truth, with the results of `predict`."""
         self.findings.counts[0] += np.bincount(
             labels.ravel(), minlength=len(self._predictor.classes)
         )
