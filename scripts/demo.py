@@ -16,6 +16,7 @@ RUN = Path("runs/demo")
 EXPORT = Path("exports/demo")
 PREDICTIONS = RUN / "predictions"
 METRICS = RUN / "evaluation.json"
+REPORT = RUN / "report.html"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,11 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     phone = EXPORT / "model_int8.tflite"
     cli.run_command("predict", "--model", phone, "--image", image, "--out", PREDICTIONS)
 
+    cli.run_command("report", "--model", RUN, "--exports", EXPORT, "--out", REPORT)
+
     print()
     metrics = json.loads(METRICS.read_text(encoding="utf-8"))
     print(f"mIoU:           {metrics['mIoU']:.4f}")
     print(f"run folder:     {RUN}")
     print(f"exported files: {EXPORT}")
+    print(f"report:         {REPORT}")
     print(f"overlay:        {PREDICTIONS / image.stem}_overlay.png")
     print(f"TensorBoard:    tensorboard --logdir {RUN / 'logs'}")
     return 0

@@ -11,6 +11,7 @@ COMMANDS = {
     "make_config": "gcnet_tf.commands.make_config",
     "make_tfrecords": "gcnet_tf.commands.make_tfrecords",
     "predict": "gcnet_tf.commands.predict",
+    "report": "gcnet_tf.commands.report",
     "show_attention": "gcnet_tf.commands.show_attention",
     "show_config": "gcnet_tf.commands.show_config",
     "train": "gcnet_tf.commands.train",

@@ -35,17 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_place(Path(args.json))
 
     cli.start_tensorflow()
-    from gcnet_tf.data.check.conversion import checked_records
-    from gcnet_tf.data.prepare import require_records
     from gcnet_tf.data.records.pinned import pinned
     from gcnet_tf.evaluation.evaluate import evaluate
     from gcnet_tf.evaluation.metrics import format_table
 
     predictor, config = cli.load_predictor(args)
-    if args.model is None or _names_folders(args.set):
-        checked_records(config, [args.split])
-    else:
-        require_records(config, [args.split], args.model)
+    cli.ready_records(config, args.split, args.model, args.set)
     with pinned(config, [args.split]) as reading:
         metrics = evaluate(predictor, reading, args.split)
     assert metrics is not None  # only training stops an evaluation
@@ -54,9 +49,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = {"split": args.split, **metrics.to_dict(predictor.classes)}
         write_result(Path(args.json), json.dumps(results, indent=2) + "\n")
     return 0
-
-
-def _names_folders(settings: Sequence[str]) -> bool:
-    """Tells whether `--set` says both where images are and where records go."""
-    keys = {setting.partition("=")[0] for setting in settings}
-    return {"data.root", "data.records"} <= keys

@@ -48,4 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"Watch:   tensorboard --logdir {quoted(out / 'logs')}")
     allow = ["--allow-imports"] * here.holds_modules(config)
     print(f"Score:   {cli.command_text('evaluate', ['--model', out, *allow])}")
+    page = ["--out", out / "report.html"]
+    print(f"Look:    {cli.command_text('report', ['--model', out, *page, *allow])}")
     return 0

@@ -35,6 +35,7 @@ from gcnet_tf.commands.cli.process import (
     sigterm_cleans_up,
     start_tensorflow,
 )
+from gcnet_tf.commands.cli.records import ready_records
 
 __all__ = [
     "EXIT_BAD_INPUT",
@@ -56,6 +57,7 @@ __all__ = [
     "load_predictor",
     "make_folder",
     "printable",
+    "ready_records",
     "require_positive",
     "run",
     "run_command",

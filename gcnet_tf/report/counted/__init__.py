@@ -1,0 +1,1 @@
+"""Counts beside an evaluation: calibration, objects, and images worth a look."""
