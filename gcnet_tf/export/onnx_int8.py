@@ -1,7 +1,7 @@
 """Quantisation of an ONNX model to 8 bits, by ONNX Runtime's own tool."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ _QUANTISED = ("Conv", "Relu", "Clip", "Add", "Mul", "MaxPool", "Pad", "Concat")
 _FLOAT = ("/context", "/classifier")
 
 
-def quantised(proto: Any, images: Sequence[np.ndarray]) -> Any:
+def quantised(proto: Any, images: Iterable[np.ndarray]) -> Any:
     """Quantises a float32 ONNX model, with ranges from images.
 
     Weights are int8, symmetric, with a scale for each output channel; activations are
@@ -68,7 +68,7 @@ def quantised(proto: Any, images: Sequence[np.ndarray]) -> Any:
 class _Reader:
     """Images as `onnxruntime.quantization.CalibrationDataReader` asks for them."""
 
-    def __init__(self, name: str, images: Sequence[np.ndarray]):
+    def __init__(self, name: str, images: Iterable[np.ndarray]):
         self._name = name
         self._images = iter(
             tqdm(images, "calibrate", unit="img", leave=False, disable=None)

@@ -83,6 +83,7 @@ class ContextTransform(keras.layers.Layer):
         Keras subtracts the mean by the negation of a tensor, which TFLite has in float
         alone.
         """
+        assert self.norm is not None
         inputs = tf.cast(hidden, tf.float32) if hidden.dtype.size < 4 else hidden
         mean = tf.reduce_mean(inputs, axis=-1, keepdims=True)  # (batch, 1, 1, 1)
         squares = tf.math.squared_difference(inputs, mean)

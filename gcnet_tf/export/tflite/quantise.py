@@ -1,6 +1,7 @@
 """Quantisation of a TFLite file to 8 bits, by LiteRT's own quantiser."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ _CONTEXT = ".*/context.*"
 
 
 def quantised(
-    model: bytes, precision: str, images: Sequence[np.ndarray], done: Callable[[], None]
+    model: bytes, precision: str, images: Iterable[np.ndarray], done: Callable[[], None]
 ) -> bytes:
     """Quantises a float32 file, with ranges from images.
 
@@ -54,8 +55,11 @@ def quantised(
     ranges = None
     for image in images:
         inputs = {INPUT: image[np.newaxis].astype(np.float32)}
-        # One by one: of an iterator, the quantiser would first count the images.
-        ranges = quantiser.calibrate({SIGNATURE: [inputs]}, ranges, num_cores())
+        with warnings.catch_warnings():
+            # It keeps all tensors to look at them, which "is for debugging only".
+            warnings.simplefilter("ignore", UserWarning)
+            # One by one: of an iterator, it would first count the images.
+            ranges = quantiser.calibrate({SIGNATURE: [inputs]}, ranges, num_cores())
         done()
     assert ranges is not None
     low, high = (np.full((1, 1, 1, 1), value, np.float32) for value in (0, 255))
