@@ -165,11 +165,16 @@ class SymmetricConv2D(keras.layers.Layer):
             return trainable_winograd_conv2d(inputs, kernel, self.dilation)
         if self.kernel_size > 1 and (self.strides > 1 or self.folded):
             pad = self.dilation * (self.kernel_size - 1) // 2
+            padding: Any = [[0, 0], [pad, pad], [pad, pad], [0, 0]]
+            if not self.folded:
+                # oneDNN has no gradients with explicit padding, and in bfloat16 those
+                # of TensorFlow itself took a fifth of an R50's training step.
+                inputs, padding = tf.pad(inputs, padding), "VALID"
             return tf.nn.conv2d(
                 inputs,
                 kernel,
                 strides=self.strides,
-                padding=[[0, 0], [pad, pad], [pad, pad], [0, 0]],
+                padding=padding,
                 dilations=self.dilation,
             )
         if self.strides > 1:  # of a 1x1 kernel, which needs no padding

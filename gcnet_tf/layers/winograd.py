@@ -130,16 +130,28 @@ def trainable_winograd_conv2d(
         inputs: tf.Tensor, kernel: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            (values,) = _after(upstream, inputs)
+            kernel_gradient = _kernel_gradient(values, upstream, dilation)
+            # One after the other, so that the memory of one is enough.
+            upstream, weights = _after(kernel_gradient, upstream, kernel)
             # (3, 3, filters, channels)
-            mirrored = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
-            return (
-                winograd_conv2d(upstream, mirrored, dilation),
-                _kernel_gradient(inputs, upstream, dilation),
-            )
+            mirrored = tf.transpose(weights[::-1, ::-1], [0, 1, 3, 2])
+            return winograd_conv2d(upstream, mirrored, dilation), kernel_gradient
 
-        return winograd_conv2d(inputs, kernel, dilation), gradients
+        (weights,) = _after(inputs, kernel)
+        return winograd_conv2d(inputs, weights, dilation), gradients
 
     return convolve(inputs, kernel)
+
+
+def _after(earlier: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
+    """Returns tensors that a graph does not read before it has computed `earlier`.
+
+    What depends on weights or on values of the forward pass alone, such as their
+    transforms, would else be computed as soon as it can be, and be kept for long.
+    """
+    with tf.control_dependencies([earlier]):
+        return [tf.identity(tensor) for tensor in tensors]
 
 
 def _kernel_gradient(

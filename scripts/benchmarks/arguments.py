@@ -82,6 +82,7 @@ def add_mobile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     _add_cfg(parser)
+    add_set_argument(parser)
     _add_size(parser, "256x256")
     parser.add_argument(
         "--batch", type=int, default=4, metavar="N", help="images in a step; default 4"

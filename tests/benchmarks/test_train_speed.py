@@ -14,8 +14,8 @@ def test_the_worker_takes_real_steps(tiny_config, tmp_path, monkeypatch):
     file.write_text(json.dumps(config_to_dict(tiny_config())))
     make_train_step, losses = training_step.make_train_step, []
 
-    def make_recording_step(*args):
-        step = make_train_step(*args)
+    def make_recording_step(*args, **options):
+        step = make_train_step(*args, **options)
 
         def run(batch):
             step_losses = step(batch)

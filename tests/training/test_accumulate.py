@@ -1,4 +1,4 @@
-"""Batches that are computed in parts, one after the other."""
+"""Batches that are computed in parts, one after the other, and steps of XLA."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ class Exact(Toy):
         return {"logits": self.decode_head(tf.cast(images, tf.float64) / 255)}
 
 
-def trained(accumulate, replicas):
+def trained(replicas, **options):
     """Returns the weights after steps of plain SGD, and the losses."""
     strategy = make_strategy("mirrored", replicas)
     with strategy.scope():
@@ -46,7 +46,7 @@ def trained(accumulate, replicas):
         model.decode_head.kernel.assign(KERNEL)
         optimizer = keras.optimizers.SGD(RATE)
         compat.build_optimizer(optimizer, model)
-    step = make_train_step(model, optimizer, strategy, 0.0, accumulate=accumulate)
+    step = make_train_step(model, optimizer, strategy, 0.0, **options)
     share = SAMPLES // replicas
 
     def batch_of(number):
@@ -82,7 +82,16 @@ def steps_of_whole_batches():
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("accumulate", [1, 2, 4])
 def test_parts_make_the_step_of_the_whole_batch(accumulate, replicas):
-    weights, losses = trained(accumulate, replicas)
+    check(*trained(replicas, accumulate=accumulate))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_xla_makes_the_same_step(accumulate):
+    check(*trained(1, accumulate=accumulate, jit_compile=True))
+
+
+def check(weights, losses):
+    """Compares weights and losses with those of `steps_of_whole_batches`."""
     expected, expected_losses = steps_of_whole_batches()
     # TensorFlow keeps the rate of its optimisers in float32, which 0.5 fits into.
     for weight, value in zip(weights, expected):

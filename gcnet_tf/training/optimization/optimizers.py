@@ -127,8 +127,11 @@ class CoupledSGD(compat.Optimizer):
         index = self._get_variable_index(variable)
         velocity = self.velocities[index]
         gradient = tf.cast(gradient, variable.dtype)
-        gradient += self.decay * tf.convert_to_tensor(variable)
-        self.assign(velocity, self.momentum * tf.convert_to_tensor(velocity) + gradient)
+        # Else a graph computes both products as soon as a step begins, of all weights.
+        with tf.control_dependencies([gradient]):
+            gradient += self.decay * tf.convert_to_tensor(variable)
+            moved = self.momentum * tf.convert_to_tensor(velocity)
+        self.assign(velocity, moved + gradient)
         if (schedule := self.rate_of[index]) is not None:
             # As for `learning_rate`: `iterations` leaves out those that accumulate.
             learning_rate = schedule(self._iterations)

@@ -1,4 +1,4 @@
-"""What the published table says of a configuration, measured on this machine.
+"""The columns of the published table, measured on this machine.
 
 Each number comes from a process of its own, which holds the GPU alone.
 """
@@ -34,14 +34,14 @@ _START_SECONDS = 60
 
 
 class Device(NamedTuple):
-    """Where the numbers come from."""
+    """The device that the numbers come from."""
 
     name: str
     is_gpu: bool
     rate: float
     """Multiply-adds per second of a large convolution."""
     arithmetic: str
-    """What rounds float32, in words; "" for nothing."""
+    """Rounding of float32, in words; "" for none."""
 
 
 class Cost(NamedTuple):

@@ -39,7 +39,8 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
     timings = []
     with tempfile.TemporaryDirectory() as folder:
         for precision in PRECISIONS:
-            config = load_config(args.cfg, [f"train.precision={precision}"])
+            settings = [*args.set, f"train.precision={precision}"]
+            config = load_config(args.cfg, settings)
             numbers = [args.batch, *size, args.threads]
             candidates = _candidates(config, numbers, peer_python, Path(folder))
             # Each precision is measured by itself, so that ratios are to its first row.

@@ -34,7 +34,12 @@ def step_function(path: str, batch: int, size: tuple[int, int]) -> Callable[[], 
     _, optimizer = make_optimizer(config)
     optimizer.build(model.trainable_weights)
     step = make_train_step(
-        model, optimizer, tf.distribute.get_strategy(), config.train.auxiliary_weight
+        model,
+        optimizer,
+        tf.distribute.get_strategy(),
+        config.train.auxiliary_weight,
+        accumulate=config.train.accumulate,
+        jit_compile=config.train.jit_compile,
     )
     rng = np.random.default_rng(0)
     labels = rng.integers(0, model.num_classes, (batch, *size), np.uint8)
