@@ -1,8 +1,9 @@
 """The export in all formats: the assembly module of this package."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -12,6 +13,7 @@ from gcnet_tf.evaluation.agreement import check_fold
 from gcnet_tf.export.accuracy.limits import excesses
 from gcnet_tf.export.accuracy.measure import measure
 from gcnet_tf.export.accuracy.table import table
+from gcnet_tf.export.card.write import write_card
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.plan import PORTABLE, Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
@@ -38,6 +40,7 @@ def export(
     target: str = PORTABLE,
     checks: Checks = Checks(),
     server: bool = False,
+    metrics: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Writes all files, and prints the path and the accuracy of each.
 
@@ -53,6 +56,7 @@ def export(
         checks: the checks of the accuracy.
         server: whether to write folders for servers as well, see
             `write_server_folders`.
+        metrics: metrics of the run's best weights, for the model card.
 
     Returns:
         The paths of the written files.
@@ -85,6 +89,8 @@ def export(
             print(f"Exported: {path}")
         if paths and checks.samples:
             problems += _check(paths, model, config, jobs, checks)
+        if paths:
+            print(write_card(model, config, out, metrics or {}))
         if server and paths:
             print(f"For servers: {write_server_folders(out, paths)}")
         for path in _of_other_weights(out, paths, weights_hash(model)):
