@@ -41,7 +41,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 def _opening(facts: CardFacts) -> Iterator[str]:
     model = facts.config.model
-    backbone = model.backbone.architecture
+    backbone = str(model.backbone.architecture)
     if "resnet" in backbone:
         backbone += f" of depth {model.backbone.depth}"
     yield f"# {plain(facts.name)}"
@@ -50,7 +50,9 @@ def _opening(facts: CardFacts) -> Iterator[str]:
         f"Semantic segmentation: each pixel of a photo gets one of "
         f"{facts_of(facts.config.data).num_classes} classes. A head with the context "
         f"block `{model.head.context.block}` (GCNet, arXiv 1904.11492) on {backbone}, "
-        f"{facts.num_parameters:,} parameters, trained and exported with gcnet_tf."
+        f"trained and exported with gcnet_tf. The trained model has "
+        f"{facts.num_parameters:,} parameters with its auxiliary head, which exports "
+        "leave out."
     )
 
 

@@ -288,7 +288,9 @@ def test_exported_files_go_to_the_run(tracker, tiny_config, tmp_path):
     with pytest.raises(UserError, match="No tracker has followed the training of"):
         call_script("export", *arguments, "--track")
     assert not out.exists()
-    TRACKERS[name]().attach(run)
+    before = TRACKERS[name]()
+    before.attach(run)
+    before.end()
     call_script("export", *arguments, "--track")
     _, settings, _, _, files = store.read()
     assert settings["model.head.channels"] == "8"
