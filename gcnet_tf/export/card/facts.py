@@ -52,19 +52,17 @@ def metrics_of_run(model: str | None) -> dict[str, Any]:
     return metrics if all(name in metrics for name in known) else {}
 
 
-def files_of(out: Path, weights: str) -> dict[Path, ExportManifest]:
-    """Reads the manifests of the exports in a folder that hold these weights."""
-    files = {}
-    for path in sorted(out.iterdir()):
+def exports_in(folder: Path) -> dict[Path, ExportManifest]:
+    """Reads the manifests of all exports in a folder, sorted by name."""
+    exports = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if format_of(path) is None:
             continue
         try:
-            manifest = read_manifest(path)
+            exports[path] = read_manifest(path)
         except UserError:
             continue  # not an export, or a damaged one: whoever opens it is told
-        if manifest.weights_sha256 == weights:
-            files[path] = manifest
-    return files
+    return exports
 
 
 def num_images(config: Config) -> dict[str, int]:
@@ -83,7 +81,8 @@ def gather(
     model: Segmentor, config: Config, out: Path, metrics: Mapping[str, Any]
 ) -> CardFacts:
     """Collects the facts of the exports in a folder."""
-    files = files_of(out, weights_hash(model))
+    weights = weights_hash(model)
+    files = {p: m for p, m in exports_in(out).items() if m.weights_sha256 == weights}
     return CardFacts(
         name=out.resolve().name,
         config=config,

@@ -40,6 +40,8 @@ def write_card(
     if path.exists() and not _is_ours(path):
         return f"{path} stays as it is: it is not a card that an export has written."
     facts = gather(model, config, out, metrics)
+    if not facts.files:
+        return f"No model card: {out} holds no export of this model."
     text = f"{front_matter(facts)}\n{card_text(facts)}\n"
     write_result(path, text + _seal(text))
     return f"Model card: {path}"
