@@ -57,6 +57,11 @@ def load(
         UserError: when the model cannot be found or read; the message says what is
             there and what is allowed.
     """
+    if not isinstance(model, (str, PathLike)):
+        raise UserError(
+            f"load: received {type(model).__name__}; allowed: the path of a run, of "
+            "an exported file or of weights, or the name of a published row."
+        )
     name = os.fsdecode(model)
     is_weights = name.endswith((SUFFIX, TORCH_SUFFIX))
     weights, other = (name, None) if is_weights else (None, name)

@@ -18,6 +18,7 @@ from gcnet_tf.export.plan import (
     plan,
     require_for_servers,
 )
+from gcnet_tf.runtime.manifest import manifest_path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="write folders for TensorFlow Serving and Triton as well",
     )
+    parser.add_argument(
+        "--track",
+        action="store_true",
+        help="send the files to the trackers (MLflow, WandB) of the run in --model",
+    )
     args = parser.parse_args(argv)
     checks = Checks(args.samples, args.allow_drop)
     out = Path(args.out)
@@ -77,15 +83,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     cli.start_tensorflow()
     from gcnet_tf.evaluation.load import load_model
+    from gcnet_tf.export.card.facts import metrics_of_run
     from gcnet_tf.export.run import export
 
+    if args.track:
+        from gcnet_tf.training.trackers.exported import add_to_trackers, trackers_of
+
+        trackers_of(Path(args.model or ""))  # before the work
     model, config = load_model(args.cfg, args.weights, args.model, args.set)
     cli.say_tf32()
     jobs = plan(args.format, args.precision, args.size, config)
     if args.server:
         require_for_servers(jobs)
     with cli.sigterm_cleans_up():
-        export(
+        paths = export(
             model,
             config,
             jobs,
@@ -95,5 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.target,
             checks,
             args.server,
+            metrics_of_run(args.model),
         )
+        if args.track:
+            manifests = [manifest_path(path) for path in paths if path.is_file()]
+            add_to_trackers(Path(args.model), [*paths, *manifests], "export")
     return 0

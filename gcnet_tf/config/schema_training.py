@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gcnet_tf.config.objects import ObjectConfig
+from gcnet_tf.config.objects import ObjectConfig, ObjectsOrName
 from gcnet_tf.config.values import STRICT, Factor, Pixels
 
 
@@ -65,9 +65,9 @@ class TrainConfig:
     """Keras metrics that each evaluation computes in addition to its own. They get the
     true and the predicted class ids of the labelled pixels, image by image."""
 
-    callbacks: tuple[ObjectConfig, ...] = ()
-    """Keras callbacks. For them, a batch is an iteration, and an epoch ends at each
-    evaluation."""
+    callbacks: ObjectsOrName = ()
+    """Keras callbacks, or the name of one. For them, a batch is an iteration, and an
+    epoch ends at each evaluation. MLflow and WandB send the run to these trackers."""
 
     init_from: str | None = None
     """Weights that the whole model starts from: a run folder, a .weights.h5 file, a

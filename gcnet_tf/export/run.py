@@ -1,8 +1,9 @@
 """The export in all formats: the assembly module of this package."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -12,6 +13,8 @@ from gcnet_tf.evaluation.agreement import check_fold
 from gcnet_tf.export.accuracy.limits import excesses
 from gcnet_tf.export.accuracy.measure import measure
 from gcnet_tf.export.accuracy.table import table
+from gcnet_tf.export.card.facts import exports_in
+from gcnet_tf.export.card.write import write_card
 from gcnet_tf.export.onnx import export_onnx
 from gcnet_tf.export.plan import PORTABLE, Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
@@ -23,8 +26,7 @@ from gcnet_tf.export.tflite.export import export_tflite
 from gcnet_tf.files.lock import locked
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function
-from gcnet_tf.runtime.backends import format_of
-from gcnet_tf.runtime.manifest import LOGITS, PROBABILITIES, read_manifest
+from gcnet_tf.runtime.manifest import LOGITS, PROBABILITIES
 from gcnet_tf.weights.files import weights_hash
 
 
@@ -38,6 +40,7 @@ def export(
     target: str = PORTABLE,
     checks: Checks = Checks(),
     server: bool = False,
+    metrics: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Writes all files, and prints the path and the accuracy of each.
 
@@ -53,6 +56,7 @@ def export(
         checks: the checks of the accuracy.
         server: whether to write folders for servers as well, see
             `write_server_folders`.
+        metrics: metrics of the run's best weights, for the model card.
 
     Returns:
         The paths of the written files.
@@ -85,6 +89,11 @@ def export(
             print(f"Exported: {path}")
         if paths and checks.samples:
             problems += _check(paths, model, config, jobs, checks)
+        if paths:
+            try:
+                print(write_card(model, config, out, metrics or {}))
+            except UserError as error:
+                problems.append(str(error))
         if server and paths:
             print(f"For servers: {write_server_folders(out, paths)}")
         for path in _of_other_weights(out, paths, weights_hash(model)):
@@ -102,17 +111,11 @@ def _reason(error: Exception) -> str:
 
 def _of_other_weights(out: Path, paths: Sequence[Path], weights: str) -> list[Path]:
     """Lists exported files that are in the folder and were not written now."""
-    others = []
-    for path in sorted(out.iterdir()) if out.is_dir() else []:
-        if path in paths or format_of(path) is None:
-            continue
-        try:
-            manifest = read_manifest(path)
-        except UserError:
-            continue  # not an export, or a damaged one: whoever opens it is told
-        if manifest.weights_sha256 != weights:
-            others.append(path)
-    return others
+    return [
+        path
+        for path, manifest in exports_in(out).items()
+        if path not in paths and manifest.weights_sha256 != weights
+    ]
 
 
 def _export(

@@ -14,6 +14,7 @@ from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.extensions.classes import is_of_keras
 from gcnet_tf.extensions.named import make
+from gcnet_tf.training.trackers import Tracker
 
 
 class NamedMetrics:
@@ -126,6 +127,8 @@ def check_callbacks(
         logs.append("regularization_loss")
     logs += [f"val_{name}" for name in ("mIoU", *NamedMetrics(config).results())]
     for index, callback in enumerate(named_callbacks(config)):
+        if isinstance(callback, Tracker):
+            callback.require_package(f"train.callbacks[{index}]")
         _check_callback(callback, f"train.callbacks[{index}]", logs)
         # Keras 2.15 forgets the mode, and takes any but accuracies for a loss.
         mode = config.train.callbacks[index].config.get("mode", "auto")

@@ -201,6 +201,8 @@ class _Training:
             epochs=math.ceil(settings.iterations / settings.evaluate_every),
             steps=min(settings.evaluate_every, settings.iterations),
             verbose=1,
+            # For callbacks that look into the run folder; only the chief may.
+            run=str(self.run) if self.workers.chief else None,
         )
         callback_list.on_train_begin()
         begun = progress.iteration - progress.evaluation_due

@@ -176,6 +176,8 @@ def test_names_of_nothing(tmp_path, onnx_file):
         with pytest.raises(UserError, match=sentence) as error:
             gcnet_tf.load(name)
         assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="load: received NoneType; allowed: the path"):
+        gcnet_tf.load(None)
     with pytest.raises(UserError, match="leave out cfg"):
         gcnet_tf.load(onnx_file, "shapes_r18")
     with pytest.raises(UserError, match='mode: received "fast"'):

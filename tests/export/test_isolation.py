@@ -53,11 +53,12 @@ def test_a_format_that_fails_leaves_the_others(
         run.export(model, tiny_config(), jobs, tmp_path, checks=Checks(3))
     assert str(caught.value) == f"Not written: saved_model fp32. {reason}"
     assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "README.md",
         "model_fp32.onnx",
         "model_fp32.onnx.json",
     ]
     report = capsys.readouterr().out
-    assert "Exported: " in report and "model_fp32.onnx" in report.splitlines()[-1]
+    assert "Exported: " in report and "model_fp32.onnx" in report.splitlines()[-2]
 
 
 def test_a_file_that_does_not_run_leaves_the_report_of_the_others(

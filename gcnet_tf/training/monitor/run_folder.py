@@ -14,6 +14,7 @@ from gcnet_tf.files.names import quoted
 from gcnet_tf.files.versions import package_versions
 
 CONFIG_FILE = "config.json"
+VERSIONS_FILE = "versions.json"
 PACKAGES = ("gcnet_tf", "tensorflow", "keras", "numpy", "opencv-python-headless")
 
 # Settings that a resumed run may change. They alter outputs, paths or the initial
@@ -108,7 +109,7 @@ def open_run(run: Path, config: Config) -> None:
         _write_json(run / CONFIG_FILE, sealed(config_to_dict(config)))
         machine = {"python": platform.python_version(), "platform": platform.platform()}
         versions = {**machine, **package_versions(PACKAGES)}
-        _write_json(run / "versions.json", versions)
+        _write_json(run / VERSIONS_FILE, versions)
     except OSError as error:
         raise UserError(f"Cannot write to the run folder {run}: {error}") from error
 
@@ -122,8 +123,8 @@ def _is_unused(run: Path) -> bool:
 
 
 def _check_same_settings(run: Path, config: Config, may_be_longer: bool) -> None:
-    old_settings = _flat(config_to_dict(load_config(str(run / CONFIG_FILE))))
-    new_settings = _flat(config_to_dict(config))
+    old_settings = flat(config_to_dict(load_config(str(run / CONFIG_FILE))))
+    new_settings = flat(config_to_dict(config))
 
     def is_longer(key: str) -> bool:
         return (
@@ -146,15 +147,15 @@ def _check_same_settings(run: Path, config: Config, may_be_longer: bool) -> None
         )
 
 
-def _flat(tree: dict, prefix: str = "") -> dict:
+def flat(tree: dict, prefix: str = "") -> dict:
     """Returns all values by their path; a named object is one value."""
-    flat = {}
+    values = {}
     for key, value in tree.items():
         if isinstance(value, dict) and not is_named(value):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            values.update(flat(value, f"{prefix}{key}."))
         else:
-            flat[prefix + key] = value
-    return flat
+            values[prefix + key] = value
+    return values
 
 
 def _write_json(path: Path, values: dict) -> None:
