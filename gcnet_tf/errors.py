@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 
 # The operation that TensorFlow names, and the code of Keras 3 for bold letters.
 _MARKS = re.compile(r"\{\{\S+ [^}]+\}\} | \[Op:\w+\]( name:)?|\x1b\[\d*m")
@@ -49,9 +50,22 @@ def first_line(error: BaseException) -> str:
     return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"
 
 
-def some(texts: Iterable[str], most: int = 5, separator: str = ", ") -> str:
-    """Joins the first texts, and says how many more there are: "a, b and 3 more"."""
-    texts = list(texts)
-    shown = separator.join(texts[:most])
-    num_hidden = len(texts) - most
-    return f"{shown} and {num_hidden} more" if num_hidden > 0 else shown
+def some(
+    texts: Iterable[str],
+    most: int = 5,
+    separator: str = ", ",
+    total: int | None = None,
+) -> str:
+    """Joins the first texts, and says how many more there are: "a, b and 3 more".
+
+    Args:
+        texts: the texts.
+        most: greatest number of texts to join.
+        separator: put between them.
+        total: number of texts, of which `texts` are the first; None if it has all.
+    """
+    texts = iter(texts)
+    shown = list(islice(texts, most))
+    num_hidden = sum(1 for _ in texts) if total is None else total - len(shown)
+    text = separator.join(shown)
+    return f"{text} and {num_hidden} more" if num_hidden > 0 else text

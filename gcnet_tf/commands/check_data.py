@@ -32,10 +32,10 @@ def draw_sheet(report: check_report.Report, path: Path) -> None:
     """
     classes, palette = report.facts.classes, report.facts.palette
     tiles = []
-    for look in check_report.looks_to_show(report):
-        label = read_label(look.pair.label, look.facts)
-        tile = small_overlay(read_image(look.pair.image), label, palette)
-        tiles.append((f"{look.split}/{look.pair.name}", tile))
+    for split, pair in report.looks.examples():
+        label = read_label(pair.label, pair.facts or report.facts)
+        tile = small_overlay(read_image(pair.image), label, palette)
+        tiles.append((f"{split}/{pair.name}", tile))
     if not tiles:
         raise UserError("There is no readable pair to draw on the sheet.")
     with new_result(path) as partial:

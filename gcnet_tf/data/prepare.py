@@ -64,7 +64,7 @@ def ensure_records(
     outdated: Sequence[str] | None = None,
     num_workers: int | None = None,
     limit: int | None = None,
-    listed: list[Pair] | None = None,
+    listed: Sequence[Pair] | None = None,
 ) -> dict[str, Manifest]:
     """Converts the outdated splits, or all of them with `overwrite`.
 

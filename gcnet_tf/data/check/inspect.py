@@ -7,8 +7,9 @@ occur, crops larger than the images. It writes nothing and does not load TensorF
 
 import dataclasses
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from operator import mul
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,10 @@ from tqdm import tqdm
 
 from gcnet_tf.config import AugmentConfig, Config
 from gcnet_tf.data.catalog import IGNORE_LABEL, NOT_ALLOWED, DatasetFacts, facts_of
+from gcnet_tf.data.check.findings import UNSURE_TURN, Findings, Item, Problem
+from gcnet_tf.data.check.looks import Look, Looks
 from gcnet_tf.data.check.pairs import list_pairs
-from gcnet_tf.data.check.report import (
-    KINDS,
-    UNSURE_TURN,
-    Item,
-    Look,
-    Problem,
-    Report,
-)
+from gcnet_tf.data.check.report import Report
 from gcnet_tf.data.prepare import SPLITS, changed_splits
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.records.threads import threads
@@ -74,27 +70,24 @@ def check_files(
 ) -> Report:
     """Checks every image and label of the splits; `more` joins the findings."""
     facts = facts_of(config.data)
-    findings: dict[str, list[Item]] = defaultdict(list)
-    pairs = {}
+    found = Findings()
+    pairs: dict[str, Sequence[Pair]] = {}
+    about_source: list[Item] = []
     for split in splits:
         pairs[split], problems = list_pairs(config.data, split)
-        _add(findings, problems)
-    findings["source"] = _once(findings["source"])
-    looks = _look_at_all(pairs, facts, progress)
-    for look in looks:
-        _add(findings, look.problems)
-    report = Report(facts, tuple(splits), tuple(looks), findings)
-    _add(findings, _between_splits(report))
-    _add(findings, _about_classes(report))
-    _add(findings, _about_crop(report, config.augment))
-    _add(findings, more)
-    ordered = {kind: findings[kind] for kind in KINDS if findings[kind]}
-    return dataclasses.replace(report, findings=ordered)
-
-
-def _add(findings: dict[str, list[Item]], problems: Iterable[Problem]) -> None:
-    for kind, item in problems:
-        findings[kind].append(item)
+        for kind, item in problems:
+            if kind == "source":
+                about_source.append(item)
+            else:
+                found.add([(kind, item)])
+    found.add(("source", item) for item in _once(about_source))
+    looks = Looks(pairs, facts.num_classes)
+    found.add(_look_at_all(looks, facts, progress))
+    found.add(looks.in_two_splits())
+    found.add(_about_classes(looks, facts))
+    found.add(_about_crop(looks, config.augment))
+    found.add(more)
+    return Report(facts, tuple(splits), looks, found.by_kind())
 
 
 def _once(items: Iterable[Item]) -> list[Item]:
@@ -106,33 +99,31 @@ def _once(items: Iterable[Item]) -> list[Item]:
 
 
 def _look_at_all(
-    pairs: dict[str, list[Pair]], facts: DatasetFacts, progress: bool
-) -> list[Look]:
-    tasks = ((split, pair) for split in pairs for pair in pairs[split])
+    looks: Looks, facts: DatasetFacts, progress: bool
+) -> Iterator[Problem]:
+    """Looks at every pair, and yields its problems."""
     bar = tqdm(
-        total=sum(map(len, pairs.values())),
+        total=sum(map(len, looks.pairs.values())),
         desc="check",
         unit="image",
         disable=None if progress else True,
     )
-    looks = []
     with bar, threads() as in_order:
-        for look in in_order(
-            lambda task: _look(task[0], task[1], task[1].facts or facts), tasks
-        ):
-            looks.append(look)
-            bar.update()
-    return looks
+        for split, pairs in looks.pairs.items():
+            for look in in_order(lambda pair: _look(pair, pair.facts or facts), pairs):
+                looks.add(split, look)
+                yield from look.problems
+                bar.update()
 
 
-def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
+def _look(pair: Pair, facts: DatasetFacts) -> Look:
     problems: list[Problem] = []
-    size, digest, turn = None, "", 1
+    size, digest, turn = None, b"", 1
     try:
         file_bytes, image = open_image(pair.image)
         upright = to_rgb(file_bytes, image, pair.image)
         size = (upright.height, upright.width)
-        digest = hashlib.sha256(file_bytes).hexdigest()
+        digest = hashlib.sha256(file_bytes).digest()
         turn = orientation(file_bytes, image)
         problems += _about_image(pair.image, image, turn)
     except UserError as error:
@@ -152,7 +143,7 @@ def _look(split: str, pair: Pair, facts: DatasetFacts) -> Look:
         histogram = np.bincount(label.ravel(), minlength=256)
         counts = {int(k): int(histogram[k]) for k in np.flatnonzero(histogram)}
         problems += _about_counts(pair.label, facts, counts)
-    return Look(split, pair, facts, size, counts, digest, tuple(problems))
+    return Look(size, counts, digest, tuple(problems))
 
 
 def _keeps_size(turn: int, size: tuple[int, int]) -> bool:
@@ -219,32 +210,16 @@ def _bad_label(path: Path | Drawn, facts: DatasetFacts, error: UserError) -> Pro
     return "label_values", Item(str(path), ", ".join(texts))
 
 
-def _between_splits(report: Report) -> list[Problem]:
-    """Finds images that are in two splits, by content or by name alone."""
-    problems = []
-    by_digest: dict[str, Look] = {}
-    by_name: dict[str, Look] = {}
-    for look in report.looks:
-        twin = by_digest.setdefault(look.digest, look) if look.digest else look
-        namesake = by_name.setdefault(look.pair.name, look)
-        path = str(look.pair.image)
-        if twin.split != look.split:
-            problems.append(("same_content", Item(path, f"as {twin.pair.image}")))
-        elif namesake.split != look.split:
-            problems.append(("same_name", Item(path, f"and {namesake.pair.image}")))
-    return problems
-
-
-def _about_classes(report: Report) -> list[Problem]:
+def _about_classes(looks: Looks, facts: DatasetFacts) -> list[Problem]:
     """Finds classes that never occur; skips splits without a labelled pixel."""
     present = {
-        split: report.pixels(split)[:IGNORE_LABEL] > 0 for split in report.splits
+        split: pixels[:IGNORE_LABEL] > 0 for split, pixels in looks.pixels.items()
     }
     train = present.pop("train", None)
     if train is None or not train.any():
         return []
     problems = []
-    for index, name in enumerate(report.facts.classes):
+    for index, name in enumerate(facts.classes):
         item = Item(f"{index} {name.strip()}")
         if not train[index]:
             problems.append(("no_training_pixel", item))
@@ -260,12 +235,17 @@ def _about_classes(report: Report) -> list[Problem]:
     return problems
 
 
-def _about_crop(report: Report, augment: AugmentConfig) -> list[Problem]:
-    sizes = Counter(look.size for look in report.looks_of("train") if look.size)
-    if not sizes:
+def _about_crop(looks: Looks, augment: AugmentConfig) -> list[Problem]:
+    if "train" not in looks.pairs:
         return []
-    num_padded = sum(padded_share(size, augment) * n for size, n in sizes.items())
-    share = num_padded / sum(sizes.values())
+    sizes = looks.sizes("train")
+    if not len(sizes):
+        return []
+    # One number for both sides, because rows take longer and more memory to count.
+    packed = sizes[:, 0].astype(np.int64) << 32 | sizes[:, 1]
+    distinct, numbers = np.unique(packed, return_counts=True)
+    shares = (padded_share(divmod(int(size), 2**32), augment) for size in distinct)
+    share = sum(map(mul, shares, numbers.tolist())) / len(sizes)
     if share <= 0.5:
         return []
     height, width = augment.crop_size

@@ -1,7 +1,10 @@
 """Recognition of a folder of images and labels, and the configuration for it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +15,7 @@ from gcnet_tf.config.json_text import format_json, read_json
 from gcnet_tf.config.load import shipped_configs
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts, automatic_palette
 from gcnet_tf.data.check.layouts import find_layout, layouts_text
+from gcnet_tf.data.compact import View
 from gcnet_tf.data.records.samples import read_label
 from gcnet_tf.data.sources.annotation_tools import (
     IGNORED_NAME,
@@ -98,7 +102,7 @@ def recognise(root: Path, layout: str | None = None) -> Found:
     if contents is not None:
         splits += sorted(set(contents_splits(contents)) - set(splits))
     pairs_of = {split: _pairs(dataset, root, contents, split) for split in splits}
-    all_pairs = [pair for pairs in pairs_of.values() for pair in pairs]
+    all_pairs = reduce(add, pairs_of.values(), View[Pair](()))
     size = _median_size(all_pairs)
     label_map: tuple[tuple[int, int], ...] = ()
     colours: tuple[tuple[int, int, int], ...] = ()
@@ -133,18 +137,18 @@ def recognise(root: Path, layout: str | None = None) -> Found:
 
 def _pairs(
     dataset: str, root: Path, contents: Contents | None, split: str
-) -> list[Pair]:
+) -> Sequence[Pair]:
     if contents is None:
         return find_pairs(dataset, root, split, val_share=_VAL_SHARE)
     return contents_pairs(contents, root, split, _VAL_SHARE, leave_out=True)
 
 
-def _median_size(pairs: list[Pair]) -> tuple[int, int]:
+def _median_size(pairs: Sequence[Pair]) -> tuple[int, int]:
     sizes = [image_size(pair.image) for pair in pairs]
     return int(median(h for h, _ in sizes)), int(median(w for _, w in sizes))
 
 
-def _class_ids(pairs: list[Pair]) -> list[int]:
+def _class_ids(pairs: Sequence[Pair]) -> list[int]:
     """Returns the ids that occur in the labels, sorted, and at least two."""
     facts = DatasetFacts("folder", (), (), "", label_map=tuple(range(256)))
     present = np.zeros(256, bool)

@@ -32,21 +32,28 @@ def fingerprint(pairs: Sequence[Pair], facts: DatasetFacts) -> str:
     read with.
     """
     # By the id of the facts, because many pairs share the same object.
-    readings: dict[int, list] = {}
-    sources = []
+    readings: dict[int, tuple[int, DatasetFacts]] = {}
     for pair in pairs:
         label_facts = pair.facts or facts
-        if id(label_facts) not in readings:
-            colours = [list(colour) for colour in label_facts.label_colours]
-            readings[id(label_facts)] = [
-                label_facts.classes,
-                label_facts.id_map,
-                colours,
-            ]
+        readings.setdefault(id(label_facts), (len(readings), label_facts))
+    # The text of one JSON list, a pair at a time because there may be millions.
+    texts = [_reading(label_facts) for _, label_facts in readings.values()]
+    digest = hashlib.sha256(f"[{_FORMAT}, {json.dumps(texts)}, [".encode())
+    separator = ""
+    for pair in pairs:
         files = [[p.name, *_size_and_time(p)] for p in pair.files]
-        sources.append([pair.name, files, list(readings).index(id(label_facts))])
-    text = json.dumps([_FORMAT, list(readings.values()), sources])
-    return hashlib.sha256(text.encode()).hexdigest()
+        number, _ = readings[id(pair.facts or facts)]
+        text = separator + json.dumps([pair.name, files, number])
+        digest.update(text.encode())
+        separator = ", "
+    digest.update(b"]]")
+    return digest.hexdigest()
+
+
+def _reading(facts: DatasetFacts) -> list:
+    """Returns what the facts say about the reading of labels, as JSON values."""
+    colours = [list(colour) for colour in facts.label_colours]
+    return [facts.classes, facts.id_map, colours]
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:

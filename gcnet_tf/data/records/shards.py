@@ -1,6 +1,5 @@
 """The TFRecord files of a split: their schema, writing and decoding."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gcnet_tf.data.catalog import IGNORE_LABEL, DatasetFacts
+from gcnet_tf.data.compact import View, hashes
 from gcnet_tf.data.records.finished import NOTE, fingerprint, read_note, write_note
 from gcnet_tf.data.records.manifest import (
     MANIFEST_FILE,
@@ -53,7 +53,7 @@ _SCHEMA = {
 
 
 def write_records(
-    pairs: list[Pair],
+    pairs: Sequence[Pair],
     directory: str | Path,
     split: str,
     facts: DatasetFacts,
@@ -132,7 +132,7 @@ def _clear(folder: Path, split: str, kept: set[str]) -> None:
 
 
 def _write_split(
-    pairs: list[Pair],
+    pairs: Sequence[Pair],
     folder: Path,
     split: str,
     facts: DatasetFacts,
@@ -176,17 +176,17 @@ def _write_split(
     )
 
 
-def _deal_out(pairs: list[Pair], shard_bytes: int) -> list[list[Pair]]:
+def _deal_out(pairs: Sequence[Pair], shard_bytes: int) -> list[View[Pair]]:
     """Divides the pairs into mixed shards of equal length.
 
     Sources are often sorted by scene or city. Sorting by a hash of the name mixes them
     in the same way on every machine, and dealing out makes the shards equally long.
     """
-    mixed = sorted(pairs, key=lambda pair: hashlib.sha256(to_bytes(pair.name)).digest())
     num_bytes = sum(_source_bytes(pair) for pair in pairs)
     num_shards = max(MIN_SHARDS, -(-num_bytes // shard_bytes))
     num_shards = min(num_shards, len(pairs))
-    return [mixed[first::num_shards] for first in range(num_shards)]
+    mixed = np.argsort(hashes(pair.name for pair in pairs), kind="stable")
+    return [View(pairs, order=mixed[first::num_shards]) for first in range(num_shards)]
 
 
 def _source_bytes(pair: Pair) -> int:
@@ -200,7 +200,7 @@ def _source_bytes(pair: Pair) -> int:
 
 def _write_shard(
     path: Path,
-    pairs: list[Pair],
+    pairs: Sequence[Pair],
     samples: Iterator[EncodedSample],
     bar: tqdm,
 ) -> tuple[Shard, np.ndarray]:

@@ -68,6 +68,11 @@ def source_has_changed(data: DataConfig, manifest: Manifest) -> bool:
 def _has_sources(data: DataConfig, split: str) -> bool:
     """Tells whether all sources are there; an empty folder is a bare mount point."""
     also = [source.root for source in data.also if split in source.splits]
-    return all(
-        Path(root).is_dir() and any(Path(root).iterdir()) for root in (data.root, *also)
-    )
+    return all(map(_is_filled, (data.root, *also)))
+
+
+def _is_filled(folder: str) -> bool:
+    if not Path(folder).is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(True for _ in entries)

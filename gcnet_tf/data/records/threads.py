@@ -16,6 +16,9 @@ _AHEAD = 4
 @contextmanager
 def threads(
     number: int | None = None,
+    most: int | None = None,
+    size_of: Callable[[Any], int] = lambda item: 0,
+    most_bytes: int = 0,
 ) -> Iterator[Callable[[Callable, Iterable], Iterator[Any]]]:
     """Provides a `map` over threads, which takes only a few items ahead.
 
@@ -25,18 +28,27 @@ def threads(
 
     Args:
         number: number of threads; None for one per core.
+        most: limit on the items that are worked on or wait; None for four a thread.
+        size_of: bytes that the result of an item takes.
+        most_bytes: limit on the bytes of all results that are worked on or wait; a
+            single one may be larger.
     """
     number = number or num_cores()
+    most = most or _AHEAD * number
     pool = ThreadPoolExecutor(number)
 
     def in_order(function: Callable, items: Iterable) -> Iterator[Any]:
-        waiting: deque[Future] = deque()
+        waiting: deque[tuple[int, Future]] = deque()
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= _AHEAD * number:
-                yield waiting.popleft().result()
+            size = size_of(item)
+            while waiting and (
+                len(waiting) == most
+                or sum(other for other, _ in waiting) + size > most_bytes
+            ):
+                yield waiting.popleft()[1].result()
+            waiting.append((size, pool.submit(function, item)))
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[1].result()
 
     try:
         yield in_order

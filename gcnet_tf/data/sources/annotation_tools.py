@@ -5,11 +5,13 @@ Classes are matched by name, so that the configuration may list them in any orde
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
+from gcnet_tf.data.compact import Names
 from gcnet_tf.data.sources.exports.contents import (
     BACKGROUND,
     Part,
@@ -17,11 +19,13 @@ from gcnet_tf.data.sources.exports.contents import (
     warn_of_notes,
 )
 from gcnet_tf.data.sources.exports.drawn import Canvas, Drawn
-from gcnet_tf.data.sources.files import image_files, label_files
+from gcnet_tf.data.sources.files import image_names
 from gcnet_tf.data.sources.pairs import (
+    Files,
     Pair,
     by_stem,
     count,
+    labels_by_stem,
     match,
     only,
     read_lines,
@@ -117,7 +121,7 @@ def export_pairs(
     split: str,
     val_share: float,
     without_shapes: str = "leave_out",
-) -> list[Pair]:
+) -> Sequence[Pair]:
     """Returns the pairs of a split.
 
     The lists of the export divide the images or, if it has none, a hash of their names.
@@ -148,21 +152,25 @@ def export_pairs(
     if dataset == "cvat" or not labels.is_dir():
         labels = root / "SegmentationClass"
     require_folder(labels)
-    image_of = by_stem(image_files(images), images)
-    label_of = by_stem(label_files(labels), labels)
+    image_of = by_stem(image_names(images), images)
+    label_of = labels_by_stem(labels)
     lists = _lists(root)
     listed = _listed(lists, split)
     selected = listed
     if selected is None:
-        in_lists = {name for path in lists for name in read_names(path)}
-        selected = in_lists or {*image_of, *label_of}
+        in_lists = Names(chain.from_iterable(map(read_names, lists)))
+        selected = in_lists or Names(chain(image_of, label_of))
     if lists:
         _require_all(selected, image_of, images)
     # CVAT writes no mask for a frame without a shape.
-    bare = selected & (image_of.keys() - label_of.keys())
-    if dataset != "cvat":
-        bare = set()
-    used = selected - bare if without_shapes == "leave_out" else selected
+    bare = Names(
+        name
+        for name in (selected if dataset == "cvat" else ())
+        if name in image_of and name not in label_of
+    )
+    used = selected
+    if without_shapes == "leave_out":
+        used = Names(name for name in selected if name not in bare)
     if listed is None:
         used = names_of_share(used, split, val_share, images)
     part = _bare_part(root, only(bare, image_of))
@@ -172,14 +180,18 @@ def export_pairs(
             f"No image of the split {split} in {images} has a mask; label some, or "
             "take them as background with --set data.without_shapes=background."
         )
-    masked = used - bare
+    masked = Names(name for name in used if name not in bare)
     pairs = [pair for pair in part.bare if pair.name in used]
     if masked or not bare:
-        pairs += match(only(masked, image_of), only(masked, label_of), images, labels)
+        matched = match(only(masked, image_of), only(masked, label_of))
+        # In order already, and perhaps millions.
+        if not pairs:
+            return matched
+        pairs += matched
     return sorted(pairs, key=lambda pair: pair.name)
 
 
-def _bare_part(root: Path, image_of: dict[str, Path]) -> Part:
+def _bare_part(root: Path, image_of: Mapping[str, Path]) -> Part:
     """Returns CVAT's frames without a mask, whose labels are the background.
 
     Raises:
@@ -231,7 +243,7 @@ def _split_lists(lists: list[Path]) -> dict[str, Path]:
     return list_of if list_of.keys() & _LIST_NAMES.keys() else {}
 
 
-def _listed(lists: list[Path], split: str) -> set[str] | None:
+def _listed(lists: list[Path], split: str) -> Names | None:
     """Returns the names that the lists give a split; None if no list is for a split.
 
     Raises:
@@ -245,11 +257,11 @@ def _listed(lists: list[Path], split: str) -> set[str] | None:
             f"{lists[0].parent} has {some(path.name for path in lists)}, but no list "
             f"{split}.txt. Add it, or rename the others to let data.val_share decide."
         )
-    return set(read_names(list_of[split]))
+    return read_names(list_of[split])
 
 
-def _require_all(names: set[str], image_of: dict[str, Path], images: Path) -> None:
-    missing = sorted(names - set(image_of))
+def _require_all(names: Names, image_of: Files, images: Path) -> None:
+    missing = Names(name for name in names if name not in image_of)
     if missing:
         raise UserError(
             f"{count(missing, 'image')} listed in ImageSets/Segmentation but missing "

@@ -7,18 +7,27 @@ Folders may have other usual names, such as masks/ or annotations/. A label has 
 image's name, with or without the image's ending, or with an ending such as _mask.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 
+from gcnet_tf.data.compact import Names, Rows, in_order
 from gcnet_tf.data.sources.files import (
     IMAGE_SUFFIXES,
     LABEL_SUFFIXES,
-    image_files,
-    label_files,
-    list_files,
+    entries,
+    has_ending,
+    image_names,
+    label_names,
+    names_below,
     sub_folders,
 )
-from gcnet_tf.data.sources.pairs import by_stem, name_in, named_files, require_folder
+from gcnet_tf.data.sources.pairs import (
+    Files,
+    by_stem,
+    named_files,
+    require_folder,
+    stem,
+)
 from gcnet_tf.data.sources.splits import UNDIVIDED, folder_of_split, split_of
 from gcnet_tf.errors import UserError, some
 
@@ -30,9 +39,8 @@ LABEL_FOLDERS = (
     *("segmentations", "gt"),
 )
 # Endings of labels after the image's name.
-_LABEL_ENDINGS = ("_mask", "_label", "_labels", "_seg", "-mask")
+_ENDINGS = ("_mask", "_label", "_labels", "_seg", "-mask", *IMAGE_SUFFIXES)
 
-Files = dict[str, Path]
 # The folders of images and labels of each split folder; UNDIVIDED if there is none.
 Places = dict[str, tuple[Path, Path]]
 
@@ -86,9 +94,9 @@ def _require_no_strays(folder: Path) -> None:
         UserError: when there are some.
     """
     names = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        entry.name
+        for entry in entries(folder)
+        if has_ending(entry.name, IMAGE_SUFFIXES)
     )
     if names:
         raise UserError(
@@ -135,36 +143,35 @@ def list_place(images: Path, labels: Path) -> tuple[Files, Files]:
         require_folder(folder)
     if images == labels:
         return _list_beside(images)
-    image_of = by_stem(image_files(images), images)
-    return image_of, _by_image(label_files(labels), labels, image_of)
+    image_of = by_stem(image_names(images), images)
+    return image_of, _by_image(label_names(labels), labels, image_of)
 
 
 def _list_beside(folder: Path) -> tuple[Files, Files]:
-    files = list_files(folder)
-    pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    names = {name_in(folder, path) for path in pictures}
-    labels = [
-        path
-        for path in pictures
-        if path.suffix.lower() in LABEL_SUFFIXES
-        and _without_ending(name_in(folder, path), names) != name_in(folder, path)
-    ]
-    images = sorted(set(pictures) - set(labels))
-    image_of = by_stem(images, folder)
-    return image_of, _by_image(labels, folder, image_of)
+    paths = (path for path in names_below(folder) if has_ending(path, IMAGE_SUFFIXES))
+    pictures = Rows(in_order((stem(path), path) for path in paths))
+    names = Names(name for name, _ in pictures)
+    images, labels = Rows(), Rows()
+    for name, path in pictures:
+        of_image = _without_ending(name, names)
+        is_label = of_image != name and has_ending(path, LABEL_SUFFIXES)
+        (labels if is_label else images).append((name, path))
+    image_of = named_files(images, folder)
+    return image_of, _by_image((path for _, path in labels), folder, image_of)
 
 
-def _by_image(paths: Iterable[Path], folder: Path, names: Collection[str]) -> Files:
-    return named_files(
-        paths, folder, lambda path: _without_ending(name_in(folder, path), names)
-    )
+def _by_image(paths: Iterable[str], folder: Path, names: Container[str]) -> Files:
+    # In order, because neighbours are found in the same packed block of names.
+    rows = in_order((stem(path), path) for path in paths)
+    return named_files(((_without_ending(n, names), p) for n, p in rows), folder)
 
 
-def _without_ending(name: str, images: Collection[str]) -> str:
+def _without_ending(name: str, images: Container[str]) -> str:
     """Returns the name of a label's image; the label's own if there is none."""
-    endings = (*_LABEL_ENDINGS, *IMAGE_SUFFIXES)
+    if not name.lower().endswith(_ENDINGS):
+        return name
     shorter = [
-        name[: -len(ending)] for ending in endings if name.lower().endswith(ending)
+        name[: -len(ending)] for ending in _ENDINGS if name.lower().endswith(ending)
     ]
     return next((short for short in shorter if short in images), name)
 
@@ -177,7 +184,7 @@ def _labels_folder(folder: Path, suffixes: Collection[str]) -> Path:
     """Returns the first folder of labels that holds any, or where it should be."""
     folders = _named(folder, LABEL_FOLDERS)
     for labels in folders:
-        if any(path.suffix.lower() in suffixes for path in list_files(labels)):
+        if any(has_ending(path, suffixes) for path in names_below(labels)):
             return labels
     return (folders or [folder / LABEL_FOLDERS[0]])[0]
 

@@ -6,6 +6,7 @@ Training, the check of the data and prediction list images by these functions al
 import os
 import warnings
 from collections.abc import Collection, Iterator
+from os.path import splitext
 from pathlib import Path
 
 from gcnet_tf.errors import UserError, some
@@ -19,6 +20,8 @@ LABEL_SUFFIXES = frozenset({".png"})
 
 # Files that Windows and macOS put beside others, in lower case.
 _OF_SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+# Files that a warning names.
+_NUM_NAMED = 5
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -30,32 +33,60 @@ def list_files(folder: Path) -> list[Path]:
     Raises:
         UserError: when a folder cannot be listed.
     """
-    return sorted(_below(folder, (folder.resolve(),)))
+    return sorted(folder / name for name in names_below(folder))
 
 
-def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+def names_below(folder: Path) -> Iterator[str]:
+    """Yields what `list_files` lists by its path in the folder, in no order.
+
+    There may be millions, so that nothing is kept of them.
+
+    Raises:
+        UserError: when a folder cannot be listed.
+    """
+    return _below(folder, "", (folder.resolve(),))
+
+
+def _below(folder: Path, place: str, above: tuple[Path, ...]) -> Iterator[str]:
+    folders = []
+    for entry in entries(folder / place):
+        # A link may have no end, which the entry takes for an error.
+        if Path(entry).is_dir() if entry.is_symlink() else entry.is_dir():
+            folders.append(place + entry.name)
+        else:
+            yield place + entry.name
+    for name in folders:
+        # A link to a folder above it would have no end.
+        if (target := (folder / name).resolve()) not in above:
+            yield from _below(folder, f"{name}/", (*above, target))
+
+
+def entries(folder: Path) -> Iterator[os.DirEntry]:
+    """Yields what is in a folder, without the hidden.
+
+    Raises:
+        UserError: when the folder cannot be listed.
+    """
     try:
-        paths = [Path(entry) for entry in os.scandir(folder)]
+        with os.scandir(folder) as found:
+            for entry in found:
+                if not (
+                    entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS
+                ):
+                    yield entry
     except OSError as error:
         raise UserError(f"Cannot list {folder}: {error.strerror}.") from None
-    for path in paths:
-        if _is_hidden(path):
-            continue
-        if not path.is_dir():
-            yield path
-        # A link to a folder above it would have no end.
-        elif (target := path.resolve()) not in above:
-            yield from _below(path, (*above, target))
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".") or path.name.lower() in _OF_SYSTEMS
 
 
 def sub_folders(folder: Path) -> list[str]:
     """Returns the names of the folders in a folder; none if it does not exist."""
-    paths = folder.iterdir() if folder.is_dir() else []
-    return [path.name for path in paths if path.is_dir() and not _is_hidden(path)]
+    found = entries(folder) if folder.is_dir() else ()
+    return [entry.name for entry in found if Path(entry).is_dir()]
+
+
+def has_ending(name: str, endings: Collection[str]) -> bool:
+    """Tells whether a file's name has one of some endings, which are in lower case."""
+    return splitext(name)[1].lower() in endings
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -64,10 +95,40 @@ def image_files(folder: Path) -> list[Path]:
     Raises:
         UserError: when a folder cannot be listed.
     """
-    files = list_files(folder)
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    warn_of_others(folder, files, images)
-    return images
+    return sorted(folder / name for name in image_names(folder))
+
+
+def image_names(folder: Path, ending: str | None = None) -> Iterator[str]:
+    """Yields what `image_files` lists by its path in the folder, in no order.
+
+    Args:
+        folder: the folder.
+        ending: the end of the images' names; None for the endings of all images.
+
+    Raises:
+        UserError: when a folder cannot be listed.
+    """
+    num_images, num_others = 0, 0
+    first_others: list[str] = []
+    for name in names_below(folder):
+        if name.endswith(ending) if ending else has_ending(name, IMAGE_SUFFIXES):
+            num_images += 1
+            yield name
+        else:
+            num_others += 1
+            first_others = sorted([*first_others, name], key=_parts)[:_NUM_NAMED]
+    if num_images and num_others:
+        warnings.warn(
+            f"Passed over {num_others} of the {num_images + num_others} files in "
+            f"{folder}, because of the endings of their names: "
+            f"{some(first_others, total=num_others)}. Convert them to PNG if they are "
+            "images, or move them away.",
+            stacklevel=3,
+        )
+
+
+def _parts(name: str) -> list[str]:
+    return name.split("/")
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -76,18 +137,13 @@ def label_files(folder: Path) -> list[Path]:
     Raises:
         UserError: when a folder cannot be listed.
     """
-    files = list_files(folder)
-    return [path for path in files if path.suffix.lower() in LABEL_SUFFIXES]
+    return sorted(folder / name for name in label_names(folder))
 
 
-def warn_of_others(folder: Path, files: list[Path], images: Collection[Path]) -> None:
-    """Warns of the files that are not among the images, if there are images at all."""
-    others = sorted(set(files).difference(images))
-    if images and others:
-        names = some(str(path.relative_to(folder)) for path in others)
-        warnings.warn(
-            f"Passed over {len(others)} of the {len(files)} files in {folder}, because "
-            f"of the endings of their names: {names}. Convert them to PNG if they are "
-            "images, or move them away.",
-            stacklevel=3,
-        )
+def label_names(folder: Path) -> Iterator[str]:
+    """Yields what `label_files` lists by its path in the folder, in no order.
+
+    Raises:
+        UserError: when a folder cannot be listed.
+    """
+    return (name for name in names_below(folder) if has_ending(name, LABEL_SUFFIXES))

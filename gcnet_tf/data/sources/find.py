@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gcnet_tf.data.catalog import (
     dataset_facts,
     remapped,
 )
+from gcnet_tf.data.compact import View
 from gcnet_tf.data.sources.annotation_tools import (
     IGNORED_NAME,
     NAMES_FILES,
@@ -33,8 +35,8 @@ from gcnet_tf.files.names import composed
 
 
 def find_samples(
-    data: DataConfig, split: str, listed: list[Pair] | None = None
-) -> list[Pair]:
+    data: DataConfig, split: str, listed: Sequence[Pair] | None = None
+) -> View[Pair]:
     """Returns the pairs of a split: those of data.root, followed by those of data.also.
 
     Args:
@@ -43,8 +45,9 @@ def find_samples(
         listed: pairs to use in place of those in data.root.
 
     Returns:
-        Pairs with the `facts` for reading their labels. Names from data.also begin with
-        "also1-", "also2-", ...
+        Pairs with the `facts` for reading their labels, each made when it is asked for,
+        because there may be millions. Names from data.also begin with "also1-",
+        "also2-", ...
 
     Raises:
         UserError: when a source is missing or incomplete, when it has no such split, or
@@ -60,8 +63,12 @@ def find_samples(
             added = _source_pairs(data, source, split, where)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
-        pairs += [replace(p, name=f"also{index + 1}-{p.name}") for p in added]
+        pairs += View(added, partial(_added, f"also{index + 1}-"))
     return pairs
+
+
+def _added(prefix: str, pair: Pair) -> Pair:
+    return replace(pair, name=prefix + pair.name)
 
 
 def deciding_settings(data: DataConfig, split: str) -> dict[str, Any]:
@@ -90,8 +97,8 @@ def _source_pairs(
     source: SourceConfig,
     split: str,
     where: str,
-    listed: list[Pair] | None = None,
-) -> list[Pair]:
+    listed: Sequence[Pair] | None = None,
+) -> View[Pair]:
     """Returns the pairs of a source, or those listed, with the facts for reading them.
 
     Args:
@@ -113,10 +120,10 @@ def _source_pairs(
         if not contents.are_names_known and len(names) == len(data.classes):
             names = data.classes
         facts = _export_facts(data, source, names, root, where)
-        pairs = contents_pairs(
+        drawn = contents_pairs(
             contents, root, split, val_share, data.without_shapes == "leave_out"
         )
-        return [replace(pair, facts=facts) for pair in pairs]
+        return View(drawn, lambda pair: replace(pair, facts=facts))
     pairs = find_pairs(
         source.dataset,
         source.root,
@@ -131,26 +138,29 @@ def _source_pairs(
 
 
 def _with_facts(
-    pairs: list[Pair], data: DataConfig, source: SourceConfig, where: str
-) -> list[Pair]:
+    pairs: Sequence[Pair], data: DataConfig, source: SourceConfig, where: str
+) -> View[Pair]:
     """Returns the pairs with the facts for reading their labels.
 
     Cityscapes has two kinds of labels, original ids and training ids.
     """
-    facts_by_kind: dict[bool, DatasetFacts] = {}
-    result = []
-    for pair in pairs:
-        has_ids = source.dataset == "cityscapes" and pair.label.name.endswith(LABEL_IDS)
-        if source.dataset == "cityscapes" and source.label_map and not has_ids:
-            raise UserError(
-                f"{where}.label_map means the ids of *{LABEL_IDS}, but {pair.label} "
-                "holds other ids; add the files of the first kind, or leave the label "
-                "map out."
-            )
-        if has_ids not in facts_by_kind:
-            facts_by_kind[has_ids] = _reading_facts(data, source, has_ids, where)
-        result.append(replace(pair, facts=facts_by_kind[has_ids]))
-    return result
+    is_cityscapes = source.dataset == "cityscapes"
+
+    def has_ids(pair: Pair) -> bool:
+        return is_cityscapes and pair.label.name.endswith(LABEL_IDS)
+
+    # The first pair of each kind.
+    kinds: dict[bool, Pair] = {}
+    for pair in pairs if is_cityscapes else pairs[:1]:
+        kinds.setdefault(has_ids(pair), pair)
+    if is_cityscapes and source.label_map and False in kinds:
+        raise UserError(
+            f"{where}.label_map means the ids of *{LABEL_IDS}, but "
+            f"{kinds[False].label} holds other ids; add the files of the first kind, "
+            "or leave the label map out."
+        )
+    facts = {kind: _reading_facts(data, source, kind, where) for kind in kinds}
+    return View(pairs, lambda pair: replace(pair, facts=facts[has_ids(pair)]))
 
 
 def _check_count(dataset: str, split: str, num_images: int) -> None:

@@ -4,8 +4,10 @@ The layouts are those of docs/reference.md, section 5.6, and the exports of two
 annotation tools.
 """
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from gcnet_tf.data.compact import Names
 from gcnet_tf.data.sources.annotation_tools import (
     NAMES_FILES,
     export_pairs,
@@ -18,11 +20,13 @@ from gcnet_tf.data.sources.arranged import (
     places_of,
     require_no_other_split,
 )
-from gcnet_tf.data.sources.files import list_files, sub_folders, warn_of_others
+from gcnet_tf.data.sources.files import image_names, names_below, sub_folders
 from gcnet_tf.data.sources.pairs import (
     SPLITS,
+    Files,
     Pair,
     by_ending,
+    joined,
     match,
     match_stems,
     only,
@@ -52,7 +56,7 @@ def find_pairs(
     val_share: float = 0.2,
     label_ids: bool = False,
     without_shapes: str = "leave_out",
-) -> list[Pair]:
+) -> Sequence[Pair]:
     """Returns the images of a split with their labels.
 
     Args:
@@ -134,24 +138,32 @@ def is_divided_by_share(dataset: str, root: Path) -> bool:
     return dataset in ARRANGED and is_shared(places_of(dataset, root))
 
 
-def _arranged(dataset: str, root: Path, split: str, val_share: float) -> list[Pair]:
+def _arranged(dataset: str, root: Path, split: str, val_share: float) -> Sequence[Pair]:
     places = places_of(dataset, root)
     images, labels = place(places, root, split)
     image_of, label_of = list_place(images, labels)
     if split in SPLITS and is_shared(places):
         if 0 < val_share < 1:
             require_no_other_split(places, root)
-        names = names_of_share({*image_of, *label_of}, split, val_share, images)
+        names = shared_names(image_of, label_of, split, val_share)
         image_of, label_of = only(names, image_of), only(names, label_of)
-    return match(image_of, label_of, images, labels)
+    return match(image_of, label_of)
 
 
-def _ade20k(root: Path, split: str) -> list[Pair]:
+def shared_names(
+    image_of: Files, label_of: Files, split: str, val_share: float
+) -> Collection[str]:
+    """Returns the names, of images and labels, that data.val_share gives a split."""
+    all_names = Names(name for name, _, _ in joined(image_of, label_of))
+    return names_of_share(all_names, split, val_share, image_of.folder)
+
+
+def _ade20k(root: Path, split: str) -> Sequence[Pair]:
     folder = ADE20K_FOLDERS.get(split, split)
     return match_stems(root / "images" / folder, root / "annotations" / folder)
 
 
-def _cityscapes(root: Path, split: str, label_ids: bool) -> list[Pair]:
+def _cityscapes(root: Path, split: str, label_ids: bool) -> Sequence[Pair]:
     """Returns the pairs of Cityscapes.
 
     Images and labels are in one folder per city and have different endings.
@@ -160,10 +172,17 @@ def _cityscapes(root: Path, split: str, label_ids: bool) -> list[Pair]:
     labels = root / "gtFine" / split
     require_folder(images)
     require_folder(labels)
-    files, files_of_labels = list_files(images), list_files(labels)
-    image_of = by_ending(files, images, CITYSCAPES_IMAGE)
-    warn_of_others(images, files, image_of.values())
+    image_of = by_ending(
+        image_names(images, CITYSCAPES_IMAGE), images, CITYSCAPES_IMAGE
+    )
+    return match(image_of, cityscapes_labels(labels, label_ids))
+
+
+def cityscapes_labels(folder: Path, label_ids: bool = False) -> Files:
+    """Returns the labels of the preferred kind, or of the other if there are none."""
     endings = [CITYSCAPES_TRAIN_IDS, LABEL_IDS]
-    labels_of = [by_ending(files_of_labels, labels, ending) for ending in endings]
-    preferred, other = reversed(labels_of) if label_ids else labels_of
-    return match(image_of, preferred or other, images, labels)
+    for ending in reversed(endings) if label_ids else endings:
+        label_of = by_ending(names_below(folder), folder, ending)
+        if label_of:
+            break
+    return label_of

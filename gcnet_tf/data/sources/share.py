@@ -1,17 +1,18 @@
 """The share of the images that is kept for validation where nothing divides them."""
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterator
+from itertools import compress
+from pathlib import Path
 
+import numpy as np
+
+from gcnet_tf.data.compact import Names, hashes
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.names import to_bytes
 
 
 def names_of_share(
     names: Collection[str], split: str, val_share: float, images: Path
-) -> set[str]:
+) -> Names:
     """Returns the part of the names that a split gets, by a hash of the names.
 
     The names in a sub-folder, such as the frames of a scene, stay together if there are
@@ -28,21 +29,20 @@ def names_of_share(
     Raises:
         UserError: when there are names, but none is left for this split.
     """
-    groups = _groups(names)
-    mixed = sorted(groups, key=lambda name: hashlib.sha256(to_bytes(name)).digest())
-    wanted = round(val_share * len(names))
-    num_val, num_names = 0, 0
-    for group in mixed:
-        num_names += len(groups[group])
-        if num_names > wanted:
-            break
-        num_val += 1
+    hashed = hashes(_group_of(names))
+    mixed = np.argsort(hashed, kind="stable")
+    hashed = hashed[mixed]
+    # Number of names up to the end of each group.
+    ends = np.append(np.flatnonzero(hashed[1:] != hashed[:-1]) + 1, len(names))
+    num_val = int(np.searchsorted(ends, round(val_share * len(names)), side="right"))
     if 0 < val_share < 1:
-        num_val = min(max(num_val, 1), len(mixed) - 1)
-    num_val = max(num_val, 0)
+        num_val = min(max(num_val, 1), len(ends) - 1)
+    in_val = ends[num_val - 1] if num_val > 0 else 0
     # Another split is a KeyError: it must never become the images of one of these.
-    chosen = {"val": mixed[:num_val], "train": mixed[num_val:]}[split]
-    result = {name for group in chosen for name in groups[group]}
+    chosen = {"val": mixed[:in_val], "train": mixed[in_val:]}[split]
+    is_chosen = np.zeros(len(names), bool)
+    is_chosen[chosen] = True
+    result = Names(compress(names, is_chosen))
     if names and not result:
         raise UserError(
             f"{images} has too few images for a {split} split; add images, or divide "
@@ -52,12 +52,10 @@ def names_of_share(
     return result
 
 
-def _groups(names: Collection[str]) -> dict[str, list[str]]:
-    """Groups names by sub-folder, unless there is only one folder."""
-    folder_of = {name: str(PurePosixPath(name).parent) for name in names}
-    if len(set(folder_of.values())) == 1:
-        return {name: [name] for name in names}
-    groups = defaultdict(list)
-    for name, folder in folder_of.items():
-        groups[name if folder == "." else folder].append(name)
-    return groups
+def _group_of(names: Collection[str]) -> Iterator[str]:
+    """Yields the sub-folder of each name, unless there is only one folder."""
+    folders = (name.rpartition("/")[0] for name in names)
+    first = next(folders, "")
+    if all(folder == first for folder in folders):
+        return iter(names)
+    return (name.rpartition("/")[0] or name for name in names)

@@ -6,11 +6,21 @@ has masks; see docs/reference.md, section 5.6.
 
 import io
 import warnings
+from collections.abc import Sequence
+from itertools import chain
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
 
-from gcnet_tf.data.sources.pairs import Pair, count, read_names, require_folder
+from gcnet_tf.data.compact import Names, Rows, View
+from gcnet_tf.data.sources.pairs import (
+    Pair,
+    count,
+    paired,
+    read_names,
+    require_folder,
+)
 from gcnet_tf.errors import UserError, first_line, some
 from gcnet_tf.files.names import as_on_disk
 
@@ -21,7 +31,7 @@ LISTS = Path("ImageSets", "Segmentation")
 _SBD_FOLDERS = ("VOCaug/dataset", "benchmark_RELEASE/dataset")
 
 
-def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
+def voc12aug_pairs(root: Path, split: str) -> Sequence[Pair]:
     """Returns the pairs of a split; "train" is VOC's list followed by SBD's.
 
     Raises:
@@ -44,7 +54,7 @@ def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
             stacklevel=3,
         )
         return pairs
-    repeated = sorted(set(names) & {pair.name for pair in augmented})
+    repeated = Names(pair.name for pair in augmented if pair.name in names)
     if repeated:
         raise UserError(
             f"{some(repeated)} are listed for training twice: in train.txt and in "
@@ -54,7 +64,7 @@ def voc12aug_pairs(root: Path, split: str) -> list[Pair]:
     return pairs + augmented
 
 
-def _augmented(root: Path, train: list[str]) -> list[Pair] | None:
+def _augmented(root: Path, train: Names) -> View[Pair] | None:
     """Returns the pairs that SBD adds; None if its masks or their list are missing."""
     sbd = _sbd_folder(root)
     names = _augmented_names(root / LISTS, train, sbd)
@@ -72,9 +82,7 @@ def _sbd_folder(root: Path) -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-def _augmented_names(
-    lists: Path, train: list[str], sbd: Path | None
-) -> list[str] | None:
+def _augmented_names(lists: Path, train: Names, sbd: Path | None) -> Names | None:
     """Returns the names that SBD adds to VOC's; None if there is no list of them.
 
     Some downloads contain trainaug.txt, which joins train.txt and aug.txt.
@@ -82,32 +90,35 @@ def _augmented_names(
     if (lists / "aug.txt").is_file():
         return read_names(lists / "aug.txt")
     if (lists / "trainaug.txt").is_file():
-        return sorted(set(read_names(lists / "trainaug.txt")) - set(train))
+        names = read_names(lists / "trainaug.txt")
+        return Names(name for name in names if name not in train)
     if sbd is None:
         return None
+    val = read_names(lists / "val.txt")
     # Both lists, because SBD divides the images into train and val differently.
-    sbd_names = {*read_names(sbd / "train.txt"), *read_names(sbd / "val.txt")}
-    return sorted(sbd_names - {*train, *read_names(lists / "val.txt")})
+    sbd_names = chain(read_names(sbd / "train.txt"), read_names(sbd / "val.txt"))
+    return Names(name for name in sbd_names if name not in train and name not in val)
 
 
-def _pairs(root: Path, names: list[str], masks: Path, ending: str) -> list[Pair]:
-    pairs = [
-        Pair(
+def _pairs(root: Path, names: Names, masks: Path, ending: str) -> View[Pair]:
+    images = root / "JPEGImages"
+    rows = Rows(
+        (
             name,
-            as_on_disk(root / "JPEGImages" / f"{name}.jpg"),
-            as_on_disk(masks / f"{name}{ending}"),
+            str(as_on_disk(images / f"{name}.jpg")),
+            str(as_on_disk(masks / f"{name}{ending}")),
         )
         for name in names
-    ]
-    for kind in ("image", "label"):
-        paths = [getattr(pair, kind) for pair in pairs]
-        missing = [path.name for path in paths if not path.is_file()]
+    )
+    for column, (kind, folder) in enumerate((("image", images), ("label", masks)), 1):
+        missing = Rows(row for row in rows if not isfile(row[column]))
         if missing:
             raise UserError(
                 f"{count(missing, kind)} listed in {root / 'ImageSets'} or by SBD but "
-                f"missing from {paths[0].parent}: {some(missing)}."
+                f"missing from {folder}: "
+                f"{some(Path(row[column]).name for row in missing)}."
             )
-    return pairs
+    return paired(rows)
 
 
 def read_sbd_mask(path: Path) -> np.ndarray:

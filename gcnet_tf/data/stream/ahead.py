@@ -1,8 +1,6 @@
 """Decoding of samples ahead of their use, with a bound on the memory."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from io import BytesIO
 from typing import Any, TypedDict
@@ -12,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from gcnet_tf.data.records.shards import decode_sample, parse_example
-from gcnet_tf.processor import num_cores
+from gcnet_tf.data.records.threads import threads
 
 # Bytes of decoded samples that wait. tf.data would decode as many at once as there are
 # cores, and keep as many again, however large they are.
@@ -44,22 +42,8 @@ def decoded_ahead(
     Raises:
         tf.errors.OpError: when a record cannot be read or decoded.
     """
-    decode = _decode()
-    waiting: deque[tuple[int, Future[EvaluationSample]]] = deque()
-    pool = ThreadPoolExecutor(num_cores())
-    try:
-        for record in records:
-            num_bytes = _decoded_bytes(record)
-            while waiting and (
-                len(waiting) == _MOST_AHEAD
-                or sum(size for size, _ in waiting) + num_bytes > bytes_ahead
-            ):
-                yield waiting.popleft()[1].result()
-            waiting.append((num_bytes, pool.submit(decode, record)))
-        while waiting:
-            yield waiting.popleft()[1].result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with threads(None, _MOST_AHEAD, _decoded_bytes, bytes_ahead) as in_order:
+        yield from in_order(_decode(), records)
 
 
 @cache

@@ -308,7 +308,7 @@ def test_sheet_shows_every_class_and_fills_up(tmp_path):
     report = check_data(make_config(tmp_path), progress=False)
 
     def names(at_least):
-        chosen = check_report.looks_to_show(report, at_least)
+        chosen = report.looks.examples(at_least)
         return [look.pair.name for look in chosen]
 
     assert names(1) == ["train_003", "val_000"]

@@ -5,7 +5,6 @@ from helpers import CLASSES, make_folder_tree, random_image, random_label, save_
 from PIL import Image
 
 from gcnet_tf.config import config_from_dict
-from gcnet_tf.data.check import report as check_report
 from gcnet_tf.data.check.conversion import check_before_conversion
 from gcnet_tf.data.check.inspect import check_data
 from gcnet_tf.data.prepare import SPLITS
@@ -67,7 +66,7 @@ def test_other_images_are_unsure_where_the_sides_stay(turn, config, tmp_path):
 def test_the_sheet_shows_them_first(config, tmp_path):
     for name in ("train_017", "train_005"):
         turned(tmp_path / "source" / "train" / "images" / f"{name}.jpg", 6)
-    looks = check_report.looks_to_show(check_data(config, progress=False))
+    looks = check_data(config, progress=False).looks.examples()
     assert [look.pair.name for look in looks[:2]] == ["train_005", "train_017"]
     assert len({look.pair.name for look in looks}) == 12
 
@@ -75,7 +74,7 @@ def test_the_sheet_shows_them_first(config, tmp_path):
 def test_many_of_them_leave_room_for_no_more(config, tmp_path):
     for path in (tmp_path / "source" / "train" / "images").iterdir():
         turned(path, 6)
-    looks = check_report.looks_to_show(check_data(config, progress=False))
+    looks = check_data(config, progress=False).looks.examples()
     assert len({look.pair.name for look in looks}) == 12
 
 

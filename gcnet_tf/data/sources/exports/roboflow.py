@@ -47,7 +47,7 @@ def read_roboflow(root: Path) -> Contents:
                 )
         images, labels = list_place(folder, folder)
         part = parts.setdefault(split_of(name), Part())
-        part.pairs += match(images, labels, folder, folder)
+        part.pairs += match(images, labels)
     ids = range(max(name_of) + 1)
     return Contents(tuple(name_of.get(index, "") for index in ids), parts)
 

@@ -19,7 +19,7 @@ from gcnet_tf.data.sources.exports.contents import (
     with_background,
 )
 from gcnet_tf.data.sources.exports.drawn import Canvas, Drawn
-from gcnet_tf.data.sources.files import image_files, list_files
+from gcnet_tf.data.sources.files import image_names, list_files
 from gcnet_tf.data.sources.pairs import by_stem, count, read_lines
 from gcnet_tf.data.sources.splits import split_of
 from gcnet_tf.errors import UserError, first_line, some
@@ -155,9 +155,9 @@ def _add(
     rows_of: dict[Path, _Rows],
     ids: list[int],
 ) -> None:
-    image_of = by_stem(image_files(images), images)
-    text_of = by_stem(_texts(labels), labels)
-    strays = sorted(text_of.keys() - image_of.keys())
+    image_of = by_stem(image_names(images), images)
+    text_of = by_stem((str(p.relative_to(labels)) for p in _texts(labels)), labels)
+    strays = [name for name in text_of if name not in image_of]
     if strays:
         raise UserError(
             f"{count(strays, 'label')} in {labels} without an image in {images}: "
