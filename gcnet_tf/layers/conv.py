@@ -10,7 +10,8 @@ from gcnet_tf.compat import DTypePolicy, has_dilated_gradient
 from gcnet_tf.layers.winograd import (
     pays,
     trainable_winograd_conv2d,
-    winograd_conv2d,
+    transformed_conv2d,
+    transformed_kernels,
 )
 
 PACKAGE = "gcnet_tf"
@@ -118,6 +119,8 @@ class SymmetricConv2D(keras.layers.Layer):
         self.use_bias = use_bias
         self.winograd = winograd
         self.folded = folded
+        self._is_fixed = False
+        self._transformed: tuple[tf.Tensor, ...] = ()
         self.kernel_initializer = (
             keras.initializers.get(kernel_initializer) or he_normal_fan_out()
         )
@@ -150,15 +153,41 @@ class SymmetricConv2D(keras.layers.Layer):
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor]) -> tf.Tensor:
         """Convolves `inputs`, or several joined on their channels."""
         parts = inputs if isinstance(inputs, Sequence) else [inputs]
-        kernel = tf.cast(self.kernel, parts[0].dtype)
         if self.uses_winograd and self.folded:
-            outputs = winograd_conv2d(parts, kernel, self.dilation)
+            kernels = self._transformed_kernels([part.shape[-1] for part in parts])
+            outputs = transformed_conv2d(parts, kernels, self.dilation)
         else:
             joined = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
-            outputs = self._convolve(joined, kernel)
+            outputs = self._convolve(joined, self._direct_kernel(joined.dtype))
         if self.bias is not None:
             outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype))
         return outputs  # (batch, height / strides, width / strides, filters)
+
+    def fix_kernel(self) -> None:
+        """Makes later calls ignore changes of the kernel of a folded layer.
+
+        Winograd's form of it is computed once, and not in every run of a graph. The
+        kernel of a direct convolution is a constant of every graph, which oneDNN packs
+        once.
+        """
+        self._is_fixed = True
+
+    def _direct_kernel(self, dtype: tf.DType) -> tf.Tensor:
+        if not self._is_fixed:
+            return tf.cast(self.kernel, dtype)
+        with tf.init_scope():  # a graph cannot read the values of a variable
+            values = self.kernel.numpy()
+        return tf.constant(values, dtype)
+
+    def _transformed_kernels(self, channels: list[int]) -> Sequence[tf.Tensor]:
+        """Transforms the kernel for inputs of these channels."""
+        if not self._is_fixed:
+            return transformed_kernels(tf.convert_to_tensor(self.kernel), channels)
+        if not self._transformed:
+            with tf.init_scope():  # computed now, outside of the graph
+                kernel = tf.convert_to_tensor(self.kernel)
+                self._transformed = tuple(transformed_kernels(kernel, channels))
+        return self._transformed
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if self.uses_winograd:

@@ -98,16 +98,44 @@ def winograd_conv2d(
         float32 `(batch, height, width, filters)`.
     """
     parts = inputs if isinstance(inputs, Sequence) else [inputs]
-    filters = kernel.shape[-1]
-    grid = _Grid.of(parts[0], dilation, form)
-    kernels = tf.split(kernel, [part.shape[-1] for part in parts], axis=2)
-    products = []
-    for part, kernel_part in zip(parts, kernels):
-        flat = tf.reshape(kernel_part, [9, -1])  # (3 * 3, channels * filters)
+    channels = [part.shape[-1] for part in parts]
+    kernels = transformed_kernels(kernel, channels, form)
+    return transformed_conv2d(parts, kernels, dilation, form)
+
+
+def transformed_kernels(
+    kernel: tf.Tensor, channels: Sequence[int], form: Form = F4
+) -> list[tf.Tensor]:
+    """Transforms a kernel, to `form.side`² / 9 of its size.
+
+    Args:
+        kernel: float32 `(3, 3, sum of channels, filters)`.
+        channels: those of each input, see `winograd_conv2d`.
+        form: `F4` or `F2`.
+
+    Returns:
+        For each input float32 `(side * side, channels, filters)`.
+    """
+    kernels = []
+    for part in tf.split(kernel, channels, axis=2):
+        flat = tf.reshape(part, [9, -1])  # (3 * 3, channels * filters)
         weights = _both_axes(form.from_kernel) @ flat  # (side², channels * filters)
         # (side², channels, filters)
-        weights = tf.reshape(weights, [form.side**2, part.shape[-1], filters])
-        products.append(grid.input_values(part) @ weights)  # (side², tiles, filters)
+        kernels.append(tf.reshape(weights, [form.side**2, *part.shape[2:]]))
+    return kernels
+
+
+def transformed_conv2d(
+    parts: Sequence[tf.Tensor],
+    kernels: Sequence[tf.Tensor],
+    dilation: int = 1,
+    form: Form = F4,
+) -> tf.Tensor:
+    """Computes `winograd_conv2d` with kernels from `transformed_kernels`."""
+    filters = kernels[0].shape[-1]
+    grid = _Grid.of(parts[0], dilation, form)
+    # (side², tiles, filters) each
+    products = [grid.input_values(p) @ weights for p, weights in zip(parts, kernels)]
     # (side², tiles * filters)
     total = tf.reshape(tf.add_n(products), [form.side**2, -1])
     outputs = _both_axes(form.to_output) @ total  # (tile², tiles * filters)

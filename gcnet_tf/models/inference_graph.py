@@ -1,8 +1,7 @@
-"""The inference graph: normalisation folded into convolutions, weights frozen.
+"""The inference form: normalisation folded into convolutions, weights of one moment.
 
 Evaluation, prediction and every export share it. On a CPU it is about twice as fast as
-the training model, and only folding *and* freezing together are: one alone gains
-nothing.
+the training model.
 """
 
 from collections.abc import Callable, Collection, Container, Sequence
@@ -14,12 +13,16 @@ from tensorflow.python.framework.convert_to_constants import (
 )
 
 from gcnet_tf.compat import weights_by_path
-from gcnet_tf.layers import BatchNorm
+from gcnet_tf.layers import BatchNorm, SymmetricConv2D
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.manifest import LABELS, LOGITS, PROBABILITIES
 
 INPUT = "images"
 _FIRST_KERNEL = "backbone/stem1/conv/kernel"
+# Largest number of weights of direct convolutions that become constants in
+# `inference_function`. TensorFlow's optimiser makes some twenty copies of constants,
+# here up to 0.3 GB; a ResNet-18 or MobileNet has less, a ResNet-50 four times as much.
+_MOST_CONSTANTS = 2**22
 
 
 def fold(model: Segmentor, dtype: str = "float32", winograd: bool = False) -> Segmentor:
@@ -143,7 +146,31 @@ def inference_function(
     size: tuple[int | None, int | None] = (None, None),
     dtype: str = "float32",
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Makes `inference_graph` a function from uint8 images to their logits."""
-    spec = tf.TensorSpec([None, *size, 3], tf.uint8)
-    frozen = inference_graph(model, spec, [LOGITS], dtype, model.winograd)
-    return lambda images: frozen(tf.convert_to_tensor(images))[0]
+    """Makes `model` a function from uint8 images to their logits.
+
+    It keeps the weights of this moment, as `inference_graph` does, in a fraction of its
+    memory: transformed once, Winograd's kernels are inputs of the graph, and so are
+    other weights where there are many.
+
+    Args:
+        model: the trained model.
+        size: (height, width) of the images; None for what is known only when it runs.
+        dtype: see `fold`.
+    """
+    folded = fold(model, dtype, model.winograd)
+    layers = [x for x in folded._flatten_layers() if isinstance(x, SymmetricConv2D)]
+    direct = [layer for layer in layers if not layer.uses_winograd]
+    if sum(layer.count_params() for layer in direct) <= _MOST_CONSTANTS:
+        fixed = layers
+    else:
+        fixed = [layer for layer in layers if layer.uses_winograd]
+    for layer in fixed:
+        layer.fix_kernel()
+    traced = tf.function(
+        lambda images: infer(folded, images, [LOGITS])[LOGITS],
+        input_signature=[tf.TensorSpec([None, *size, 3], tf.uint8)],
+        autograph=False,
+    ).get_concrete_function()
+    # The graph itself does not keep the variables that it reads. All others are freed.
+    traced.weights = traced.variables
+    return lambda images: traced(tf.convert_to_tensor(images))

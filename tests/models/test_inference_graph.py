@@ -1,3 +1,5 @@
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from helpers import draw_weights
 
 from gcnet_tf.layers import GlobalContextBlock
 from gcnet_tf.models import Segmentor
+from gcnet_tf.models import inference_graph as module
 from gcnet_tf.models.inference_graph import fold, inference_function, inference_graph
 from gcnet_tf.weights.files import weights_by_path
 
@@ -15,15 +18,19 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (2, 33, 41, 3), np.uint8)
 
 
-def trained(depth=18, dtype="float32"):
+def trained(depth=18, dtype="float32", channels=8, winograd=False):
     """Makes a model whose weights and statistics are far from their initial values."""
     keras.utils.set_random_seed(0)
     model = Segmentor(
         4,
         backbone={"depth": depth, "base_channels": 4},
-        head={"channels": 8, "context": {"fusions": ("channel_mul", "channel_add")}},
+        head={
+            "channels": channels,
+            "context": {"fusions": ("channel_mul", "channel_add")},
+        },
         auxiliary={"channels": 8},
         align_corners=True,
+        winograd=winograd,
         dtype=dtype,
         name="gcnet",
     )
@@ -48,13 +55,42 @@ def test_nothing_is_left_to_normalise_and_no_auxiliary_head():
     assert not any("norm/moving" in path or "auxiliary" in path for path in paths)
 
 
-def test_a_frozen_function_keeps_its_weights():
-    model = trained()
+@pytest.fixture(params=[0, 2**22], ids=["variables", "constants"])
+def most_constants(request, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_CONSTANTS", request.param)
+    return request.param
+
+
+def test_a_function_keeps_its_weights(most_constants):
+    """Two of the head's convolutions are Winograd's, one of them of two inputs."""
+    model = trained(channels=512, winograd=True)
+    expected = model(IMAGES)["logits"].numpy()
     frozen = inference_function(model)
+    gc.collect()  # what the function does not keep is gone
     before = frozen(IMAGES).numpy()
+    np.testing.assert_allclose(before, expected, atol=1e-5 * np.abs(expected).max())
     for weight in model.trainable_weights:
         weight.assign(weight + 1.0)
     np.testing.assert_array_equal(frozen(IMAGES), before)
+
+
+def test_no_large_weight_is_copied_with_the_graph(monkeypatch):
+    """Constants are: twenty times, where TensorFlow optimises the graph."""
+    monkeypatch.setattr(module, "_MOST_CONSTANTS", 0)
+    model = trained(channels=512, winograd=True)
+    function = inference_function(model)
+
+    @tf.function
+    def nested(images):
+        return function(images)
+
+    graph = nested.get_concrete_function(tf.constant(IMAGES)).graph
+    (call,) = [node for node in graph.get_operations() if "Call" in node.type]
+    body = graph.as_graph_def().library.function
+    nodes = [node for f in body for node in f.node_def if node.op == "Const"]
+    assert call.inputs[1:] and nodes
+    # The largest is the product of Winograd's two matrices.
+    assert max(node.ByteSize() for node in nodes) < 4 * 36 * 36 + 1000
 
 
 def test_a_mixed_precision_model_is_folded_in_float32():
