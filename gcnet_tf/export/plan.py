@@ -19,8 +19,6 @@ PRECISIONS = {
 }
 # Formats that are or hold TFLite files, which take images of one size.
 _OF_ONE_SIZE = ("tflite", WEB)
-# Modes of a protocol that the page follows, see page/protocol.js.
-WEB_MODES = ("whole", "slide")
 # Targets of SavedModels in fp32. The second has Winograd convolutions. It is twice as
 # fast on a processor, for which TensorFlow has none, and slower on a GPU, for which it
 # does.
@@ -114,14 +112,11 @@ def require_for_web(jobs: Sequence[Job], config: Config) -> None:
     Raises:
         UserError: when it cannot.
     """
-    evaluation = config.evaluation
-    mode = "ms_flip" if evaluation.ms_flip else evaluation.mode
-    if any(job.format == WEB for job in jobs) and mode not in WEB_MODES:
+    if config.evaluation.ms_flip and any(job.format == WEB for job in jobs):
         raise UserError(
-            f"--format web: the model is evaluated in the mode {mode}; the page in a "
-            f"browser knows {' and '.join(WEB_MODES)}. Add --set "
-            "evaluation.ms_flip=false evaluation.mode=whole, whose labels differ a "
-            "little."
+            "--format web: received a model that is evaluated at several scales, each "
+            "also mirrored (evaluation.ms_flip); allowed: the modes whole and slide. "
+            "Add --set evaluation.ms_flip=false, whose labels differ a little."
         )
 
 

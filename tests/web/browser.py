@@ -3,7 +3,7 @@
 import functools
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,8 +51,11 @@ def served(folder: Path, **headers: str) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(*arguments: str) -> Iterator:
-    """Starts a headless Chromium; skips the test where there is none."""
+def chromium() -> Iterator[Callable]:
+    """Provides a function that starts headless Chromiums, with more arguments.
+
+    The test is skipped where there is none.
+    """
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is missing: make web-test has it"
     )
@@ -60,8 +63,6 @@ def chromium(*arguments: str) -> Iterator:
     if program is None:
         pytest.skip("no Chromium on the PATH: apt-get install chromium")
     with playwright.sync_playwright() as start:
-        browser = start.chromium.launch(
+        yield lambda *arguments: start.chromium.launch(
             executable_path=program, args=[*ARGUMENTS, *arguments]
         )
-        yield browser
-        browser.close()

@@ -1,4 +1,4 @@
-"""Photos of all kinds that people give a page: made up, and the same on each machine."""
+"""Photos of all kinds that people give a page: drawn, the same on each machine."""
 
 from pathlib import Path
 

@@ -98,8 +98,8 @@ def read_files(package: Package, archive: Path) -> Iterator[tuple[str, bytes]]:
 def registry_of(scope: str) -> str:
     """Returns the registry that npm is configured to take a scope's packages from.
 
-    Asked are, as npm does: the scope's own line in `.npmrc` of this folder and of the
-    user, the variable NPM_CONFIG_REGISTRY, and the line "registry" in these files.
+    As npm does, it asks the scope's own line in `.npmrc` of this folder and of the
+    user, the variable NPM_CONFIG_REGISTRY, and the line "registry" of these files.
     """
     settings: dict[str, str] = {}
     user = os.environ.get("NPM_CONFIG_USERCONFIG") or Path.home() / ".npmrc"
@@ -128,6 +128,6 @@ def _fetch(package: Package) -> Path:
         return download(url, path, f"sha512:{digest}")
     except UserError as error:
         raise UserError(
-            f"The page needs {package.name} {package.version} of npm. {error} Where npm "
-            f"is: npm pack {package.name}@{package.version}"
+            f"The page needs {package.name} {package.version} of npm. {error} Where "
+            f"there is npm: npm pack {package.name}@{package.version}"
         ) from error

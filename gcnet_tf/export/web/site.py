@@ -75,8 +75,8 @@ def _write_packages(out: Path) -> None:
 
 def _about_licences() -> str:
     lines = [
-        "The page (index.html, page/) is part of gcnet_tf, and under the Apache License,",
-        "Version 2.0, below. So are these packages of npm, of Google LLC, in litert/:",
+        "The page (index.html, page/) is part of gcnet_tf, and under the Apache",
+        "License 2.0, below. So are these packages of npm, of Google LLC, in litert/:",
         "",
     ]
     lines += [f"- {package.name} {package.version}" for package in LITERT]

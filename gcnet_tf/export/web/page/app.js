@@ -105,8 +105,8 @@ function show({ picture, mask, width, height, shares, time, networkTime }) {
     .sort((one, other) => other.share - one.share);
   element("legend").replaceChildren(...found.map(legendRow));
   element("time").textContent =
-    `${Math.round(time)} ms for ${width}×${height} pixels, ` +
-    `of which ${Math.round(networkTime)} ms the network`;
+    `${Math.round(time)}\u00a0ms for ${width}×${height} pixels, ` +
+    `of which ${Math.round(networkTime)}\u00a0ms the network`;
   const largest = found.slice(0, 3)
     .map(({ share, label }) => `${model.classes[label]} ${percent(share)}`);
   element("picture").setAttribute("aria-label", `The photo: ${largest.join(", ")}`);

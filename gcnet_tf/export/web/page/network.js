@@ -24,8 +24,8 @@ async function load() {
  *
  * @param bytes: the file.
  * @param model: its manifest.
- * @returns {run, device}: a function from RGB uint8 of the model's size to its logits,
- *     and "GPU" or "processor".
+ * @returns {run, device, close}: a function from RGB uint8 of the model's size to its
+ *     logits, "GPU" or "processor", and a function that frees the memory.
  */
 export async function open(bytes, model) {
   const { loadAndCompile, getWebGpuDevice, Tensor } = await load();
@@ -38,6 +38,10 @@ export async function open(bytes, model) {
       compiled = await compile("webgpu");
     } catch (error) {
       console.warn("The GPU does not take this model:", error);
+    }
+    if (compiled?.isFullyAccelerated === false) {
+      compiled.delete();
+      compiled = null;
     }
   }
   compiled ??= await compile("wasm");
