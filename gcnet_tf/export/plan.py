@@ -58,7 +58,7 @@ def plan(format: str, precision: str, size: str | None, config: Config) -> list[
     """Lists the files that `--format`, `--precision` and `--size` describe.
 
     Args:
-        format: a key of `PRECISIONS`, or "all".
+        format: a key of `PRECISIONS`, or "all" but the page for browsers.
         precision: one of its precisions, or "all".
         size: "HEIGHTxWIDTH", "dynamic", or None: any size where the format allows it,
             else that of the training crops.

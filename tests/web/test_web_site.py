@@ -13,6 +13,7 @@ from file_server import FileServer
 from script_server import REPOSITORY
 
 from gcnet_tf.errors import UserError
+from gcnet_tf.export.plan import Checks, plan
 from gcnet_tf.export.web import packages, site
 
 NAMES = ("npm_config_registry", "NPM_CONFIG_REGISTRY", "NPM_CONFIG_USERCONFIG")
@@ -89,6 +90,27 @@ def test_the_site_holds_all_that_the_page_asks_for(npm, tmp_path):
     site.write_site(out, [out / "model_fp32.tflite"])
     assert json.loads((out / "models.json").read_text()) == ["model_fp32.tflite"]
     assert len(npm.requests) == num_requests
+
+
+def test_an_export_writes_the_page_and_its_model(npm, tiny_config, tmp_path, capsys):
+    from gcnet_tf.export.run import export
+    from gcnet_tf.models import build_model
+
+    config = tiny_config()
+    jobs = plan("web", "fp32", None, config)
+    model, unchecked = build_model(config), Checks(samples=0)
+    npm.status = 404
+    with pytest.raises(UserError, match="npm pack @litertjs/core@1.2.3"):
+        export(model, config, jobs, tmp_path / "site", checks=unchecked)
+    assert not (tmp_path / "site").exists()  # found out before the work
+    npm.status = None
+    out = tmp_path / "a site"
+    (path,) = export(model, config, jobs, out, checks=unchecked)
+    assert json.loads((out / "models.json").read_text()) == [path.name]
+    assert [item.name for item in out.glob("*.tflite")] == ["model_fp32.tflite"]
+    lines = capsys.readouterr().out.splitlines()
+    assert f"For browsers: {out / 'index.html'}" in lines
+    assert lines[-1] == f"Next: python -m http.server --directory '{out}'"
 
 
 def test_the_page_names_no_address_and_no_missing_file():
