@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests
 
-.PHONY: venv demo camvid family parity mediapipe golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
+.PHONY: venv demo camvid family parity mediapipe web-test golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
 
 # A file, not the folder, says that the installation finished.
 # pip refuses a file whose hash is not listed.
@@ -52,6 +52,19 @@ $(MEDIAPIPE_VENV)/installed: tests/mediapipe/requirements.txt
 # A drawn model; for a trained one: make mediapipe MODEL="--model runs/camvid_r18"
 mediapipe: venv $(MEDIAPIPE_VENV)/installed
 	$(BIN)/python tests/mediapipe/live.py --python $(MEDIAPIPE_VENV)/bin/python $(MODEL)
+
+# The page for browsers in Chromium, by Playwright: an environment that adds it to .venv.
+# Without a Chromium the tests are skipped, and say what to install.
+WEB_VENV = .venv-web
+$(WEB_VENV)/installed: tests/web/requirements.txt $(VENV)/installed
+	$(PYTHON) -m venv $(WEB_VENV)
+	$(WEB_VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(%r)' % s.get_path('purelib'))" \
+	  > $$(echo $(WEB_VENV)/lib/python3*/site-packages)/venv.pth
+	touch $@
+
+web-test: $(WEB_VENV)/installed
+	$(WEB_VENV)/bin/python -m pytest -rs tests/web
 
 # The reference's numbers that the tests compare with, computed again.
 golden: $(PARITY_VENV)/installed

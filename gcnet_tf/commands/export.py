@@ -2,6 +2,7 @@
 
 python scripts/export.py --model runs/shapes_r18 --out exports/shapes
 python scripts/export.py --model runs/shapes_r18 --out phone --format tflite
+python scripts/export.py --model runs/shapes_r18 --out site --format web
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_model_arguments(parser)
     names = sorted({name for group in PRECISIONS.values() for name in group})
     parser.add_argument(
-        "--format", choices=[ALL, *PRECISIONS], default=ALL, help="default: all"
+        "--format",
+        choices=[ALL, *PRECISIONS],
+        default=ALL,
+        help="default: all, which leaves out web, a page that runs in browsers",
     )
     parser.add_argument(
         "--precision", choices=[ALL, *names], default=ALL, help="default: all"
@@ -35,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--size",
         metavar="HxW",
         help="size of the images, such as 512x1024, or dynamic; default: dynamic where "
-        "the format allows it, and for TFLite the size of the training crops",
+        "the format allows it, and for TFLite and web the size of the training crops",
     )
     parser.add_argument(
         "--target",

@@ -8,12 +8,17 @@ from typing import NamedTuple
 from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 
+# A page for browsers, with TFLite files. It is written only where it is named.
+WEB = "web"
 # The precisions of each format.
 PRECISIONS = {
     "saved_model": ("fp32", "bf16"),
     "tflite": ("fp32", "fp16", "dynamic", "int8", "full_int8"),
     "onnx": ("fp32", "int8"),
+    WEB: ("int8", "fp16", "fp32"),
 }
+# Formats that are or hold TFLite files, which take images of one size.
+_OF_ONE_SIZE = ("tflite", WEB)
 # Targets of SavedModels in fp32. The second has Winograd convolutions. It is twice as
 # fast on a processor, for which TensorFlow has none, and slower on a GPU, for which it
 # does.
@@ -53,7 +58,7 @@ def plan(format: str, precision: str, size: str | None, config: Config) -> list[
     """Lists the files that `--format`, `--precision` and `--size` describe.
 
     Args:
-        format: a key of `PRECISIONS`, or "all".
+        format: a key of `PRECISIONS`, or "all" but the page for browsers.
         precision: one of its precisions, or "all".
         size: "HEIGHTxWIDTH", "dynamic", or None: any size where the format allows it,
             else that of the training crops.
@@ -65,15 +70,16 @@ def plan(format: str, precision: str, size: str | None, config: Config) -> list[
     fixed_size = None if size in (None, DYNAMIC) else parse_size(str(size))
     jobs = []
     for format_name, precisions in PRECISIONS.items():
-        if format not in (ALL, format_name):
+        if format != format_name and (format != ALL or format_name == WEB):
             continue
         chosen = [name for name in precisions if precision in (ALL, name)]
-        if format_name == "tflite" and size == DYNAMIC and chosen:
+        has_one_size = format_name in _OF_ONE_SIZE
+        if has_one_size and size == DYNAMIC and chosen:
             raise UserError(
-                "--size dynamic: phones need one size in a TFLite file; give --size "
-                "HEIGHTxWIDTH, or another --format."
+                "--size dynamic: phones and browsers need one size in a TFLite file; "
+                "give --size HEIGHTxWIDTH, or another --format."
             )
-        default = config.augment.crop_size if format_name == "tflite" else None
+        default = config.augment.crop_size if has_one_size else None
         jobs += [Job(format_name, name, fixed_size or default) for name in chosen]
     if not jobs:
         raise UserError(
@@ -93,10 +99,24 @@ def require_for_servers(jobs: Sequence[Job]) -> None:
     Raises:
         UserError: when it writes TFLite files only.
     """
-    if all(job.format == "tflite" for job in jobs):
+    if all(job.format in _OF_ONE_SIZE for job in jobs):
         raise UserError(
-            "--server: received with --format tflite; servers take saved_model and "
-            "onnx. Choose one of them, or all."
+            f"--server: received with --format {jobs[0].format}; servers take "
+            "saved_model and onnx. Choose one of them, or all."
+        )
+
+
+def require_for_web(jobs: Sequence[Job], config: Config) -> None:
+    """Checks that the page for browsers, if it is planned, can follow the protocol.
+
+    Raises:
+        UserError: when it cannot.
+    """
+    if config.evaluation.ms_flip and any(job.format == WEB for job in jobs):
+        raise UserError(
+            "--format web: received a model that is evaluated at several scales, each "
+            "also mirrored (evaluation.ms_flip); allowed: the modes whole and slide. "
+            "Add --set evaluation.ms_flip=false, whose labels differ a little."
         )
 
 

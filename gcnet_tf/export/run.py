@@ -16,17 +16,19 @@ from gcnet_tf.export.accuracy.table import table
 from gcnet_tf.export.card.facts import exports_in
 from gcnet_tf.export.card.write import write_card
 from gcnet_tf.export.onnx import export_onnx
-from gcnet_tf.export.plan import PORTABLE, Checks, Job
+from gcnet_tf.export.plan import PORTABLE, WEB, Checks, Job, require_for_web
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.export.server.folders import (
     require_server_packages,
     write_server_folders,
 )
 from gcnet_tf.export.tflite.export import export_tflite
+from gcnet_tf.export.web.site import require_site, write_site
 from gcnet_tf.files.lock import locked
+from gcnet_tf.files.names import quoted
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import inference_function
-from gcnet_tf.runtime.manifest import LOGITS, PROBABILITIES
+from gcnet_tf.runtime.manifest import LABELS, LOGITS, PROBABILITIES
 from gcnet_tf.weights.files import weights_hash
 
 
@@ -69,6 +71,10 @@ def export(
     """
     if server:
         require_server_packages()
+    is_web = any(job.format == WEB for job in jobs)
+    if is_web:
+        require_for_web(jobs, config)
+        require_site(out)
     with locked(out):
         check_fold(model, inference_function(model))
         gc.collect()  # frozen functions are part of reference cycles
@@ -96,6 +102,9 @@ def export(
                 problems.append(str(error))
         if server and paths:
             print(f"For servers: {write_server_folders(out, paths)}")
+        if is_web and paths:
+            print(f"For browsers: {write_site(out, paths)}")
+            print(f"Next: python -m http.server --directory {quoted(out)}")
         for path in _of_other_weights(out, paths, weights_hash(model)):
             print(f"Of other weights, from an earlier export: {path}")
     if problems:
@@ -148,7 +157,16 @@ def _export(
             layout=layout,
         )
     assert job.size is not None  # the plan gives every TFLite file a size
-    return export_tflite(model, config, out, precision=job.precision, size=job.size)
+    # The page enlarges logits, and has no use for labels.
+    outputs = (LOGITS,) if job.format == WEB else (LOGITS, LABELS)
+    return export_tflite(
+        model,
+        config,
+        out,
+        precision=job.precision,
+        size=job.size,
+        outputs=outputs,
+    )
 
 
 def _check(

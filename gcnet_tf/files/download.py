@@ -24,7 +24,12 @@ _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 60
 # Number of times that one call resumes after a lost connection, while data arrives.
 _MAX_TRIES = 20
-_HASH_NAMES = {"sha256": "SHA-256", "sha1": "SHA-1", "md5": "MD5"}
+_HASH_NAMES = {
+    "sha256": "SHA-256",
+    "sha512": "SHA-512",
+    "sha1": "SHA-1",
+    "md5": "MD5",
+}
 
 
 def cache_folder() -> Path:
@@ -55,7 +60,7 @@ def download(
             host, and never shown.
         path: path of the file; missing folders are made.
         digest: the expected SHA-256, or its first digits; also for a file that is
-            already there. The prefix "md5:" or "sha1:" names another hash.
+            already there. The prefix "md5:", "sha1:" or "sha512:" names another hash.
         allow_mismatch: only warn when the hash differs.
 
     Returns:
@@ -157,7 +162,7 @@ def _mismatch(path: Path, digest: str | None) -> str | None:
         return None
     algorithm, _, expected = digest.lower().rpartition(":")
     algorithm = algorithm or "sha256"
-    assert re.fullmatch("[0-9a-f]{8,64}", expected), f"{digest} is no hash"
+    assert re.fullmatch("[0-9a-f]{8,128}", expected), f"{digest} is no hash"
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, algorithm).hexdigest()
     if actual.startswith(expected):
