@@ -34,6 +34,7 @@ _BOUND_TEXT = {
     "minimum": "at least",
     "exclusiveMinimum": "above",
     "maximum": "at most",
+    "exclusiveMaximum": "below",
 }
 
 

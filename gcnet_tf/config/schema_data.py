@@ -5,8 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gcnet_tf.config.objects import ObjectConfig
-from gcnet_tf.config.values import STRICT, Byte, Factor, Pixels
+from gcnet_tf.config.values import STRICT, Byte, Factor, ObjectConfig, Pixels
 
 Dataset = Literal[
     "voc12aug",

@@ -1,8 +1,12 @@
-"""Settings of pydantic, and the kinds of number, that several sections share."""
+"""Parts of the configuration that several sections share: numbers and named objects."""
 
-from typing import Annotated
+from dataclasses import fields
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from gcnet_tf.errors import UserError
 
 # Strict: a value of another type is refused and not converted, because a silent
 # conversion could change its meaning.
@@ -10,6 +14,34 @@ STRICT = ConfigDict(
     extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
 )
 
-Pixels = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+Pixels = Count
 Factor = Annotated[float, Field(gt=0)]
 Byte = Annotated[int, Field(ge=0, le=255)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class ObjectConfig:
+    """A class and the arguments that an object of it is made with."""
+
+    class_name: str = ""
+    """Name of a Keras class, such as AdamW, or of a class that a module of
+    custom_imports registers, such as my_package>MyLoss; must be given."""
+
+    config: dict = Field(default_factory=dict)
+    """Arguments of the class. An argument that has a class_name and a config itself is
+    made into an object first."""
+
+
+def given(section: Any, cls: type, *without: str) -> dict[str, Any]:
+    """Returns the settings of `cls` that are not null in a section, by name."""
+    names = (field.name for field in fields(cls) if field.name not in without)
+    values = {name: getattr(section, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises a UserError with this message, which gets its full stop, unless true."""
+    if not condition:
+        raise UserError(f"{message}.")

@@ -9,7 +9,8 @@ from training.conftest import Toy
 
 from gcnet_tf import compat
 from gcnet_tf.training.distributed.strategy import make_strategy
-from gcnet_tf.training.optimization.optimizers import CoupledSGD, PolynomialDecay
+from gcnet_tf.training.optimization.optimizers import CoupledSGD
+from gcnet_tf.training.optimization.schedules import PolynomialDecay
 from gcnet_tf.training.step import make_train_step
 
 STEPS, SAMPLES, CLASSES = 6, 4, 3
