@@ -214,6 +214,18 @@ def _validate_augment(augment: AugmentConfig) -> None:
         "augment.photometric_distortion is false; set both to true, or leave out "
         "augment.photometric_on_device",
     )
+    for name in ("rotation", "blur", "grey", "cut_out", "class_mix", "copy_paste"):
+        received = getattr(augment, name)
+        require(
+            not received or not augment.photometric_on_device,
+            f"augment.{name}: received {received}, which comes after the colours, and "
+            "augment.photometric_on_device changes these last; leave one of them out",
+        )
+    require(
+        augment.class_mix + augment.copy_paste <= 1,
+        f"augment.copy_paste: received {augment.copy_paste}; with augment.class_mix, "
+        f"which is {augment.class_mix}, allowed: at most 1 together",
+    )
 
 
 def _validate_objects(config: Config) -> None:

@@ -5,7 +5,7 @@ from gcnet_tf.config.schema_training import (
     UNWEIGHTED_LOSSES,
     TrainConfig,
 )
-from gcnet_tf.config.values import require
+from gcnet_tf.config.values import require, shown
 
 
 def validate_train(train: TrainConfig) -> None:
@@ -44,7 +44,7 @@ def _validate_schedule(train: TrainConfig) -> None:
         received = getattr(train, name)
         require(
             train.schedule == schedule or received == getattr(TrainConfig, name),
-            f"train.{name}: received {received}, but train.schedule is "
+            f"train.{name}: received {shown(received)}, but train.schedule is "
             f"{train.schedule}; allowed with {schedule} alone, leave it out",
         )
     warm_up = train.warmup_iterations
@@ -68,7 +68,7 @@ def _validate_schedule(train: TrainConfig) -> None:
     steps = [warm_up, *train.step_at, train.iterations]
     require(
         len(steps) > 2 and all(a < b for a, b in zip(steps, steps[1:])),
-        f"train.step_at: received {list(train.step_at)}; allowed with the schedule "
+        f"train.step_at: received {shown(train.step_at)}; allowed with the schedule "
         f"step: one iteration or more, in rising order, between {warm_up} (the end of "
         f"the warm-up) and {train.iterations} (train.iterations)",
     )

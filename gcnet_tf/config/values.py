@@ -1,5 +1,6 @@
 """Parts of the configuration that several sections share: numbers and named objects."""
 
+import json
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -39,6 +40,15 @@ def given(section: Any, cls: type, *without: str) -> dict[str, Any]:
     names = (field.name for field in fields(cls) if field.name not in without)
     values = {name: getattr(section, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def shown(value: Any) -> str:
+    """Returns a received value as JSON text, cut to at most 60 characters."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def require(condition: bool, message: str) -> None:

@@ -115,7 +115,9 @@ def test_no_case_of_the_reference_is_left_out(golden):
 def test_schedules(case, schedule):
     golden = load("schedules")
     rate, least, iterations, warm_up, factor = golden["settings"]
-    settings = {"step_at": tuple(map(int, golden["milestones"]))} if schedule == "step" else {}
+    settings = (
+        {"step_at": tuple(map(int, golden["milestones"]))} if schedule == "step" else {}
+    )
     if schedule == "step":
         least = 0.0
     if case == "warm_up":

@@ -185,6 +185,7 @@ def test_four_steps_with_settings(golden, case, settings):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case, options, tolerance",
     [
