@@ -20,7 +20,7 @@ class Balance(NamedTuple):
     probability: float
     """Share of the crops."""
     chances: Sequence[float]
-    """How often each class is taken, in proportion, where it is in the label."""
+    """Chance of each class to be drawn, in proportion, where it is in the label."""
 
 
 def class_chances(histogram: Sequence[int]) -> list[float]:

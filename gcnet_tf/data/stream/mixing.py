@@ -21,10 +21,10 @@ class Mixing(NamedTuple):
     """Probabilities of the two ways to paste; both together at most 1."""
 
     class_mix: float
-    """Of pasting half of the partner's classes (Olsson et al., "ClassMix", WACV
+    """Probability of half of the partner's classes (Olsson et al., "ClassMix", WACV
     2021)."""
     copy_paste: float
-    """Of pasting the partner's rare classes."""
+    """Probability of the partner's rare classes."""
     rare: Sequence[int]
     """The rare classes."""
 
