@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gcnet_tf.config.json_text import LINE_WIDTH
-from gcnet_tf.config.parse import Schema, allowed_text, config_schema, shown
+from gcnet_tf.config.parse import Schema, allowed_text, config_schema
 from gcnet_tf.config.schema import Config
+from gcnet_tf.config.values import shown
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from gcnet_tf.config.json_text import parse_json, read_json
-from gcnet_tf.config.parse import Schema, alternatives, build_config, setting_at, shown
+from gcnet_tf.config.parse import Schema, alternatives, build_config, setting_at
 from gcnet_tf.config.schema import Config
 from gcnet_tf.config.validate import NO_PATH, can_be_path, validate
+from gcnet_tf.config.values import shown
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.checksum import unsealed
 

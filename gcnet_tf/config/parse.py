@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from gcnet_tf.config.schema import Config
+from gcnet_tf.config.values import shown
 from gcnet_tf.errors import UserError, require_utf8
 
 Schema = dict[str, Any]
@@ -34,6 +35,7 @@ _BOUND_TEXT = {
     "minimum": "at least",
     "exclusiveMinimum": "above",
     "maximum": "at most",
+    "exclusiveMaximum": "below",
 }
 
 
@@ -126,15 +128,6 @@ def unknown_key(path: str) -> UserError:
     # Quotes keep a path readable that is empty, has several lines or is far too long.
     name = path if re.fullmatch(r"[^\s\W][\w.\[\]-]{0,99}", path) else shown(path)
     return UserError(f"{name} is not a setting; the nearest one is {near[0]}.")
-
-
-def shown(value: Any) -> str:
-    """Returns a received value as JSON text, cut to at most 60 characters."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def allowed_text(setting: Schema) -> str:

@@ -6,17 +6,15 @@ setting. Pydantic checks every value against these classes,
 (completion and hints in editors) is generated from both.
 """
 
-from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from gcnet_tf.config.context import NO_BLOCK, Block
-from gcnet_tf.config.objects import ObjectConfig
 from gcnet_tf.config.schema_data import AugmentConfig, DataConfig
 from gcnet_tf.config.schema_training import EvaluationConfig, TrainConfig
-from gcnet_tf.config.values import STRICT
+from gcnet_tf.config.values import STRICT, ObjectConfig, given
 
 # Values of model.backbone.architecture that are no ResNet.
 Mobile = Literal["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
@@ -76,9 +74,7 @@ class ContextConfig:
 
     def given(self) -> dict[str, Any]:
         """Returns the settings that are not null, by name."""
-        names = (field.name for field in fields(ContextConfig) if field.name != "block")
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+        return given(self, ContextConfig, "block")
 
 
 @dataclass(frozen=True, config=STRICT)

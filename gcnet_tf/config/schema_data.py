@@ -5,8 +5,7 @@ from typing import Literal, get_args
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gcnet_tf.config.objects import ObjectConfig
-from gcnet_tf.config.values import STRICT, Byte, Factor, Pixels
+from gcnet_tf.config.values import STRICT, Byte, Factor, ObjectConfig, Pixels, Share
 
 Dataset = Literal[
     "voc12aug",
@@ -146,6 +145,33 @@ class AugmentConfig:
     photometric_on_device: bool = False
     """Colours are changed inside the training step instead of the input pipeline. The
     change is the same; a CPU that keeps a GPU waiting has a fifth less work."""
+
+    balanced_crop: Share = 0.0
+    """Share of the crops that hold a pixel of a drawn class of the image. A class is
+    drawn by 1 / sqrt(its pixels in all training images), which category_max_ratio then
+    does not check."""
+
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    """Largest rotation of the crop to either side, in degrees; corners become black and
+    255."""
+
+    blur: float = Field(default=0.0, ge=0, le=10)
+    """Largest standard deviation of a Gaussian blur, in pixels."""
+
+    grey: Share = 0.0
+    """Probability of an image without colours."""
+
+    cut_out: Share = 0.0
+    """Largest share of the crop's height, and of its width, of a rectangle that becomes
+    black and 255."""
+
+    class_mix: Share = 0.0
+    """Probability of ClassMix: half of the classes of another crop, the one that had
+    this place in the batch before, are pasted."""
+
+    copy_paste: Share = 0.0
+    """Probability that only the rare classes of that crop are pasted: those with fewer
+    pixels in the training images than an even share. With class_mix at most 1."""
 
     layer: ObjectConfig | None = None
     """A Keras layer that changes colours last, on the training device: RGB (batch,

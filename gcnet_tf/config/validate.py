@@ -3,7 +3,6 @@
 import os
 
 from gcnet_tf.config.context import CONTEXT_SETTINGS, NO_BLOCK
-from gcnet_tf.config.objects import ObjectConfig
 from gcnet_tf.config.schema import (
     MOBILE,
     BackboneConfig,
@@ -12,8 +11,9 @@ from gcnet_tf.config.schema import (
     ModelConfig,
 )
 from gcnet_tf.config.schema_data import TAKE_CLASSES, AugmentConfig, DataConfig
-from gcnet_tf.config.schema_training import EvaluationConfig, TrainConfig
-from gcnet_tf.errors import UserError
+from gcnet_tf.config.schema_training import EvaluationConfig
+from gcnet_tf.config.validate_training import validate_train
+from gcnet_tf.config.values import ObjectConfig, require
 
 # Labels are 8-bit images, in which 255 means "not labelled".
 MAX_CLASSES = 255
@@ -33,14 +33,14 @@ def validate(config: Config) -> None:
     _validate_model(config.model)
     _validate_data(config.data)
     _validate_augment(config.augment)
-    _validate_train(config.train)
+    validate_train(config.train)
     _validate_evaluation(config.evaluation)
     _validate_objects(config)
 
 
 def _validate_model(model: ModelConfig) -> None:
     _validate_architecture(model.backbone)
-    _require(
+    require(
         model.backbone.base_channels % 2 == 0,
         f"model.backbone.base_channels: received {model.backbone.base_channels}; "
         "allowed: an even number, because the stem starts with half of it",
@@ -59,7 +59,7 @@ def _validate_architecture(backbone: BackboneConfig) -> None:
     for name in unused:
         default = getattr(BackboneConfig, name)
         received = getattr(backbone, name)
-        _require(
+        require(
             received == default,
             f"model.backbone.{name}: received {received}, but {backbone.architecture} "
             "has no such setting; leave it out",
@@ -71,17 +71,17 @@ def _validate_backbone_context(backbone: BackboneConfig) -> None:
     _validate_context(context, where)
     if context.block == NO_BLOCK:
         return
-    _require(
+    require(
         backbone.architecture not in MOBILE,
         f"{where}.block: received {context.block}, but {backbone.architecture} has no "
         f"place for it; allowed: {NO_BLOCK}",
     )
-    _require(
+    require(
         backbone.depth >= 50,
         f"{where}.block: received {context.block} with model.backbone.depth = "
         f"{backbone.depth}, whose units have no bottleneck; allowed: depth 50 or 101",
     )
-    _require(
+    require(
         0 < len(context.stages) == len(set(context.stages)),
         f"{where}.stages: received {list(context.stages)}; allowed: some of 1, 2, 3 "
         "and 4, each once",
@@ -94,25 +94,25 @@ def _validate_context(context: ContextConfig, where: str) -> None:
     allowed = CONTEXT_SETTINGS[context.block]
     given = context.given()
     for name in given:
-        _require(
+        require(
             name in allowed,
             f"{where}.{name}: received {given[name]}, but the block {context.block} "
             f"has no such setting, it has {', '.join(allowed) or 'none'}; use null to "
             "leave a setting out",
         )
-    _require(
+    require(
         "ratio" not in given or context.transform != "linear",
         f"{where}.ratio: received {context.ratio}, but the transform linear has no "
         "bottleneck; use null to leave it out",
     )
-    _require(
+    require(
         "use_scale" not in given or context.mode in (None, "embedded_gaussian"),
         f"{where}.use_scale: received {context.use_scale}, but only the mode "
         f"embedded_gaussian uses it, and the mode is {context.mode}; use null to leave "
         "it out",
     )
     fusions = context.fusions or ()
-    _require(
+    require(
         context.fusions is None or 0 < len(fusions) == len(set(fusions)),
         f"{where}.fusions: received {list(fusions)}; "
         "allowed: channel_add, channel_mul or both, each once",
@@ -124,7 +124,7 @@ def _validate_width(context: ContextConfig, channels: int, where: str) -> None:
     settings = {**CONTEXT_SETTINGS[context.block], **context.given()}
     if context.block not in ("gc", "se") or context.transform == "linear":
         return
-    _require(
+    require(
         int(settings["ratio"] * channels) >= 1,
         f"{where}.context.ratio: received {settings['ratio']:g}, which leaves none of "
         f"the {channels} channels to the bottleneck; allowed: at least "
@@ -134,18 +134,18 @@ def _validate_width(context: ContextConfig, channels: int, where: str) -> None:
 
 def _validate_data(data: DataConfig) -> None:
     for name, folder in (("root", data.root), ("records", data.records)):
-        _require(
+        require(
             folder.strip() != "", f'data.{name}: received ""; allowed: a folder\'s path'
         )
-        _require(can_be_path(folder), f"data.{name}: received {NO_PATH}")
+        require(can_be_path(folder), f"data.{name}: received {NO_PATH}")
     _validate_label_map(data.label_map, "data")
     for index, source in enumerate(data.also):
         where = f"data.also[{index}]"
-        _require(
+        require(
             source.root.strip() != "", f'{where}.root: received ""; allowed: a folder'
         )
-        _require(can_be_path(source.root), f"{where}.root: received {NO_PATH}")
-        _require(
+        require(can_be_path(source.root), f"{where}.root: received {NO_PATH}")
+        require(
             0 < len(source.splits) == len(set(source.splits)),
             f"{where}.splits: received {list(source.splits)}; "
             "allowed: train, val or both, each once",
@@ -157,7 +157,7 @@ def _validate_data(data: DataConfig) -> None:
 def _validate_label_map(pairs: tuple[tuple[int, int], ...], where: str) -> None:
     file_ids = [file_id for file_id, _ in pairs]
     for index, file_id in enumerate(file_ids):
-        _require(
+        require(
             file_ids.index(file_id) == index,
             f"{where}.label_map: received two pairs for the id {file_id}; "
             "allowed: one pair for each id",
@@ -166,30 +166,30 @@ def _validate_label_map(pairs: tuple[tuple[int, int], ...], where: str) -> None:
 
 def _validate_classes(data: DataConfig) -> None:
     if data.dataset not in TAKE_CLASSES:
-        _require(
+        require(
             not data.classes and not data.palette,
             "data.classes and data.palette: received values, but only the datasets "
             f"{', '.join(TAKE_CLASSES)} take them; leave them out, {data.dataset} "
             "brings its own",
         )
         return
-    _require(
+    require(
         2 <= len(data.classes) <= MAX_CLASSES,
         f"data.classes: received {len(data.classes)} names; dataset '{data.dataset}' "
         f"needs 2 to {MAX_CLASSES}, in the order of the ids in the label images",
     )
     for index, name in enumerate(data.classes):
-        _require(
+        require(
             name.strip() != "",
             f'data.classes[{index}]: received "{name}"; allowed: a visible name',
         )
         first = data.classes.index(name)
-        _require(
+        require(
             first == index,
             f'data.classes: received "{name}" for the ids {first} and {index}; '
             "give each class its own name",
         )
-    _require(
+    require(
         len(data.palette) in (0, len(data.classes)),
         f"data.palette: received {len(data.palette)} colours for {len(data.classes)} "
         "classes; give one per class, or none for automatic colours",
@@ -198,67 +198,44 @@ def _validate_classes(data: DataConfig) -> None:
 
 def _validate_augment(augment: AugmentConfig) -> None:
     low, high = augment.ratio_range
-    _require(
+    require(
         low <= high,
         f"augment.ratio_range: received [{low}, {high}]; "
         "allowed: the smaller factor first",
     )
-    _require(
+    require(
         int(min(augment.base_scale) * low) >= 1,
         f"augment.base_scale: received {list(augment.base_scale)}, which the factor "
         f"{low} of augment.ratio_range shrinks to nothing; raise one of the two",
     )
-    _require(
+    require(
         augment.photometric_distortion or not augment.photometric_on_device,
         "augment.photometric_on_device: received true, but "
         "augment.photometric_distortion is false; set both to true, or leave out "
         "augment.photometric_on_device",
     )
-
-
-def _validate_train(train: TrainConfig) -> None:
-    _require(
-        train.min_learning_rate <= train.learning_rate,
-        f"train.min_learning_rate: received {train.min_learning_rate}; allowed: at "
-        f"most train.learning_rate, which is {train.learning_rate}",
-    )
-    head = train.head_lr_multiplier * train.learning_rate
-    _require(
-        train.min_learning_rate <= head,
-        f"train.head_lr_multiplier: received {train.head_lr_multiplier}, with which "
-        f"the heads' rate would rise from {head:g} to train.min_learning_rate, which "
-        f"is {train.min_learning_rate}; lower that, or raise the multiplier",
+    for name in ("rotation", "blur", "grey", "cut_out", "class_mix", "copy_paste"):
+        received = getattr(augment, name)
+        require(
+            not received or not augment.photometric_on_device,
+            f"augment.{name}: received {received}, which comes after the colours, and "
+            "augment.photometric_on_device changes these last; leave one of them out",
+        )
+    require(
+        augment.class_mix + augment.copy_paste <= 1,
+        f"augment.copy_paste: received {augment.copy_paste}; with augment.class_mix, "
+        f"which is {augment.class_mix}, allowed: at most 1 together",
     )
 
 
 def _validate_objects(config: Config) -> None:
     for where, named_object in named_objects(config).items():
-        _require(
+        require(
             named_object.class_name.strip() != "",
             f'{where}.class_name: received ""; allowed: the name of a class',
         )
     train = config.train
-    _require(
-        train.optimizer is None or "learning_rate" not in train.optimizer.config,
-        "train.optimizer.config: received a learning_rate; leave it out and set "
-        "train.learning_rate, min_learning_rate and poly_power, which apply to this "
-        "optimizer",
-    )
-    _require(
-        train.optimizer is None or train.head_lr_multiplier == 1,
-        f"train.head_lr_multiplier: received {train.head_lr_multiplier}, but only the "
-        "built-in SGD has several rates; allowed with train.optimizer: 1",
-    )
-    in_optimizer = train.optimizer and train.optimizer.config.get(
-        "gradient_accumulation_steps"
-    )
-    _require(
-        train.accumulate == 1 or not in_optimizer,
-        f"train.accumulate: received {train.accumulate} beside "
-        f"gradient_accumulation_steps {in_optimizer} of train.optimizer; allowed: one "
-        "of them. train.accumulate divides the batch, the other one joins several",
-    )
-    _require(
+    require(
         not train.metrics or train.strategy != "multi_worker",
         "train.metrics: received metrics with train.strategy = multi_worker, under "
         "which each worker evaluates only a part of the images; leave them out",
@@ -281,13 +258,13 @@ def named_objects(config: Config) -> dict[str, ObjectConfig]:
 
 
 def _validate_evaluation(evaluation: EvaluationConfig) -> None:
-    _require(
+    require(
         len(evaluation.ratios) > 0
         and int(min(evaluation.scale) * min(evaluation.ratios)) >= 1,
         f"evaluation.ratios: received {list(evaluation.ratios)}; allowed: one or more, "
         f"none of which shrinks evaluation.scale, {list(evaluation.scale)}, to nothing",
     )
-    _require(
+    require(
         all(s <= w for s, w in zip(evaluation.stride, evaluation.window)),
         f"evaluation.stride: received {list(evaluation.stride)}; allowed: at most "
         f"evaluation.window, which is {list(evaluation.window)}, because otherwise no "
@@ -300,8 +277,3 @@ def can_be_path(text: str) -> bool:
     encoded = os.fsencode(text)
     longest = max(map(len, encoded.split(b"/")))
     return longest <= 255 and len(encoded) < 4096 and b"\0" not in encoded
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(f"{message}.")

@@ -5,7 +5,7 @@ from pathlib import Path
 from gcnet_tf.config import Config, load_config
 from gcnet_tf.files.names import quoted
 from gcnet_tf.training.monitor.run_folder import CONFIG_FILE
-from gcnet_tf.training.optimization.optimizers import poly_schedule
+from gcnet_tf.training.optimization.schedules import make_schedule
 
 
 def extension_text(run: Path, config: Config, iteration: int) -> str:
@@ -23,7 +23,7 @@ def extension_text(run: Path, config: Config, iteration: int) -> str:
     if config.train.iterations <= before.iterations:
         return ""
     old, new = (
-        float(poly_schedule(settings)(iteration)) for settings in (before, config.train)
+        float(make_schedule(settings)(iteration)) for settings in (before, config.train)
     )
     return (
         f" train.iterations was {before.iterations} and is {config.train.iterations}: "

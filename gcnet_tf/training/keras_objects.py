@@ -100,8 +100,8 @@ def named_callbacks(config: Config) -> list[keras.callbacks.Callback]:
 
 # Callbacks of Keras that cannot work here, and what does their work.
 _RATE = (
-    "sets the learning rate, which follows train.learning_rate, min_learning_rate and "
-    "poly_power"
+    "sets the learning rate, which follows train.schedule, learning_rate and "
+    "min_learning_rate"
 )
 _REFUSED = {
     "LearningRateScheduler": _RATE,

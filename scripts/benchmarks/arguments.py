@@ -18,6 +18,11 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         "--leads", action="store_true", help="compare other ways to build it"
     )
     choice.add_argument(
+        "--augmentations",
+        action="store_true",
+        help="compare it with one further augmentation each",
+    )
+    choice.add_argument(
         "--memory", action="store_true", help="measure memory over 10,000 samples"
     )
     _add_rounds(parser)

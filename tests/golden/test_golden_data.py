@@ -6,7 +6,7 @@ import tensorflow as tf
 from drawn import draw_image, draw_label
 from golden import check_drawn, load
 
-from gcnet_tf.data.stream import augmentation, photometric, resample
+from gcnet_tf.data.stream import augmentation, balance, photometric, resample
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def golden():
 
 def positions(size):
     """Returns the positions of all rows or columns."""
-    return augmentation.window_positions(0, size, size)
+    return resample.window_positions(0, size, size)
 
 
 def resize_label(label, size):
@@ -106,13 +106,13 @@ def crop_sample(golden):
 
 def test_the_same_crops_are_accepted(golden):
     _, label = crop_sample(golden)
-    runs = augmentation._label_runs(label)
+    runs = balance.label_runs(label)
     height, width = golden["crop/size"].tolist()
     ratio = float(golden["crop/category_max_ratio"])
     accepted = []
     for corner in golden["crop/corners"].tolist():
-        counts = augmentation._class_counts(runs, (45, 61), corner, (height, width))
-        accepted.append(bool(augmentation._is_balanced(counts, ratio)))
+        counts = balance.class_counts(runs, (45, 61), corner, (height, width))
+        accepted.append(bool(balance.is_balanced(counts, ratio)))
     np.testing.assert_array_equal(accepted, golden["crop/accepted"])
     assert 0 < sum(accepted) < len(accepted)
 
@@ -125,13 +125,13 @@ def test_pixels_of_a_crop(golden):
         image, (45, 61), top, left, bottom - top, right - left
     )
     np.testing.assert_array_equal(window, golden["crop/image"])
-    rows = augmentation.window_positions(top, bottom - top, bottom - top).numpy()
-    columns = augmentation.window_positions(left, right - left, right - left).numpy()
+    rows = resample.window_positions(top, bottom - top, bottom - top).numpy()
+    columns = resample.window_positions(left, right - left, right - left).numpy()
     np.testing.assert_array_equal(label[rows][:, columns], golden["crop/label"])
 
 
 def test_flip(golden):
     image, label = crop_sample(golden)
-    columns = augmentation.window_positions(0, 61, 61, reverse=True).numpy()
+    columns = resample.window_positions(0, 61, 61, reverse=True).numpy()
     np.testing.assert_array_equal(image[:, columns], golden["flip/image"])
     np.testing.assert_array_equal(label[:, columns], golden["flip/label"])

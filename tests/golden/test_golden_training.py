@@ -10,7 +10,8 @@ from gcnet_tf.compat import build_optimizer
 from gcnet_tf.layers import resize_bilinear
 from gcnet_tf.models import Segmentor
 from gcnet_tf.training.optimization.losses import cross_entropy
-from gcnet_tf.training.optimization.optimizers import CoupledSGD, PolynomialDecay
+from gcnet_tf.training.optimization.optimizers import NORMS_AND_BIASES, CoupledSGD
+from gcnet_tf.training.optimization.schedules import PolynomialDecay
 from gcnet_tf.training.step import make_train_step
 from gcnet_tf.weights.files import assign_weights, weight_shapes, weights_by_path
 from gcnet_tf.weights.mmseg_names import reference_key, to_reference
@@ -85,7 +86,7 @@ def batch(golden):
     }
 
 
-def train(golden, steps, decay, rates=None, frozen_stages=-1):
+def train(golden, steps, decay, rates=None, frozen_stages=-1, **options):
     """Trains, and returns the model, its optimiser and the losses of each step."""
     model = Segmentor(
         3,
@@ -97,7 +98,7 @@ def train(golden, steps, decay, rates=None, frozen_stages=-1):
     model.build((None, None, None, 3))
     shapes = weight_shapes(model)
     assign_weights(model, drawn_weights(shapes, 11, golden["weights_checksum"]))
-    optimizer = CoupledSGD(RATE, 0.9, decay, rates)
+    optimizer = CoupledSGD(RATE, 0.9, decay, rates, **options)
     build_optimizer(optimizer, model)
     strategy = tf.distribute.get_strategy()
     train_step = make_train_step(model, optimizer, strategy, auxiliary_weight=0.4)
@@ -182,3 +183,29 @@ def test_four_steps_with_settings(golden, case, settings):
             np.testing.assert_allclose(
                 summaries[key], expected, atol=1e-10, err_msg=key
             )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case, options, tolerance",
+    [
+        ("no_norm_bias_decay", {"undecayed": NORMS_AND_BIASES}, 1e-10),
+        # PyTorch adds 1e-6 to the norm that it divides by.
+        ("clipped", {"global_clipnorm": 0.25}, 1e-6),
+    ],
+)
+def test_four_steps_with_options(golden, case, options, tolerance):
+    settings = load("training_settings")
+    model, _, losses = train(golden, steps=4, decay=5e-4, **options)
+    expected = settings[f"{case}/decode_loss"]
+    plain = golden["decode_loss"]
+    assert np.abs(expected - plain).max() > 1e3 * tolerance * plain.max()
+    values = [float(step_losses["decode_loss"]) for step_losses in losses]
+    np.testing.assert_allclose(values, expected, rtol=tolerance)
+    summaries = {key: summary(key, value) for key, value in parameters(model)}
+    names = list(settings[f"{case}/after_names"])
+    assert sorted(summaries) == sorted(names)
+    for key, expected in zip(names, settings[f"{case}/after_summaries"]):
+        np.testing.assert_allclose(
+            summaries[key], expected, rtol=0, atol=tolerance, err_msg=key
+        )

@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 import golden_family
+import golden_losses
 import golden_published
 import mmcv
 import numpy as np
@@ -390,7 +391,26 @@ def training() -> Arrays:
     }
 
 
-def _train(paramwise: dict | None = None, frozen_stages: int = -1) -> Arrays:
+def training_settings() -> Arrays:
+    """Computes the same steps with other settings of the optimiser."""
+    undecayed = {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0}
+    cases = {
+        "no_norm_bias_decay": _train(paramwise=undecayed),
+        "clipped": _train(clip_norm=0.25),
+    }
+    return {
+        f"{name}/{key}": value
+        for name, arrays in cases.items()
+        for key, value in _brief(arrays)
+        if not key.startswith("gradient")
+    }
+
+
+def _train(
+    paramwise: dict | None = None,
+    frozen_stages: int = -1,
+    clip_norm: float | None = None,
+) -> Arrays:
     """Trains four steps.
 
     Returns:
@@ -408,6 +428,8 @@ def _train(paramwise: dict | None = None, frozen_stages: int = -1) -> Arrays:
     wrapper = {"type": "OptimWrapper", "optimizer": settings}
     if paramwise:
         wrapper["paramwise_cfg"] = paramwise
+    if clip_norm:
+        wrapper["clip_grad"] = {"max_norm": clip_norm}
     optim = build_optim_wrapper(model, wrapper)
     scheduler = PolyLR(
         optim, eta_min=1e-4, power=0.9, begin=0, end=ITERATIONS + 1, by_epoch=False
@@ -637,9 +659,12 @@ FILES: dict[str, Callable[[], Arrays]] = {
     "heads": heads,
     "segmentor": segmentor,
     "losses": losses,
+    "loss_terms": golden_losses.loss_terms,
     "schedule": schedule,
+    "schedules": golden_losses.schedules,
     "metrics": metrics,
     "training": training,
+    "training_settings": training_settings,
     "transforms": transforms,
     "non_local": golden_family.non_local,
     "squeeze_excitation": golden_family.squeeze_excitation,

@@ -10,7 +10,7 @@ from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import inference_graph
 from gcnet_tf.training.distributed.strategy import make_strategy
-from gcnet_tf.training.optimization.losses import keras_loss, make_loss
+from gcnet_tf.training.optimization.losses import LOSSES, keras_loss, make_loss
 from gcnet_tf.training.optimization.optimizers import make_optimizer
 from gcnet_tf.training.step import make_train_step
 
@@ -78,6 +78,28 @@ def test_the_graph_of_an_evaluation_stays_on_the_gpu(tiny_config, network):
     images = tf.TensorSpec([None, None, None, 3], tf.uint8)
     graph = inference_graph(build_model(config), images, outputs).graph
     assert findings(graph) == NOTHING
+
+
+# Beside the defaults, those that compute otherwise.
+OTHER_SETTINGS = [
+    ("cross_entropy", {"avg_non_ignore": True, "label_smoothing": 0.1}),
+    ("ohem_sampler", {"threshold": 0.5}),
+    ("lovasz", {"per_image": True}),
+]
+
+
+@pytest.mark.parametrize(
+    "kind, settings", [*((kind, {}) for kind in LOSSES), *OTHER_SETTINGS]
+)
+def test_a_term_of_the_loss_stays_on_the_gpu(kind, settings):
+    weights = {} if kind == "dice" else {"class_weights": [1.0] * 5}
+
+    def gradient(logits, labels):
+        return tf.gradients(LOSSES[kind](logits, labels, **weights, **settings), logits)
+
+    logits = tf.TensorSpec([2, 32, 32, 5])
+    labels = tf.TensorSpec([2, 32, 32], tf.uint8)
+    assert findings(graph_of(gradient, logits, labels)) == NOTHING
 
 
 @pytest.mark.parametrize("ignore_class", [None, 255])

@@ -13,7 +13,7 @@ from gcnet_tf import compat
 from gcnet_tf.errors import UserError
 from gcnet_tf.training import train
 from gcnet_tf.training.keras_objects import NamedMetrics
-from gcnet_tf.training.optimization.optimizers import PolynomialDecay
+from gcnet_tf.training.optimization.schedules import PolynomialDecay
 from gcnet_tf.weights.files import list_checkpoints
 
 keras_3 = pytest.mark.skipif(compat.MAY_HAVE_ADDONS, reason="Keras 2.15 lacks it")

@@ -15,8 +15,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from gcnet_tf.data.catalog import IGNORE_LABEL
 from gcnet_tf.data.stream import packed, photometric, render, resample
+from gcnet_tf.data.stream.balance import (
+    Balance,
+    balanced_corner,
+    class_counts,
+    is_balanced,
+    label_runs,
+)
+from gcnet_tf.data.stream.resample import window_positions
 
 # Number of windows that are checked; the window drawn after them is taken unchecked.
 NUM_CROP_CHECKS = 10
@@ -33,6 +40,7 @@ def augment(
     category_max_ratio: float,
     flip_probability: float,
     photometric_distortion: bool,
+    balance: Balance | None = None,
 ) -> dict[str, tf.Tensor]:
     """Makes one training sample: resizes, crops, flips, distorts colours and pads.
 
@@ -46,6 +54,7 @@ def augment(
         category_max_ratio: see `choose_crop`.
         flip_probability: probability of a horizontal flip.
         photometric_distortion: true to change the colours.
+        balance: chooses some crops by a class; None for none.
 
     Returns:
         "image": uint8 RGB (*crop_size, 3), zero in the padding below and right of the
@@ -61,6 +70,7 @@ def augment(
         crop_size=crop_size,
         category_max_ratio=category_max_ratio,
         flip_probability=flip_probability,
+        balance=balance,
     )
     distortion = plan.distortion if photometric_distortion else None
     image, label = render.render(image, label, plan.window, distortion)
@@ -95,6 +105,7 @@ def make_plan(
     crop_size: tuple[int, int],
     category_max_ratio: float,
     flip_probability: float,
+    balance: Balance | None = None,
 ) -> Plan:
     """Draws the random choices of `augment`; they depend on the label, not the image.
 
@@ -105,6 +116,8 @@ def make_plan(
     scale = random_scale(seeds[0], base_scale, ratio_range)
     full_size = keep_ratio_size(source_size[0], source_size[1], scale)
     corner = choose_crop(label, full_size, seeds[1], crop_size, category_max_ratio)
+    if balance is not None:
+        corner = balanced_corner(label, full_size, seed, crop_size, corner, balance)
     flip = tf.random.stateless_uniform((), seeds[2]) < flip_probability
     valid_size = tf.minimum(full_size, crop_size)
     rows = window_positions(corner[0], valid_size[0], crop_size[0])
@@ -185,11 +198,11 @@ def choose_crop(
     if category_max_ratio >= 1:
         return corners[0]
     valid_size = tf.minimum(full_size, crop_size)
-    runs = _label_runs(label)
+    runs = label_runs(label)
 
     def is_rejected(check):
-        counts = _class_counts(runs, full_size, corners[check], valid_size)
-        return tf.logical_not(_is_balanced(counts, category_max_ratio))
+        counts = class_counts(runs, full_size, corners[check], valid_size)
+        return tf.logical_not(is_balanced(counts, category_max_ratio))
 
     def go_on(check):
         return tf.cond(
@@ -219,28 +232,6 @@ def draw_corners(
         for axis in range(2)
     ]
     return tf.stack(offsets, axis=1)
-
-
-def window_positions(
-    start: tf.Tensor,
-    num_valid: tf.Tensor,
-    size: int | tf.Tensor,
-    reverse: bool | tf.Tensor = False,
-) -> tf.Tensor:
-    """Returns the positions of a window along one axis of the resized image.
-
-    Args:
-        start: first position.
-        num_valid: number of positions in the image.
-        size: length of the result; positions after the first `num_valid` are padding.
-        reverse: true to reverse the valid part, for a flip.
-
-    Returns:
-        int32 (size,), with -1 for padding.
-    """
-    index = tf.range(size)
-    offset = tf.where(reverse, num_valid - 1 - index, index)
-    return tf.where(index < num_valid, start + offset, resample.PADDING)
 
 
 def resize_window(
@@ -274,69 +265,3 @@ def resize_window(
     return packed.unpack(
         resample.mix(packed.pack(image), window.row_taps, window.column_taps)
     )
-
-
-class _Runs(NamedTuple):
-    """A label as runs of equal values within a row, in reading order."""
-
-    value: tf.Tensor
-    """int32 (num_runs,), the value of each run."""
-    row: tf.Tensor
-    """int64 (num_runs,), its row."""
-    start: tf.Tensor
-    """int64 (num_runs,), its first column."""
-    stop: tf.Tensor
-    """int64 (num_runs,), the column after its last."""
-    size: tf.Tensor
-    """int32 (2,), height and width of the label."""
-
-
-def _label_runs(label: tf.Tensor) -> _Runs:
-    """Finds the runs of a label; a usual label has a few thousand.
-
-    Counting runs instead of pixels makes `choose_crop` fast.
-    """
-    size = tf.shape(label)
-    width = tf.cast(size[1], tf.int64)
-    starts = tf.pad(
-        label[:, 1:] != label[:, :-1], ((0, 0), (1, 0)), constant_values=True
-    )
-    place = tf.where(tf.reshape(starts, [-1]))[:, 0]
-    end = tf.concat([place[1:], [tf.size(label, tf.int64)]], axis=0)
-    start = place % width
-    value = tf.cast(tf.gather(tf.reshape(label, [-1]), place), tf.int32)
-    return _Runs(value, place // width, start, start + end - place, size)
-
-
-def _class_counts(runs, full_size, corner, valid_size):
-    """Counts the pixels per label value in a window of the resized label; int32 (256,).
-
-    The resized label repeats (or skips) source rows and columns. The weight of a run is
-    therefore the number of the window's rows that come from its row, times the number
-    of the window's columns that come from its columns.
-    """
-    num_before = []
-    for axis in range(2):
-        positions = window_positions(corner[axis], valid_size[axis], valid_size[axis])
-        source = resample.nearest_index(positions, full_size[axis], runs.size[axis])
-        # For each source row (or column): the number of positions that come from the
-        # rows (or columns) before it.
-        edges = tf.range(runs.size[axis] + 1)
-        num_before.append(tf.searchsorted(source, edges))
-    rows_before, columns_before = num_before
-    num_rows = tf.gather(rows_before[1:] - rows_before[:-1], runs.row)
-    num_columns = tf.gather(columns_before, runs.stop) - tf.gather(
-        columns_before, runs.start
-    )
-    # tf.math.bincount would first search for the largest value.
-    return tf.raw_ops.DenseBincount(
-        input=runs.value, size=256, weights=num_rows * num_columns
-    )
-
-
-def _is_balanced(counts: tf.Tensor, category_max_ratio: float) -> tf.Tensor:
-    """Tells whether a crop with these counts per label value is accepted."""
-    counts = tf.cast(counts[:IGNORE_LABEL], tf.float64)
-    total = tf.reduce_sum(counts)
-    has_several_classes = tf.math.count_nonzero(counts) > 1
-    return has_several_classes & (tf.reduce_max(counts) / total < category_max_ratio)

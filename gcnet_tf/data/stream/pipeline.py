@@ -19,7 +19,10 @@ from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.records import shards
 from gcnet_tf.data.stream import augmentation, photometric
 from gcnet_tf.data.stream.ahead import EvaluationSample, decoded_ahead
+from gcnet_tf.data.stream.balance import Balance, class_chances, rare_classes
+from gcnet_tf.data.stream.effects import Effects, change
 from gcnet_tf.data.stream.lanes import ALL, Share, numbered_records, split_records
+from gcnet_tf.data.stream.mixing import Mixing, mixed, with_partners
 
 # AutoGraph is off. It would turn Python's branches and loops into tf.cond and
 # tf.while_loop, which the code uses already, and it took a third of the time from the
@@ -69,6 +72,11 @@ def training_dataset(
         UserError: when the records are missing, damaged or of another data set.
     """
     settings = config.augment
+    effects = Effects(**{name: getattr(settings, name) for name in Effects._fields})
+    balance = None
+    if settings.balanced_crop:
+        histogram = matching_manifest(config, "train").class_histogram
+        balance = Balance(settings.balanced_crop, class_chances(histogram))
 
     def make_sample(example: dict, seed: tf.Tensor) -> dict:
         sample = shards.decode_sample(example)
@@ -80,7 +88,12 @@ def training_dataset(
             photometric_distortion=(
                 settings.photometric_distortion and not settings.photometric_on_device
             ),
+            balance=balance,
         )
+        if any(effects):
+            sample["image"], sample["label"] = change(
+                sample["image"], sample["label"], sample["valid_size"], seed, effects
+            )
         if settings.photometric_on_device:
             sample["distortion"] = augmentation.distortion_of(seed)
         return sample
@@ -126,14 +139,24 @@ def sample_batches(
         sample = make_sample(example, sample_seed)
         return {**sample, "name": example["name"], "seed": sample_seed}
 
+    augment = config.augment
+    mixing = Mixing(
+        augment.class_mix, augment.copy_paste, rare_classes(manifest.class_histogram)
+    )
+    is_mixing = mixing.class_mix + mixing.copy_paste > 0
+    first = max(start_iteration - is_mixing, 0)  # the batch of the partners
     dataset = numbered_records(
-        _folder(config, "train"), manifest, seed, batch_size, start_iteration, share
+        _folder(config, "train"), manifest, seed, batch_size, first, share
     )
-    dataset = dataset.map(
-        numbered_sample,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=config.data.deterministic,
-    )
+    in_parallel = {
+        "num_parallel_calls": tf.data.AUTOTUNE,
+        "deterministic": config.data.deterministic,
+    }
+    dataset = dataset.map(numbered_sample, **in_parallel)
+    if is_mixing:
+        dataset = dataset.batch(batch_size // share.number, drop_remainder=True)
+        dataset = with_partners(dataset).skip(start_iteration - first).unbatch()
+        dataset = dataset.map(lambda sample: mixed(sample, mixing), **in_parallel)
     dataset = dataset.batch(
         batch_size // (share.number * num_replicas), drop_remainder=True
     )

@@ -36,6 +36,28 @@ class Taps(NamedTuple):
     """Weight of the second."""
 
 
+def window_positions(
+    start: tf.Tensor,
+    num_valid: tf.Tensor,
+    size: int | tf.Tensor,
+    reverse: bool | tf.Tensor = False,
+) -> tf.Tensor:
+    """Returns the positions of a window along one axis of the resized image.
+
+    Args:
+        start: first position.
+        num_valid: number of positions in the image.
+        size: length of the result; positions after the first `num_valid` are padding.
+        reverse: true to reverse the valid part, for a flip.
+
+    Returns:
+        int32 (size,), with -1 for padding.
+    """
+    index = tf.range(size)
+    offset = tf.where(reverse, num_valid - 1 - index, index)
+    return tf.where(index < num_valid, start + offset, PADDING)
+
+
 def nearest_index(
     positions: tf.Tensor, full_size: tf.Tensor, source_size: tf.Tensor
 ) -> tf.Tensor:

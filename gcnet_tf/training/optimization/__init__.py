@@ -1,1 +1,1 @@
-"""Losses, class weights, optimisers and averages of weights."""
+"""Losses, class weights, optimisers, schedules and averages of weights."""

@@ -1,4 +1,4 @@
-"""Training losses: cross-entropy, and losses of Keras."""
+"""Training losses: sums of the reference's, and losses of Keras."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,20 +10,42 @@ import numpy as np
 import tensorflow as tf
 
 from gcnet_tf.config import Config
+from gcnet_tf.config.schema_training import UNWEIGHTED_LOSSES, LossConfig
 from gcnet_tf.data.catalog import IGNORE_LABEL, facts_of
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.extensions.classes import is_of_keras
 from gcnet_tf.extensions.named import make
+from gcnet_tf.training.optimization.pixel_losses import (
+    cross_entropy,
+    focal,
+    ohem_cross_entropy,
+    ohem_sampler,
+    weighted,
+)
+from gcnet_tf.training.optimization.region_losses import dice, lovasz, tversky
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+# By the kind of a term in the configuration.
+LOSSES: dict[str, Callable[..., tf.Tensor]] = {
+    "cross_entropy": cross_entropy,
+    "ohem_sampler": ohem_sampler,
+    "ohem_cross_entropy": ohem_cross_entropy,
+    "focal": focal,
+    "dice": dice,
+    "tversky": tversky,
+    "lovasz": lovasz,
+}
 
 
-def make_loss(
-    config: Config, class_weights: Sequence[float] | None = None
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def make_loss(config: Config, class_weights: Sequence[float] | None = None) -> Loss:
     """Makes the loss that `config` describes, a function of logits and labels.
 
     Raises:
         UserError: when a named loss fails with labels of which some are 255.
     """
+    if config.train.losses:
+        return _sum_of(config.train.losses, class_weights)
     if config.train.loss is None:
         return partial(cross_entropy, class_weights=class_weights)
     loss = make("loss", asdict(config.train.loss), "train.loss")
@@ -48,6 +70,29 @@ def make_loss(
     return loss_of
 
 
+def _sum_of(terms: Sequence[LossConfig], class_weights: Sequence[float] | None) -> Loss:
+    """Makes the weighted sum of terms, each with the class weights if it has any."""
+    functions = []
+    for term in terms:
+        arguments = term.given()
+        if term.kind not in UNWEIGHTED_LOSSES:
+            arguments["class_weights"] = class_weights
+        functions.append((term.weight, partial(LOSSES[term.kind], **arguments)))
+    if any(term.kind == "dice" for term in terms):
+        warnings.warn(
+            "train.losses: dice counts pixels that are not labelled, as in the "
+            "reference.",
+            stacklevel=3,
+        )
+
+    def loss_of(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        if logits.dtype != tf.float64:
+            logits = tf.cast(logits, tf.float32)
+        return tf.add_n([weight * loss(logits, labels) for weight, loss in functions])
+
+    return loss_of
+
+
 def _check_takes_logits(loss: keras.losses.Loss) -> None:
     if is_of_keras(type(loss)) and loss.get_config().get("from_logits") is False:
         raise UserError(
@@ -56,9 +101,7 @@ def _check_takes_logits(loss: keras.losses.Loss) -> None:
         )
 
 
-def _try(
-    loss_of: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], num_classes: int
-) -> tuple[str, bool]:
+def _try(loss_of: Loss, num_classes: int) -> tuple[str, bool]:
     """Tries a loss with pixels that are not labelled.
 
     Returns:
@@ -126,50 +169,10 @@ def keras_loss(
     # Keras does so in its own way.
     values = tf.cast(loss.call(given, logits), logits.dtype)
     if values.shape.rank == labels.shape.rank:
-        values = _weighted(values, labels, class_weights)
+        values = weighted(values, labels, class_weights)
     elif class_weights is not None:
         raise UserError(
             f"train.class_weights: received weights, but {type(loss).__name__} of "
             "train.loss returns no value per pixel; set train.class_weights=null."
         )
     return tf.reduce_mean(values)
-
-
-def cross_entropy(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    class_weights: Sequence[float] | None = None,
-) -> tf.Tensor:
-    """Computes softmax cross-entropy, averaged over **all** pixels, ignored ones too.
-
-    Pixels labelled 255 contribute no loss and no gradient, but count in the divisor, as
-    in the reference (mmsegmentation 0.x). To divide by the valid pixels only would give
-    padded crops more weight.
-
-    Args:
-        logits: `(batch, height, width, num_classes)`.
-        labels: integer `(batch, height, width)`, class ids or 255.
-        class_weights: factor on a pixel's loss, per class; None for 1. The divisor is
-            always the number of pixels, as in mmsegmentation 0.x. (1.2.2 divides by the
-            weights of all pixels, and fails where one is labelled 255.)
-
-    Returns:
-        A scalar.
-    """
-    # Flat before they are int32, which a GPU reshapes in the memory of the host.
-    labels = tf.reshape(labels, [-1])
-    logits = tf.reshape(logits, [-1, logits.shape[-1]])
-    safe = tf.where(labels != IGNORE_LABEL, tf.cast(labels, tf.int32), 0)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=safe, logits=logits)
-    return tf.reduce_mean(_weighted(losses, labels, class_weights))
-
-
-def _weighted(
-    losses: tf.Tensor, labels: tf.Tensor, class_weights: Sequence[float] | None
-) -> tf.Tensor:
-    """Multiplies losses per pixel by class weights; sets ignored pixels to 0."""
-    valid = labels != IGNORE_LABEL
-    if class_weights is not None:
-        safe = tf.where(valid, tf.cast(labels, tf.int32), 0)
-        losses *= tf.gather(tf.constant(class_weights, losses.dtype), safe)
-    return tf.where(valid, losses, tf.zeros_like(losses))

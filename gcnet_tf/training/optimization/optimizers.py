@@ -1,4 +1,4 @@
-"""Optimiser and learning rate as in the reference (PyTorch's SGD, poly decay)."""
+"""Optimiser as in the reference (PyTorch's SGD), or one of Keras."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,56 +8,14 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf import compat
-from gcnet_tf.config import Config
-from gcnet_tf.config.schema_training import TrainConfig
+from gcnet_tf.config import Config, TrainConfig
+from gcnet_tf.errors import UserError
 from gcnet_tf.extensions.named import make
+from gcnet_tf.training.optimization.schedules import Schedule, make_schedule
 
-
-@keras.saving.register_keras_serializable("gcnet_tf")
-class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """The poly schedule of mmsegmentation 0.x.
-
-        lr(t) = (initial - minimum) * (1 - t / iterations) ** power + minimum
-
-    With t = 0 … iterations - 1, the minimum is never quite reached. The rate is
-    computed in float64, because float32 is off by 1e-7 near the end.
-
-    Args:
-        initial, minimum, iterations, power: as above.
-        accumulated: number of iterations whose gradients make one step together. They
-            have the rate of the first of them: that of `iterations / accumulated`
-            steps with batches that are so many times larger.
-    """
-
-    def __init__(
-        self,
-        initial: float,
-        minimum: float,
-        iterations: int,
-        power: float,
-        accumulated: int = 1,
-    ):
-        self.initial = initial
-        self.minimum = minimum
-        self.iterations = iterations
-        self.power = power
-        self.accumulated = accumulated
-
-    def __call__(self, step: Any) -> tf.Tensor:
-        # After the end, as in a schedule that was shortened, the rate stays minimal.
-        begun = tf.cast(step, tf.float64) // self.accumulated * self.accumulated
-        left = 1.0 - begun / self.iterations
-        left = tf.maximum(left, tf.constant(0.0, tf.float64))
-        return (self.initial - self.minimum) * left**self.power + self.minimum
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "initial": self.initial,
-            "minimum": self.minimum,
-            "iterations": self.iterations,
-            "power": self.power,
-            "accumulated": self.accumulated,
-        }
+# Last parts of the names of weights that have no decay where norms and biases have
+# none.
+NORMS_AND_BIASES = ("gamma", "beta", "bias")
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
@@ -69,8 +27,7 @@ class CoupledSGD(compat.Optimizer):
         weight   -= learning_rate * velocity
 
     Keras' own SGD differs in two ways: its velocity contains the learning rate, which
-    matters as soon as the rate changes, and its weight decay bypasses the momentum. The
-    decay applies to every trainable weight, biases and normalisations included.
+    matters as soon as the rate changes, and its weight decay bypasses the momentum.
 
     Args:
         learning_rate: a number or a schedule.
@@ -78,6 +35,8 @@ class CoupledSGD(compat.Optimizer):
         decay: weight decay.
         rates: schedules of parts of the model that do not follow `learning_rate`, by
             the part's name, such as "decode_head".
+        undecayed: last parts of the names of weights without decay; all others have it,
+            as in PyTorch, biases and normalisations included.
     """
 
     def __init__(
@@ -86,12 +45,14 @@ class CoupledSGD(compat.Optimizer):
         momentum: float = 0.9,
         decay: float = 5e-4,
         rates: Mapping[str, Any] | None = None,
+        undecayed: Sequence[str] = (),
         name: str = "coupled_sgd",
         **kwargs: Any,
     ):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.decay = decay
+        self.undecayed = list(undecayed)
         self.rates = {
             part: (
                 keras.optimizers.schedules.deserialize(rate)
@@ -113,6 +74,10 @@ class CoupledSGD(compat.Optimizer):
         # no path.
         self.paths = [variable.path for variable in variables]
         self.rate_of = [self._own_rate(path) for path in self.paths]
+        self.decay_of = [
+            0.0 if path.rpartition("/")[2] in self.undecayed else self.decay
+            for path in self.paths
+        ]
 
     def _own_rate(self, path: str) -> Any:
         rates = [self.rates[part] for part in path.split("/") if part in self.rates]
@@ -129,7 +94,7 @@ class CoupledSGD(compat.Optimizer):
         gradient = tf.cast(gradient, variable.dtype)
         # Else a graph computes both products as soon as a step begins, of all weights.
         with tf.control_dependencies([gradient]):
-            gradient += self.decay * tf.convert_to_tensor(variable)
+            gradient += self.decay_of[index] * tf.convert_to_tensor(variable)
             moved = self.momentum * tf.convert_to_tensor(velocity)
         self.assign(velocity, moved + gradient)
         if (schedule := self.rate_of[index]) is not None:
@@ -145,6 +110,7 @@ class CoupledSGD(compat.Optimizer):
             **super().get_config(),
             "momentum": self.momentum,
             "decay": self.decay,
+            "undecayed": self.undecayed,
             "rates": {
                 part: keras.optimizers.schedules.serialize(rate)
                 for part, rate in self.rates.items()
@@ -169,33 +135,53 @@ def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     }
 
 
-def poly_schedule(settings: TrainConfig, multiplier: float = 1.0) -> PolynomialDecay:
-    """Makes the schedule of the learning rate, or of a multiple of it."""
-    # As in the reference, the minimum is not multiplied.
-    return PolynomialDecay(
-        multiplier * settings.learning_rate,
-        settings.min_learning_rate,
-        settings.iterations,
-        settings.poly_power,
-    )
+def make_optimizer(config: Config) -> tuple[Schedule, keras.optimizers.Optimizer]:
+    """Makes the schedule of the learning rate and the optimiser of `config`.
 
-
-def make_optimizer(
-    config: Config,
-) -> tuple[PolynomialDecay, keras.optimizers.Optimizer]:
-    """Makes the schedule of the learning rate and the optimiser of `config`."""
+    Raises:
+        UserError: when a named optimizer cannot be made, or lacks what a setting needs.
+    """
     settings = config.train
-    rates = {}
-    if settings.head_lr_multiplier != 1:
-        head = poly_schedule(settings, settings.head_lr_multiplier)
-        rates = {"decode_head": head, "auxiliary_head": head}
-    base = poly_schedule(settings)
-    optimizer: Any = CoupledSGD(base, settings.momentum, settings.weight_decay, rates)
-    if settings.optimizer is not None:
+    base = make_schedule(settings)
+    if settings.optimizer is None:
+        optimizer = _sgd(settings, base)
+    else:
         arguments = {"learning_rate": base}
         named = asdict(settings.optimizer)
         optimizer = make("optimizer", named, "train.optimizer", arguments)
         base.accumulated = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+        if not settings.norm_bias_decay:
+            _leave_out_of_decay(optimizer)
     if settings.precision == "mixed_float16":
         optimizer = compat.with_loss_scale(optimizer)
     return base, optimizer
+
+
+def _sgd(settings: TrainConfig, base: Schedule) -> Any:
+    rates = {}
+    if settings.head_lr_multiplier != 1:
+        head = make_schedule(settings, settings.head_lr_multiplier)
+        rates = {"decode_head": head, "auxiliary_head": head}
+    average: dict[str, Any] = {}
+    if settings.ema_momentum is not None:
+        average = {"use_ema": True, "ema_momentum": settings.ema_momentum}
+    return CoupledSGD(
+        base,
+        settings.momentum,
+        settings.weight_decay,
+        rates,
+        () if settings.norm_bias_decay else NORMS_AND_BIASES,
+        global_clipnorm=settings.clip_norm,
+        **average,
+    )
+
+
+def _leave_out_of_decay(optimizer: Any) -> None:
+    """Leaves norms and biases out of the weight decay of an optimizer of Keras."""
+    if getattr(optimizer, "weight_decay", None) is None:
+        raise UserError(
+            f"train.norm_bias_decay: received false, but {type(optimizer).__name__} of "
+            "train.optimizer has no weight_decay of Keras; add one to its config, or "
+            "use true."
+        )
+    optimizer.exclude_from_weight_decay(var_names=list(NORMS_AND_BIASES))

@@ -34,6 +34,19 @@ LEADS = (
     "cropping decoder",
     "colours on the device",
 )
+# The streams with one further augmentation each, by settings of `augment`.
+AUGMENTATIONS = {
+    f"{name} {value:g}": {name: value}
+    for name, value in {
+        "balanced_crop": 0.5,
+        "rotation": 10.0,
+        "blur": 1.0,
+        "grey": 0.2,
+        "cut_out": 0.5,
+        "class_mix": 0.5,
+        "copy_paste": 0.5,
+    }.items()
+}
 
 PEER_WORKER = peer.WORKERS / "reference_pipeline.py"
 
@@ -179,6 +192,15 @@ def compare_leads(bench: Bench) -> list[StreamSpeed]:
     sides = [(base, bench.ours(root), "uint8")]
     sides += [("scaled decoder, the same", bench.ours(root), "scaled decoder")]
     return speeds + bench.compare(sides, base)
+
+
+def compare_augmentations(bench: Bench) -> list[StreamSpeed]:
+    """Compares the streams that have a further augmentation with the one in use."""
+    root, base = bench.data(), "in use"
+    sides = [(base, bench.ours(root), "uint8")]
+    return bench.compare(
+        sides + [(name, bench.ours(root), name) for name in AUGMENTATIONS], base
+    )
 
 
 def memory_over_samples(bench: Bench) -> dict[int, float]:

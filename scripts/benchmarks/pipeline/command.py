@@ -29,6 +29,8 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         else:
             if args.leads:
                 speeds = bench.compare_leads(prepared)
+            elif args.augmentations:
+                speeds = bench.compare_augmentations(prepared)
             else:
                 speeds = bench.compare_with_peer(prepared, args.peer_python)
             print(bench.table(speeds))

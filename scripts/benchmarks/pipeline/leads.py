@@ -129,8 +129,8 @@ def _scaled_decoder(encoded, image, label, plan):
     top, left = tf.unstack(plan.corner)
     num_rows, num_columns = tf.unstack(plan.valid_size)
     window = render.make_window(
-        augmentation.window_positions(top, num_rows, height),
-        augmentation.window_positions(left, num_columns, width, plan.flip),
+        resample.window_positions(top, num_rows, height),
+        resample.window_positions(left, num_columns, width, plan.flip),
         plan.full_size,
         tf.shape(label),
     )

@@ -3,20 +3,22 @@
     python -m benchmarks.pipeline.streams ROOT CORE
 
 Stream "uint8" is the training stream as training gets it, "normalised" the same with
-the model's normalisation; the others are those of `leads.py`. See `workers.serve` for
+the model's normalisation; those of `AUGMENTATIONS` have one augmentation more, and the
+others are those of `leads.py`. See `workers.serve` for
 the protocol. Ask one process for one stream only, because each stream reads ahead.
 """
 
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import tensorflow as tf
 
 from benchmarks.pipeline import leads
-from benchmarks.pipeline.bench import benchmark_config
+from benchmarks.pipeline.bench import AUGMENTATIONS, benchmark_config
 from benchmarks.workers import serve
 from gcnet_tf.data.stream.pipeline import training_dataset
 from gcnet_tf.models import ResNet
@@ -49,6 +51,9 @@ def main() -> None:
     def iterator(name):
         if name in ("uint8", "normalised"):
             return iter(training_dataset(config))
+        if name in AUGMENTATIONS:
+            augment = replace(config.augment, **AUGMENTATIONS[name])
+            return iter(training_dataset(replace(config, augment=augment)))
         return iter(leads.dataset(config, name))
 
     def producer(name: str) -> Callable[[], int]:
@@ -61,7 +66,7 @@ def main() -> None:
 
         return produce
 
-    names = ["uint8", "normalised", *leads.LEADS]
+    names = ["uint8", "normalised", *leads.LEADS, *AUGMENTATIONS]
     serve({name: producer(name) for name in names})
 
 

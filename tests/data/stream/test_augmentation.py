@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gcnet_tf.data.stream import augmentation, photometric, resample
+from gcnet_tf.data.stream import augmentation, balance, photometric, resample
 
 SEED = np.array([7, 3], np.int32)
 
@@ -139,7 +139,7 @@ def test_nearest_index_equals_opencv(source, full):
 
 
 def test_window_positions():
-    positions = augmentation.window_positions
+    positions = resample.window_positions
     assert positions(3, 4, 6).numpy().tolist() == [3, 4, 5, 6, -1, -1]
     assert positions(3, 4, 6, True).numpy().tolist() == [6, 5, 4, 3, -1, -1]
     assert positions(0, 2, 2, False).numpy().tolist() == [0, 1]
@@ -201,7 +201,7 @@ def test_choose_crop_inside_a_dataset():
 )
 def test_limit_of_the_largest_class(label, accepted):
     counts = np.bincount(label.astype(int), minlength=256)
-    assert bool(augmentation._is_balanced(tf.constant(counts), 0.75)) == accepted
+    assert bool(balance.is_balanced(tf.constant(counts), 0.75)) == accepted
 
 
 def test_corners_cover_all_places_and_only_those():

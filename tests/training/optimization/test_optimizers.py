@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.compat import apply_gradients, build_optimizer
-from gcnet_tf.training.optimization.optimizers import CoupledSGD, PolynomialDecay
+from gcnet_tf.training.optimization.optimizers import CoupledSGD
+from gcnet_tf.training.optimization.schedules import PolynomialDecay
 
 
 class Part(keras.layers.Layer):

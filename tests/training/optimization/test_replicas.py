@@ -9,7 +9,8 @@ from training.conftest import Toy
 
 from gcnet_tf import compat
 from gcnet_tf.training.distributed.strategy import make_strategy
-from gcnet_tf.training.optimization.optimizers import CoupledSGD, PolynomialDecay
+from gcnet_tf.training.optimization.optimizers import CoupledSGD
+from gcnet_tf.training.optimization.schedules import PolynomialDecay
 from gcnet_tf.training.step import make_train_step
 
 STEPS, SAMPLES, CLASSES = 6, 4, 3
@@ -190,10 +191,24 @@ def test_an_optimizer_inside_another_one_sums_once():
         np.testing.assert_allclose(weight, value, rtol=1e-5)
 
 
-def test_our_sgd_makes_the_same_steps():
-    first, second = (trained(lambda: CoupledSGD(0.1), replicas) for replicas in (1, 2))
+@pytest.mark.parametrize(
+    "options", [{}, {"undecayed": ("bias",), "global_clipnorm": 0.05, **AVERAGES}]
+)
+def test_our_sgd_makes_the_same_steps(options):
+    first, second = (
+        trained(lambda: CoupledSGD(0.1, **options), replicas) for replicas in (1, 2)
+    )
     for values in zip(first, second):
         np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_our_sgd_clips_the_gradient_of_the_batch(replicas):
+    weights = trained(
+        lambda: CoupledSGD(1.0, momentum=0.0, decay=0.0, global_clipnorm=0.05), replicas
+    )
+    for weight, expected in zip(weights, steps_of_sgd(1.0, global_clipnorm=0.05)):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
 
 
 class Regularised(Toy):
