@@ -48,8 +48,7 @@ async function openModel(name) {
     model = await ask("open", name);
   } catch (error) {
     element("model-facts").textContent = "The model did not open.";
-    say(`${error.message} A page from a file, without a server, cannot load its model: ` +
-      "run python -m http.server in its folder.");
+    say(error.message);
     return;
   }
   const [height, width] = model.size;
@@ -244,6 +243,7 @@ element("save-overlay").onclick = () => save("_overlay", "saveOverlay", opacity.
 // The models of the site
 
 async function start() {
+  element("waiting").remove();
   const names = await (await fetch("models.json")).json();
   const select = element("model");
   select.replaceChildren(...names.map((name) => new Option(name.replace(/^model_|\.tflite$/g, ""), name)));
@@ -256,4 +256,4 @@ async function start() {
   await openModel(names[0]);
 }
 
-start();
+start().catch((error) => say(`The page did not start: ${error.message}.`));
