@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-SOURCES = gcnet_tf scripts tests
+SOURCES = gcnet_tf scripts tests examples
 
 .PHONY: venv demo camvid family parity mediapipe web-test golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
 

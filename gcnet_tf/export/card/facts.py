@@ -1,4 +1,4 @@
-"""What a model card may say: facts of the files, the run and the records."""
+"""Facts for a model card: of the files, the run and the records, as far as they go."""
 
 import json
 from collections.abc import Mapping

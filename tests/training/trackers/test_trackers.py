@@ -81,8 +81,8 @@ class WandBStore:
     def read(self):
         values, pictures, files, settings = {}, {}, {}, {}
         names, keys = set(), set()
-        for folder in sorted(Path("run").glob("wandb/offline-run-*")):
-            (log,) = folder.glob("run-*.wandb")
+        for log in sorted(Path("run").glob("wandb/offline-run-*/run-*.wandb")):
+            folder = log.parent
             for record in wandb_records(log):
                 kind = record.WhichOneof("record_type")
                 if kind == "run":
