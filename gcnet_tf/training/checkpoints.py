@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -40,35 +40,38 @@ from gcnet_tf.weights.files import (
     list_checkpoints,
     load_weights,
     save_weights,
+    values_hash,
     weights_by_path,
-    weights_hash,
 )
 
 OPTIMIZER_FILE = "optimizer.npz"
 
 
-def not_finite(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> str:
+class Values(NamedTuple):
+    """The values of all variables of a training, read once for every use."""
+
+    weights: dict[str, np.ndarray]
+    optimizer: dict[str, Any]  # arrays; np.savez takes no narrower type
+
+
+def read_values(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Values:
+    """Reads all weights by their paths, and the variables of the built optimiser."""
+    variables = weights_by_path(model), optimizer_state(optimizer)
+    return Values(*({name: v.numpy() for name, v in of.items()} for of in variables))
+
+
+def not_finite(values: Values) -> str:
     """Returns the name of a variable with a value that is not finite; "" for none.
 
     A loss can be finite and its gradient not: the weights are lost after the step.
     """
-    variables = {**weights_by_path(model), **optimizer_state(optimizer)}
-    return next(
-        (
-            name
-            for name, variable in variables.items()
-            if not np.isfinite(variable.numpy()).all()
-        ),
-        "",
-    )
+    all_values = {**values.weights, **values.optimizer}
+    bad = (name for name, value in all_values.items() if not np.isfinite(value).all())
+    return next(bad, "")
 
 
 def save_checkpoint(
-    run: Path,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    state: dict,
-    keep: int,
+    run: Path, model: keras.Model, values: Values, state: dict, keep: int
 ) -> Path:
     """Writes a checkpoint and removes all but the newest `keep`.
 
@@ -78,7 +81,7 @@ def save_checkpoint(
     Args:
         run: the run folder.
         model: model whose weights are saved.
-        optimizer: built optimiser of the model.
+        values: what `read_values` read of it and of its optimiser.
         state: values for JSON; `state["iteration"]` names the checkpoint.
         keep: number of checkpoints to keep.
 
@@ -86,15 +89,13 @@ def save_checkpoint(
         The folder of the checkpoint.
     """
     final = run / "checkpoints" / f"{state['iteration']:08d}"
-    variables = optimizer_state(optimizer)
-    values = {name: variable.numpy() for name, variable in variables.items()}
-    state = {**state, "variables": _digest(model, values)}
+    state = {**state, "variables": _digest(values)}
     if digests := _digests_of_same(final, state["variables"]):
         write_text(final / STATE_FILE, _state_text(state, digests))
     else:
         with new_folder(final) as partial:
             save_weights(model, partial / WEIGHTS_FILE)
-            np.savez(partial / OPTIMIZER_FILE, **values)
+            np.savez(partial / OPTIMIZER_FILE, **values.optimizer)
             digests = {
                 name: file_sha256(partial / name)
                 for name in (WEIGHTS_FILE, OPTIMIZER_FILE)
@@ -114,10 +115,10 @@ def save_checkpoint(
     return final
 
 
-def _digest(model: keras.Model, optimizer_values: Mapping[str, np.ndarray]) -> str:
+def _digest(values: Values) -> str:
     """Returns the SHA-256 of the values of all weights and of the optimiser."""
-    digest = hashlib.sha256(weights_hash(model).encode())
-    for name, value in optimizer_values.items():
+    digest = hashlib.sha256(values_hash(values.weights).encode())
+    for name, value in values.optimizer.items():
         digest.update(f"{name}\0{value.dtype}{value.shape}\n".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()

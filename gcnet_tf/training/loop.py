@@ -333,19 +333,20 @@ class _Training:
         self._read_losses()
         self.whole = False
         # On all workers, which have the same values, so that all of them stop.
-        if name := checkpoints.not_finite(self.model, self.optimizer):
+        values = checkpoints.read_values(self.model, self.optimizer)
+        if name := checkpoints.not_finite(values):
             what = f"The loss was finite, but the gradient ({name}) was"
             raise self._not_finite(what, self.progress.iteration - 1)
         if self.workers.chief:
-            self._write_checkpoint()
+            self._write_checkpoint(values)
         self.whole = True
 
-    def _write_checkpoint(self) -> None:
+    def _write_checkpoint(self, values: checkpoints.Values) -> None:
         self.progress.unreported = self.monitor.unreported()
         checkpoints.save_checkpoint(
             self.run,
             self.model,
-            self.optimizer,
+            values,
             self.progress.to_dict(),
             keep=self.config.train.keep_checkpoints,
         )

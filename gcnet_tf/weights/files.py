@@ -187,11 +187,15 @@ def weights_by_path(model: "keras.Model") -> dict[str, "keras.Variable"]:
 
 def weights_hash(model: "keras.Model") -> str:
     """Returns the hex SHA-256 of the names and values of all weights."""
+    return values_hash({p: w.numpy() for p, w in weights_by_path(model).items()})
+
+
+def values_hash(values: Mapping[str, np.ndarray]) -> str:
+    """Returns the hex SHA-256 of the values of weights, and of their paths."""
     digest = hashlib.sha256()
-    for path, weight in sorted(weights_by_path(model).items()):
-        value = np.ascontiguousarray(weight.numpy())
+    for path, value in sorted(values.items()):
         digest.update(f"{path}\0{value.dtype}{value.shape}\n".encode())
-        digest.update(value.tobytes())
+        digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from gcnet_tf import compat
 from gcnet_tf.errors import UserError
 from gcnet_tf.models import ResNet
 from gcnet_tf.training.checkpoints import (
+    read_values,
     restore_checkpoint,
     save_best,
     save_checkpoint,
@@ -40,7 +41,7 @@ def one_step(model, optimizer):
 
 def save(run, iteration, model, optimizer, keep=3):
     state = {"iteration": iteration, "best_miou": 0.5}
-    return save_checkpoint(run, model, optimizer, state, keep)
+    return save_checkpoint(run, model, read_values(model, optimizer), state, keep)
 
 
 def test_restores_weights_velocity_and_state(tmp_path):
@@ -68,7 +69,7 @@ def test_the_same_values_are_written_once(tmp_path):
         for file in files:
             os.utime(file, (0, 0))
         state = {"iteration": 7, "evaluation_due": due}
-        save_checkpoint(tmp_path, model, optimizer, state, keep=3)
+        save_checkpoint(tmp_path, model, read_values(model, optimizer), state, keep=3)
         assert restore_checkpoint(checkpoint, *trainee()) == state
         return all(file.stat().st_mtime > 0 for file in files)
 

@@ -120,7 +120,9 @@ def saved(run: Path, iteration: int) -> Path:
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_weights)
     state = {"iteration": iteration}
-    return checkpoints.save_checkpoint(run, model, optimizer, state, keep=3)
+    return checkpoints.save_checkpoint(
+        run, model, checkpoints.read_values(model, optimizer), state, keep=3
+    )
 
 
 @pytest.mark.parametrize("name", ["state.json", "optimizer.npz", "model.weights.h5"])

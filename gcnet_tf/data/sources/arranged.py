@@ -156,6 +156,7 @@ def _list_beside(folder: Path) -> tuple[Files, Files]:
         of_image = _without_ending(name, names)
         is_label = of_image != name and has_ending(path, LABEL_SUFFIXES)
         (labels if is_label else images).append((name, path))
+    del pictures, names  # of which there may be millions
     image_of = named_files(images, folder)
     return image_of, _by_image((path for _, path in labels), folder, image_of)
 
