@@ -143,7 +143,7 @@ class SymmetricConv2D(keras.layers.Layer):
 
     @property
     def uses_winograd(self) -> bool:
-        """Tells how a built layer computes large inputs: by Winograd's method or not."""
+        """Tells whether a built layer computes large inputs by Winograd's method."""
         return (
             self.winograd
             and (self.kernel_size, self.strides) == (3, 1)
