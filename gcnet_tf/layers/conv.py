@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from gcnet_tf.compat import DTypePolicy, has_dilated_gradient
 from gcnet_tf.layers.winograd import (
+    fills_tiles,
     pays,
     trainable_winograd_conv2d,
     transformed_conv2d,
@@ -142,7 +143,7 @@ class SymmetricConv2D(keras.layers.Layer):
 
     @property
     def uses_winograd(self) -> bool:
-        """Tells how a built layer computes: by Winograd's method, or directly."""
+        """Tells whether a built layer computes large inputs by Winograd's method."""
         return (
             self.winograd
             and (self.kernel_size, self.strides) == (3, 1)
@@ -150,10 +151,13 @@ class SymmetricConv2D(keras.layers.Layer):
             and pays(*self.kernel.shape[2:])
         )
 
+    def _uses_winograd_for(self, inputs: tf.Tensor) -> bool:
+        return self.uses_winograd and fills_tiles(inputs.shape[:3], self.dilation)
+
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor]) -> tf.Tensor:
         """Convolves `inputs`, or several joined on their channels."""
         parts = inputs if isinstance(inputs, Sequence) else [inputs]
-        if self.uses_winograd and self.folded:
+        if self.folded and self._uses_winograd_for(parts[0]):
             kernels = self._transformed_kernels([part.shape[-1] for part in parts])
             outputs = transformed_conv2d(parts, kernels, self.dilation)
         else:
@@ -190,7 +194,7 @@ class SymmetricConv2D(keras.layers.Layer):
         return self._transformed
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        if self.uses_winograd:
+        if self._uses_winograd_for(inputs):
             return trainable_winograd_conv2d(inputs, kernel, self.dilation)
         if self.kernel_size > 1 and (self.strides > 1 or self.folded):
             pad = self.dilation * (self.kernel_size - 1) // 2

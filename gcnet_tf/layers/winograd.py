@@ -71,11 +71,31 @@ F2 = Form(
 # Smallest channels * filters for which Winograd pays; below it, moving the 36 values
 # costs more than the multiplications saved.
 _LEAST_PRODUCTS = 2**14
+# Fewest tiles for which it pays: the transformed kernels are read for them. And the
+# smallest share of the tiles' outputs that lies inside of the images.
+_LEAST_TILES, _LEAST_USED = 32, 0.6
 
 
 def pays(channels: int, filters: int) -> bool:
-    """Tells whether it beats the direct convolution at 64x64 positions (on Zen 4)."""
+    """Tells whether it beats the direct convolution of large features."""
     return channels * filters >= _LEAST_PRODUCTS
+
+
+def fills_tiles(shape: Sequence[int | None], dilation: int) -> bool:
+    """Tells whether features are large enough for it.
+
+    Args:
+        shape: (batch, height, width) of the input; None for what is known only when it
+            runs, which counts as large enough.
+        dilation: see `winograd_conv2d`.
+    """
+    batch, height, width = shape
+    if height is None or width is None:
+        return True
+    block = F4.tile * dilation
+    tiles = -(-height // block) * -(-width // block) * dilation**2
+    used = height * width / (tiles * F4.tile**2)
+    return used >= _LEAST_USED and (batch is None or batch * tiles >= _LEAST_TILES)
 
 
 def winograd_conv2d(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from gcnet_tf.layers import SymmetricConv2D
 from gcnet_tf.layers.winograd import (
     F2,
     F4,
@@ -45,6 +46,30 @@ def test_several_inputs_count_as_joined():
     inputs = [tf.constant(part, tf.float32) for part in parts]
     actual = winograd_conv2d(inputs, tf.constant(kernel, tf.float32), 2)
     np.testing.assert_allclose(actual, expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize(
+    "shape, dilation, uses_winograd",
+    [
+        ((1, 12, 12), 1, False),  # nine tiles
+        ((8, 12, 12), 1, True),
+        ((1, 33, 33), 4, False),  # half of the tiles' outputs are outside
+        ((1, 64, 64), 4, True),
+        ((None, None, None), 4, True),
+    ],
+)
+def test_small_features_are_convolved_directly(shape, dilation, uses_winograd, folded):
+    layer = SymmetricConv2D(128, 3, dilation=dilation, winograd=True, folded=folded)
+    layer.build((None, None, None, 128))
+    spec = tf.TensorSpec([*shape, 128])
+    function = tf.function(lambda x: layer(x), [spec], autograph=False)
+    operations = function.get_concrete_function().graph.get_operations()
+    kinds = {operation.type for operation in operations}
+    assert ("BatchMatMulV2" in kinds, "Conv2D" in kinds) == (
+        uses_winograd,
+        not uses_winograd,
+    )
 
 
 @pytest.mark.parametrize("dilation", [1, 2])

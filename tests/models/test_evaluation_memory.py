@@ -25,7 +25,7 @@ print(kilobytes() - before)
 
 @pytest.mark.slow
 def test_evaluating_an_r50_takes_few_times_its_weights():
-    """It took 4.2 GB beside the model, when all weights were constants."""
+    """It took 3.6 GB beside the model when all weights were constants."""
     done = subprocess.run(
         [sys.executable, "-c", _EVALUATE], capture_output=True, text=True, check=True
     )

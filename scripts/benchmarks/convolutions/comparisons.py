@@ -18,6 +18,7 @@ from gcnet_tf.layers.conv import direct_conv2d
 from gcnet_tf.layers.resize import resize_bilinear
 from gcnet_tf.layers.winograd import (
     F2,
+    fills_tiles,
     pays,
     trainable_winograd_conv2d,
     winograd_conv2d,
@@ -34,6 +35,14 @@ class Layer(NamedTuple):
     dilation: int
     side: int
     """Height and width of the features, in positions."""
+
+    @property
+    def uses_winograd(self) -> bool:
+        """Tells whether the networks compute it by Winograd's method."""
+        features = (1, self.side, self.side)
+        return pays(self.channels, self.filters) and fills_tiles(
+            features, self.dilation
+        )
 
     def __str__(self) -> str:
         dilated = f" dilation {self.dilation}" if self.dilation > 1 else ""
@@ -89,7 +98,7 @@ def compare_layers(layers: Sequence[Layer], rounds: int) -> list[Comparison]:
     """Compares each layer with both of Winograd's forms, and in training."""
     comparisons = []
     for layer in tqdm(layers, desc="layers", disable=None):
-        mark = "" if pays(layer.channels, layer.filters) else ", not in use"
+        mark = "" if layer.uses_winograd else ", not in use"
         usual, *others = _forward(layer)
         ways = dict(zip((f"F(4x4){mark}", "F(2x2)"), others))
         comparisons += _compare(str(layer), usual, ways, rounds)
