@@ -64,6 +64,11 @@ def quantised(
         assert ranges is not None
         low, high = (np.full((1, 1, 1, 1), value, np.float32) for value in (0, 255))
         ranges[_input_tensor(model)] = {"min": low, "max": high}
+        for values in filter(None, ranges.values()):
+            # Where all is one value, as behind a dead ReLU, the scale would be so small
+            # that the bias, a multiple of it, exceeds 32 bits.
+            if np.array_equal(values["min"], values["max"]):
+                values["max"] = values["max"] + 1
         result = bytes(
             quantiser.quantize(ranges, enable_progress_report=False).quantized_model
         )
