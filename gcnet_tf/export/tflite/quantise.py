@@ -53,20 +53,25 @@ def quantised(
         ):
             change(names, kind, algorithm_key=float_algorithm)
     ranges = None
-    for image in images:
-        inputs = {INPUT: image[np.newaxis].astype(np.float32)}
-        with warnings.catch_warnings():
-            # It keeps all tensors to look at them, which "is for debugging only".
-            warnings.simplefilter("ignore", UserWarning)
+    with warnings.catch_warnings():
+        # Its interpreters keep all tensors, which "is for debugging only".
+        warnings.simplefilter("ignore", UserWarning)
+        for image in images:
+            inputs = {INPUT: image[np.newaxis].astype(np.float32)}
             # One by one: of an iterator, it would first count the images.
             ranges = quantiser.calibrate({SIGNATURE: [inputs]}, ranges, num_cores())
-        done()
-    assert ranges is not None
-    low, high = (np.full((1, 1, 1, 1), value, np.float32) for value in (0, 255))
-    ranges[_input_tensor(model)] = {"min": low, "max": high}
-    result = bytes(
-        quantiser.quantize(ranges, enable_progress_report=False).quantized_model
-    )
+            done()
+        assert ranges is not None
+        low, high = (np.full((1, 1, 1, 1), value, np.float32) for value in (0, 255))
+        ranges[_input_tensor(model)] = {"min": low, "max": high}
+        for values in filter(None, ranges.values()):
+            # Where all is one value, as behind a dead ReLU, the scale would be so small
+            # that the bias, a multiple of it, exceeds 32 bits.
+            if np.array_equal(values["min"], values["max"]):
+                values["max"] = values["max"] + 1
+        result = bytes(
+            quantiser.quantize(ranges, enable_progress_report=False).quantized_model
+        )
     return in_integers(result) if precision == "full_int8" else result
 
 
