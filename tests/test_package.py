@@ -146,7 +146,7 @@ def source_copy(folder):
             str(path.relative_to(REPOSITORY))
             for part in ("gcnet_tf", "configs")
             for path in (REPOSITORY / part).rglob("*")
-            if path.suffix in (".py", ".json", ".toml", ".typed")
+            if path.suffix in (".py", ".json", ".toml", ".typed", ".html", ".css")
         ] + ["setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
     for name in names:
         if (REPOSITORY / name).is_file():

@@ -21,6 +21,8 @@ _VARIABLES = {
 }
 # In inches: at this width letters have their own size on a phone.
 _WIDTH, _HEIGHT = 3.6, 2.4
+# Share of the pixels from which on a point is drawn.
+_LEAST_SHARE = 1e-4
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gcnet_tf",
@@ -97,7 +99,8 @@ def reliability_chart(
     def draw(axes: Any, low: Any) -> None:
         axes.plot([0, 100], [0, 100], color=QUIET, linewidth=0.9, linestyle=(0, (3, 3)))
         for number, calibration in models:
-            points = calibration.points()
+            # The accuracy of a few pixels says nothing, and would draw the eye.
+            points = [p for p in calibration.points() if p[2] >= _LEAST_SHARE]
             x, y, shares = (
                 [100 * value for value in values] for values in zip(*points)
             )

@@ -19,10 +19,20 @@ def figures(
     subjects: Sequence[Subject], shown: Mapping[int, Shown]
 ) -> dict[int, dict[str, Any]]:
     """Returns the values of each image's figure by its number."""
-    return {index: _figure(subjects, index, shown[index]) for index in shown}
+    images = [one.image for one in shown.values()]
+    maps = zip(*(subject.attention(images) for subject in subjects))
+    return {
+        index: _figure(subjects, index, one, attention)
+        for (index, one), attention in zip(shown.items(), maps)
+    }
 
 
-def _figure(subjects: Sequence[Subject], index: int, shown: Shown) -> dict[str, Any]:
+def _figure(
+    subjects: Sequence[Subject],
+    index: int,
+    shown: Shown,
+    attention: Sequence[np.ndarray | None],
+) -> dict[str, Any]:
     palette = subjects[0].predictor.palette
     frame = Frame(shown.image)
     lead = [_panel("image", frame.photo(), f"The image {shown.name}")]
@@ -32,8 +42,8 @@ def _figure(subjects: Sequence[Subject], index: int, shown: Shown) -> dict[str, 
         lead.append(_panel("truth", frame.labels(shown.truth, palette), alt))
     predictions = [_labels(subject, index) for subject in subjects]
     rows = [
-        _panels_of(subject, len(subjects) > 1, frame, shown, labels)
-        for subject, labels in zip(subjects, predictions)
+        _panels_of(subject, len(subjects) > 1, frame, shown, labels, values)
+        for subject, labels, values in zip(subjects, predictions, attention)
     ]
     side_by_side = [*lead, *(row[0] for row in rows)]
     if len(subjects) > 1:
@@ -88,7 +98,12 @@ def _grid(
 
 
 def _panels_of(
-    subject: Subject, is_named: bool, frame: Frame, shown: Shown, labels: np.ndarray
+    subject: Subject,
+    is_named: bool,
+    frame: Frame,
+    shown: Shown,
+    labels: np.ndarray,
+    attention: np.ndarray | None,
 ) -> list[dict[str, Any]]:
     """Returns the panels of one model: prediction, errors, attention."""
     name, palette = subject.name, subject.predictor.palette
@@ -100,7 +115,6 @@ def _panels_of(
         wrong = (labels != shown.truth) & (shown.truth != IGNORE_LABEL)
         alt = f"Wrong pixels of {shown.name}{end}, in red: {wrong.mean():.1%}"
         panels.append(_panel("errors", frame.marked(wrong), alt, series))
-    attention = subject.attention(shown.image)
     if attention is not None:
         alt = f"Attention of the context block{end} in {shown.name}"
         panels.append(_panel("attention", frame.heat(attention), alt, series))

@@ -1,8 +1,9 @@
 """The subjects of a page: models as the user names them, each loaded once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from gcnet_tf.report.counted.findings import Findings
 from gcnet_tf.report.run_log import RunLog, read_log, read_values
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.manifest import megabytes, read_manifest
-from gcnet_tf.visualize.attention import attention_maps
+from gcnet_tf.visualize.attention import attention_values
 from gcnet_tf.weights.files import SUFFIX, weights_hash
 
 
@@ -72,25 +73,38 @@ class Subject:
             f"{megabytes(self.path):.1f} MB"
         )
 
-    def attention(self, image: np.ndarray) -> np.ndarray | None:
-        """Computes the attention of the middle of an image to each position.
+    def attention(self, images: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+        """Computes the attention of the middle of images to each position.
 
         Args:
-            image: RGB uint8 `(height, width, 3)`.
+            images: RGB uint8 `(height, width, 3)`.
 
         Returns:
-            `(height, width)` at the features' size; None where there is none to show.
+            Of each image `(height, width)` at the features' size; None where there is
+            none to show.
         """
+        maps: list[np.ndarray | None] = []
+        for group in self._batches(images):
+            try:
+                assert self.segmentor is not None
+                maps += list(
+                    attention_values(
+                        self.name, self.segmentor, self.config, group, [(0.5, 0.5)]
+                    )[:, 0]
+                )
+            except UserError:  # its context block has no attention
+                break
+        return maps or [None] * len(images)
+
+    def _batches(self, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields consecutive images of one size together: few calls are fast."""
         if self.segmentor is None:
-            return None
-        middle = (image.shape[1] // 2, image.shape[0] // 2)
-        try:
-            maps = attention_maps(
-                self.name, self.segmentor, self.config, image, [middle]
-            )
-        except UserError:  # its context block has no attention
-            return None
-        return maps[0].values
+            return
+        for size, group in groupby(images, lambda image: image.shape[:2]):
+            most = self.predictor.images_at_once(size)
+            alike = list(group)
+            for start in range(0, len(alike), most):
+                yield np.stack(alike[start : start + most])
 
 
 def load_subjects(

@@ -153,7 +153,6 @@ def curve_charts(subjects: Sequence[Subject]) -> list[tuple[str, Any]]:
         ("loss", "Loss", False),
         ("mIoU", "mIoU on the validation images", True),
         ("learning_rate", "Learning rate", False),
-        ("images_per_second", "Images per second", False),
     )
     drawn = []
     for key, title, percent in wanted:

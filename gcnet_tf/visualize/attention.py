@@ -100,25 +100,51 @@ def attention_maps(
         UserError: when the context block has no attention.
     """
     height, width = image.shape[:2]
-    resized = resize_image(
-        image, keep_ratio_size(height, width, config.evaluation.scale)
-    )
     shares = [((y + 0.5) / height, (x + 0.5) / width) for x, y in points]
+    maps = attention_values(name, model, config, image[np.newaxis], shares)[0]
     block = config.model.head.context.block
-    try:
-        batch_maps = model.attention(resized[np.newaxis], shares)
-    except ValueError as error:
-        raise UserError(
-            f"{name} has no attention to show; the context block of its head is "
-            f"'{block}'. Allowed are models with gc (pooling att), snl or nl."
-        ) from error
-    maps = np.asarray(batch_maps[0], np.float32)
     if block != "nl":
         return [AttentionMap(f"{name}: {block}, every position", None, maps[0])]
     return [
         AttentionMap(f"{name}: {block}, query {index}", point, values)
         for index, (point, values) in enumerate(zip(points, maps), start=1)
     ]
+
+
+def attention_values(
+    name: str,
+    model: "Segmentor",
+    config: Config,
+    images: np.ndarray,
+    shares: Sequence[tuple[float, float]],
+) -> np.ndarray:
+    """Computes the attention of a model's context block in images of one size.
+
+    Args:
+        name: name of the model, for messages.
+        model: the model.
+        config: its configuration.
+        images: RGB uint8 `(batch, height, width, 3)`; resized as for evaluation.
+        shares: the queries, shares in [0, 1) of height and width.
+
+    Returns:
+        float32 `(batch, queries, height, width)` at the features' size; one query
+        stands for all where all positions get the same context.
+
+    Raises:
+        UserError: when the context block has no attention.
+    """
+    height, width = images.shape[1:3]
+    size = keep_ratio_size(height, width, config.evaluation.scale)
+    try:
+        maps = model.attention(resize_image(images, size), shares)
+    except ValueError as error:
+        raise UserError(
+            f"{name} has no attention to show; the context block of its head is "
+            f"'{config.model.head.context.block}'. Allowed are models with gc (pooling "
+            "att), snl or nl."
+        ) from error
+    return np.asarray(maps, np.float32)
 
 
 def draw(

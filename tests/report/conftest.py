@@ -40,6 +40,7 @@ def make_subject(tmp_path):
             truth = rng.integers(0, len(classes), (24, 32)).astype(np.uint8)
             truth[:2] = 255
             collector.add(index, image, truth, predictor.labels(image))
+        collector.finish()
         subject.findings = collector.findings
         subject.findings.metrics = collector.matrix.metrics()
         return subject

@@ -99,7 +99,7 @@ def test_a_run_in_training_shows_curves_images_and_attention(run, tmp_path):
     assert sum(alt.startswith("Training image") for alt in titles) == 6
     charts = [v["aria-label"] for tag, v in page.elements if tag == "svg"]
     assert any("half ends at 25" in label for label in charts)
-    assert len(charts) == 5
+    assert len(charts) == 5  # loss, mIoU, learning rate, reliability, sizes
 
 
 def test_models_side_by_side_share_a_page(run, onnx_file, tmp_path):

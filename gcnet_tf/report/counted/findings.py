@@ -101,6 +101,7 @@ class Collector:
         self.findings = Findings(
             None, self.matrix.counts, self._calibration, ObjectSizes()
         )
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._own_seconds = self._begun = 0.0
 
     def add(
@@ -117,17 +118,19 @@ class Collector:
         findings.errors.append(num_wrong / num_labelled if num_labelled else np.nan)
         findings.objects.update(truth, labels)
         if self._calibration is not None and index % self._step == 0:
-            self._calibrate(self._calibration, image, truth)
+            self._calibrate(image, truth)
         self._keep(index, labels)
         self._own_seconds += time.perf_counter() - start
 
     def finish(self) -> None:
-        """Computes the time of a prediction, after the last image."""
+        """Computes what the last image leaves, and the time of a prediction."""
         if not self.findings.sizes:
             return
+        seconds = time.perf_counter() - self._begun - self._own_seconds
+        if self._waiting:
+            self._compute_probabilities()
         together = self._predictor.images_at_once(self.findings.sizes[0])
         others = len(self.findings.sizes) - together
-        seconds = time.perf_counter() - self._begun - self._own_seconds
         if others > 0:
             self.findings.seconds = seconds / others
 
@@ -138,13 +141,25 @@ class Collector:
             others = self._first[index].unpacked()
             self.findings.apart.append(float((labels != others).mean()))
 
-    def _calibrate(
-        self, calibration: Calibration, image: np.ndarray, truth: np.ndarray
-    ) -> None:
+    def _calibrate(self, image: np.ndarray, truth: np.ndarray) -> None:
+        """Adds an image to those whose probabilities are computed together."""
+        size = image.shape[:2]
+        if self._waiting and self._waiting[0][0].shape[:2] != size:
+            self._compute_probabilities()
+        self._waiting.append((image, truth))
+        if len(self._waiting) >= self._predictor.images_at_once(size):
+            self._compute_probabilities()
+
+    def _compute_probabilities(self) -> None:
+        images, truths = zip(*self._waiting)
+        self._waiting = []
         try:
-            calibration.update(self._predictor.probabilities(image), truth)
+            probabilities = self._predictor.probabilities(np.stack(images))
         except UserError:  # too large for an array of probabilities
             self._calibration = self.findings.calibration = None
+        if self._calibration is not None:
+            for values, truth in zip(probabilities, truths):
+                self._calibration.update(values, truth)
 
     def compare_with(self, first: Sequence[PackedLabels]) -> None:
         """Compares the next images with the predictions of the first model.
