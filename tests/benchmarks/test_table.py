@@ -2,9 +2,9 @@
 
 import json
 
+import benchmark
 import pytest
 
-import benchmark
 from benchmarks.table import command, rows, worker
 from gcnet_tf.config import config_to_dict
 from gcnet_tf.errors import UserError
