@@ -11,7 +11,6 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from gcnet_tf.data.catalog import IGNORE_LABEL
-from gcnet_tf.data.stream import packed
 
 # Makes these random numbers differ from all others of the same seed.
 _STREAM = 12
@@ -86,7 +85,7 @@ def rotate(
     # Where the pixel comes from: the rotation back.
     rows = sine * right + cosine * down + centre[0]  # (height, width)
     columns = cosine * right - sine * down + centre[1]  # (height, width)
-    pixels = tf.reshape(packed.pack(image), [-1])  # one number to look up, not three
+    pixels = tf.reshape(image, [height * width, 3])
 
     def inside(row, column):
         in_rows = (row >= 0) & (row < valid[0])
@@ -98,20 +97,20 @@ def rotate(
         return row * width + column
 
     top, left = tf.floor(rows), tf.floor(columns)
-    totals = [tf.zeros([height, width])] * 3
+    total = tf.zeros([height, width, 3])
     for row, row_share in ((top, top + 1 - rows), (top + 1, rows - top)):
         for column, share in ((left, left + 1 - columns), (left + 1, columns - left)):
             share = tf.where(inside(row, column), row_share * share, 0.0)
-            parts = packed.split(tf.gather(pixels, index(row, column)))
-            totals = [t + share * tf.cast(p, tf.float32) for t, p in zip(totals, parts)]
+            part = tf.cast(tf.gather(pixels, index(row, column)), tf.float32)
+            total += share[..., tf.newaxis] * part
     nearest = tf.floor(rows + 0.5), tf.floor(columns + 0.5)
     values = tf.gather(tf.reshape(label, [-1]), index(*nearest))
     positions = tf.range(height)[:, tf.newaxis], tf.range(width)[tf.newaxis]
     here = (positions[0] < valid_size[0]) & (positions[1] < valid_size[1])
     ignored = tf.constant(IGNORE_LABEL, tf.uint8)
     label = tf.where(here & inside(*nearest), values, ignored)
-    turned = packed.join(*(tf.cast(tf.round(total), tf.int32) for total in totals))
-    return packed.unpack(tf.where(here, turned, 0)), label
+    total = tf.where(here[..., tf.newaxis], total, 0.0)
+    return tf.cast(tf.round(total), tf.uint8), label
 
 
 def blur(
