@@ -338,15 +338,12 @@ class _Training:
             what = f"The loss was finite, but the gradient ({name}) was"
             raise self._not_finite(what, self.progress.iteration - 1)
         if self.workers.chief:
-            self._write_checkpoint(values)
+            self.progress.unreported = self.monitor.unreported()
+            checkpoints.save_checkpoint(
+                self.run,
+                self.model,
+                values,
+                self.progress.to_dict(),
+                keep=self.config.train.keep_checkpoints,
+            )
         self.whole = True
-
-    def _write_checkpoint(self, values: checkpoints.Values) -> None:
-        self.progress.unreported = self.monitor.unreported()
-        checkpoints.save_checkpoint(
-            self.run,
-            self.model,
-            values,
-            self.progress.to_dict(),
-            keep=self.config.train.keep_checkpoints,
-        )

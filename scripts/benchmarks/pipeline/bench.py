@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -35,7 +35,7 @@ LEADS = (
     "colours on the device",
 )
 # The streams with one further augmentation each, by settings of `augment`.
-AUGMENTATIONS = {
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
     f"{name} {value:g}": {name: value}
     for name, value in {
         "balanced_crop": 0.5,
