@@ -51,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="folder of exported files to list; default: that of an exported --model",
     )
     parser.add_argument("--out", required=True, metavar="FILE.html", help="the page")
+    parser.add_argument(
+        "--track",
+        action="store_true",
+        help="send the page to the trackers (MLflow, WandB) of the first run in --model",
+    )
     args = parser.parse_args(argv)
     out = Path(args.out)
     if out.suffix.lower() not in (".html", ".htm"):
@@ -64,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gcnet_tf.report import report
     from gcnet_tf.report.subjects import load_subjects
 
+    if args.track:
+        from gcnet_tf.training.trackers.exported import add_to_trackers, trackers_of
+
+        trackers_of(Path(args.model[0]))  # before the work
     subjects = load_subjects(args.model, args.cfg, args.set)
     cli.say_tf32()
     if paths:
@@ -74,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         report.report_on_split(out, subjects, args.split, command, exports)
     print(f"Wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    if args.track:
+        add_to_trackers(Path(args.model[0]), [out], "report")
     return 0
 
 

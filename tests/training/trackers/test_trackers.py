@@ -296,3 +296,7 @@ def test_exported_files_go_to_the_run(tracker, tiny_config, tmp_path):
     assert settings["model.head.channels"] == "8"
     for file in ("model_fp32.onnx", "model_fp32.onnx.json"):
         assert files[f"export/{file}"] == (out / file).read_bytes()
+    page = tmp_path / "page.html"
+    call_script("report", "--model", run, "--out", page, "--track")
+    *_, files = store.read()
+    assert files["report/page.html"] == page.read_bytes()
