@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gcnet_tf.errors import UserError
 from gcnet_tf.export.tflite.graph import in_integers
 from gcnet_tf.models.inference_graph import INPUT
 from gcnet_tf.processor import num_cores
@@ -34,8 +35,8 @@ def quantised(
         done: called after each image.
 
     Raises:
-        UserError: when a network in "full_int8" has an operation without a form in 8
-            bits.
+        UserError: when a bias does not fit, or a network in "full_int8" has an
+            operation without a form in 8 bits.
     """
     from litert_quantizer import qtyping, quantizer
 
@@ -64,14 +65,17 @@ def quantised(
         assert ranges is not None
         low, high = (np.full((1, 1, 1, 1), value, np.float32) for value in (0, 255))
         ranges[_input_tensor(model)] = {"min": low, "max": high}
-        for values in filter(None, ranges.values()):
-            # Where all is one value, as behind a dead ReLU, the scale would be so small
-            # that the bias, a multiple of it, exceeds 32 bits.
-            if np.array_equal(values["min"], values["max"]):
-                values["max"] = values["max"] + 1
-        result = bytes(
-            quantiser.quantize(ranges, enable_progress_report=False).quantized_model
-        )
+        # A bias beyond 32 bits would turn into another number, with a warning only.
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            answer = quantiser.quantize(ranges, enable_progress_report=False)
+        except RuntimeWarning as warning:
+            raise UserError(
+                f"{precision}: received a network with a bias that exceeds 32 bits in "
+                "steps of its weights and inputs, which are nearly zero there; "
+                "allowed is a trained network, or --precision dynamic."
+            ) from warning
+    result = bytes(answer.quantized_model)
     return in_integers(result) if precision == "full_int8" else result
 
 
