@@ -11,6 +11,7 @@ over, when
 """
 
 import json
+import math
 import os
 import socket
 import tempfile
@@ -18,7 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from gcnet_tf.files.atomic import PARTIAL
 LOCK_FILE = ".lock"
 _TOUCH_SECONDS = 15.0
 _STALE_SECONDS = 120.0
-# Each attempt but the last has removed a stale lock.
-_ATTEMPTS = 5
+# Each attempt but the last has removed a stale lock, or waited for one that does.
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.02
 
 
 @contextmanager
@@ -89,29 +91,44 @@ def _acquire(lock: Path, text: str, path: Path) -> None:
 
 
 def _remove(lock: Path, stale_text: str | None) -> None:
-    """Removes a stale lock, unless another process has taken it over meanwhile."""
-    removed = lock.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
+    """Removes a stale lock, unless another process has taken it over meanwhile.
+
+    A folder beside it, which one process at a time can make, stands for the leave to
+    remove: between reading a lock and removing it nobody else may put his own there.
+    """
+    leave = lock.with_name(f"{PARTIAL}{lock.name}")
     try:
-        os.rename(lock, removed)
-    except FileNotFoundError:
+        leave.mkdir()
+    except FileExistsError:
+        # Another process is at it, or has died there.
+        time.sleep(_PAUSE_SECONDS)
+        if _silence(leave) > _STALE_SECONDS:
+            with suppress(OSError):
+                leave.rmdir()
         return
-    if _read(removed) == stale_text:
-        removed.unlink()
-    else:
-        os.rename(removed, lock)
+    try:
+        if stale_text is not None and _read(lock) == stale_text:
+            lock.unlink(missing_ok=True)
+    finally:
+        leave.rmdir()
 
 
 def _is_stale(lock: Path, text: str) -> bool:
     owner = _owner(text)
     if owner.get("machine") == (machine := _machine()) and machine:
         return _start_of(owner["pid"]) != owner["start"]
+    return _silence(lock) > _STALE_SECONDS
+
+
+def _silence(path: Path) -> float:
+    """Returns the seconds since a file or folder was touched; inf when it is gone."""
     try:
         # The clock of the disk, which may differ from that of this machine.
-        with tempfile.TemporaryFile(dir=lock.parent) as probe:
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
             now = os.fstat(probe.fileno()).st_mtime
-        return now - lock.stat().st_mtime > _STALE_SECONDS
+        return now - path.stat().st_mtime
     except FileNotFoundError:
-        return True
+        return math.inf
 
 
 def _touch(lock: Path, text: str, ended: threading.Event) -> None:

@@ -147,7 +147,7 @@ def test_every_format_is_exported_with_drawn_data(monkeypatch, tmp_path, capsys)
         ("tflite", (64, 96)),
         ("onnx", (64, 96)),
     }
-    assert targets == [("portable", 7), ("cpu-fp32", 1)]
+    assert targets == [("portable", 9), ("cpu-fp32", 1)]
     assert len(configs[0].data.classes) == 6
     matching_manifest(configs[0], "train")
     assert "Not written: one of them." in capsys.readouterr().out

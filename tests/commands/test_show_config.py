@@ -35,7 +35,7 @@ def test_prints_every_setting_with_its_documentation():
     result = show_config("--describe")
     assert result.returncode == 0
     assert "train.learning_rate = 0.01" in result.stdout
-    assert "# Learning rate of the first step." in result.stdout
+    assert "# The largest learning rate: that of the first step" in result.stdout
 
 
 def test_prints_the_schema():

@@ -104,8 +104,9 @@ def test_every_number_is_one_that_was_measured(exported):
 
 def test_without_a_run_and_a_check_nothing_is_claimed(run, tmp_path):
     weights = ("--weights", run / BEST_WEIGHTS, "--cfg", run / "config.json")
-    options = ("--format", "onnx", "--samples", 0, "--set", "data.records=nowhere")
-    call_script("export", *weights, "--out", tmp_path / "e", *options)
+    options = ("--format", "onnx", "--precision", "fp32", "--samples", 0)
+    nowhere = ("--set", "data.records=nowhere")
+    call_script("export", *weights, "--out", tmp_path / "e", *options, *nowhere)
     matter, text = parsed(tmp_path / "e" / "README.md")
     assert "model-index" not in matter and "metrics" not in matter
     assert "No metrics of a whole validation set are known" in text

@@ -117,6 +117,26 @@ def test_one_of_many_takes_a_stale_lock_over(left):
     assert sorted(outcomes) == ["owner"] + 7 * ["refused"]
 
 
+def test_a_lock_of_another_is_never_removed(left):
+    """Between finding a stale lock and removing it, another process may replace it."""
+    stale = left.read_text()
+    edit(left, token="of another")
+    lock._remove(left, stale)
+    assert json.loads(left.read_text())["token"] == "of another"
+    # A process that holds the leave to remove keeps all others from it.
+    leave = left.with_name("partial-run.lock")
+    leave.mkdir()
+    lock._remove(left, left.read_text())
+    assert left.exists()
+    with pytest.raises(UserError, match="is being written"):
+        with locked(left.with_suffix("")):
+            raise AssertionError
+    # One that has died there does not.
+    os.utime(leave, (0, 0))
+    with locked(left.with_suffix("")):
+        assert not leave.exists()
+
+
 def test_a_folder_in_one_that_cannot_be_written_holds_its_lock(tmp_path, monkeypatch):
     """A mounted volume is one. Root may write everywhere, so that access is faked."""
     run = tmp_path / "run"
