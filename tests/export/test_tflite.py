@@ -17,6 +17,7 @@ from gcnet_tf.export.calibration import calibration_inputs
 from gcnet_tf.export.tflite import export as tflite
 from gcnet_tf.export.tflite.export import export_tflite
 from gcnet_tf.export.tflite.graph import check_graph, operations
+from gcnet_tf.export.tflite.quantise import large_kernels
 from gcnet_tf.models import build_model
 from gcnet_tf.models.inference_graph import inference_function
 from gcnet_tf.runtime.backends import open_backend
@@ -303,3 +304,25 @@ def test_the_labels_lie_behind_the_model_as_an_archive(exported):
     with zipfile.ZipFile(exported("fp32")[0]) as archive:
         names = archive.read("labels.txt").decode().splitlines()
     assert tuple(names) == read_manifest(exported("fp32")[0]).classes
+
+
+def test_a_kernel_of_over_32_mib_is_quantised():
+    """The head of an R50 has one. Once the quantiser itself can, `large_kernels` goes."""
+    from litert_quantizer import qtyping
+    from litert_quantizer.algorithms.uniform_quantize import uniform_quantize_tensor
+
+    kernel = np.random.default_rng(0).standard_normal((512, 3, 3, 2048), np.float32)
+    scale = np.abs(kernel).max(axis=(1, 2, 3), keepdims=True) / 127
+    parameters = qtyping.UniformQuantParams(
+        num_bits=8,
+        quantized_dimension=0,
+        scale=scale,
+        zero_point=np.zeros_like(scale, np.int32),
+        symmetric=True,
+    )
+    with pytest.raises(ValueError, match="axis remapping"):
+        uniform_quantize_tensor.uniform_quantize(kernel, parameters)
+    with large_kernels():
+        actual = uniform_quantize_tensor.uniform_quantize(kernel, parameters)
+    np.testing.assert_array_equal(actual, np.rint(kernel / scale))
+    assert actual.dtype == np.int8

@@ -1,7 +1,9 @@
 """Quantisation of a TFLite file to 8 bits, by LiteRT's own quantiser."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from gcnet_tf.processor import num_cores
 SIGNATURE = "serving_default"
 # All tensors of a context block have it in their names.
 _CONTEXT = ".*/context.*"
+# Above it the quantiser takes a tensor by parts of its own.
+_MOST_BYTES = 32 * 2**20
 
 
 def quantised(
@@ -54,7 +58,7 @@ def quantised(
         ):
             change(names, kind, algorithm_key=float_algorithm)
     ranges = None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), large_kernels():
         # Its interpreters keep all tensors, which "is for debugging only".
         warnings.simplefilter("ignore", UserWarning)
         for image in images:
@@ -77,6 +81,39 @@ def quantised(
             ) from warning
     result = bytes(answer.quantized_model)
     return in_integers(result) if precision == "full_int8" else result
+
+
+@contextmanager
+def large_kernels() -> Iterator[None]:
+    """Has the quantiser take large kernels by parts of their output channels.
+
+    litert-quantizer 0.11 spreads a kernel's scales over the wrong axis as soon as it
+    has more than 32 MiB, and fails; 2048 to 512 channels in the head of an R50 do.
+    """
+    from litert_quantizer.algorithms.uniform_quantize import (
+        uniform_quantize_tensor as module,
+    )
+
+    whole = module.uniform_quantize
+
+    def by_parts(values: np.ndarray, parameters: Any, *others: Any) -> np.ndarray:
+        if values.nbytes <= _MOST_BYTES or parameters.quantized_dimension != 0:
+            return whole(values, parameters, *others)
+        number = -(-values.nbytes // _MOST_BYTES)
+        arrays = (values, parameters.scale, parameters.zero_point)
+        parts = zip(*(np.array_split(array, number) for array in arrays))
+        return np.concatenate(
+            [
+                whole(part, replace(parameters, scale=scale, zero_point=zero), *others)
+                for part, scale, zero in parts
+            ]
+        )
+
+    module.uniform_quantize = by_parts
+    try:
+        yield
+    finally:
+        module.uniform_quantize = whole
 
 
 def _input_tensor(model: bytes) -> str:
