@@ -99,7 +99,7 @@ def test_convert_train_kill_resume_interrupt(scripts, line):
     text = scripts.run("train", *arguments, code=2).stderr
     assert "already exists" in text and "--resume" in text
 
-    before = max(int(path.name) for path in checkpoints.glob("*[0-9]"))
+    before = max(int(path.name) for path in checkpoints.glob("[0-9]*"))
     with subprocess.Popen(
         command("train", *arguments, "--resume"),
         cwd=REPOSITORY,
