@@ -94,8 +94,13 @@ class CoupledSGD(compat.Optimizer):
         gradient = tf.cast(gradient, variable.dtype)
         # Else a graph computes both products as soon as a step begins, of all weights.
         with tf.control_dependencies([gradient]):
-            gradient += self.decay_of[index] * tf.convert_to_tensor(variable)
+            decay = self.decay_of[index] * tf.convert_to_tensor(variable)
             moved = self.momentum * tf.convert_to_tensor(velocity)
+        # Ordered, or Grappler makes one AddN of both sums, which begins with whichever
+        # input's memory it may reuse: replicas would round differently, and their
+        # copies drift apart.
+        with tf.control_dependencies([moved]):
+            gradient += decay
         self.assign(velocity, moved + gradient)
         if (schedule := self.rate_of[index]) is not None:
             # As for `learning_rate`: `iterations` leaves out those that accumulate.
