@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--track",
         action="store_true",
-        help="send the page to the trackers (MLflow, WandB) of the first run in --model",
+        help="send the page to the trackers (MLflow, WandB) of the first --model",
     )
     args = parser.parse_args(argv)
     out = Path(args.out)

@@ -307,7 +307,7 @@ def test_the_labels_lie_behind_the_model_as_an_archive(exported):
 
 
 def test_a_kernel_of_over_32_mib_is_quantised():
-    """The head of an R50 has one. Once the quantiser itself can, `large_kernels` goes."""
+    """An R50 has one in its head. Once the quantiser can, `large_kernels` goes."""
     from litert_quantizer import qtyping
     from litert_quantizer.algorithms.uniform_quantize import uniform_quantize_tensor
 
