@@ -42,10 +42,10 @@ class Group(Protocol):
         """Lists the workers' values for JSON."""
 
 
-class _Alone:
+class Alone:
     """The group of one worker."""
 
-    share = ALL
+    share: Share = ALL
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         return values
@@ -66,7 +66,7 @@ def evaluate(
     config: Config,
     split: str = "val",
     on_sample: SampleHook | None = None,
-    group: Group = _Alone(),
+    group: Group = Alone(),
     on_damage: Callable[[list[Damage]], None] = warn_of,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Metrics | None:

@@ -10,8 +10,8 @@ from gcnet_tf import __version__
 from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.data.records.manifest import Manifest
 from gcnet_tf.data.stream.pipeline import evaluation_samples
-from gcnet_tf.evaluation.load import load_model, predictor_from_model
-from gcnet_tf.models import Segmentor, build_model
+from gcnet_tf.evaluation.load import load_predictor, predictor_from_model
+from gcnet_tf.models import build_model
 from gcnet_tf.runtime import Predictor
 from gcnet_tf.runtime.manifest import content_hash
 from gcnet_tf.weights.files import weights_of_run
@@ -28,13 +28,13 @@ def weights_file(row: Row) -> Path:
     return weights_of_run(row.weights) if row.weights.is_dir() else row.weights
 
 
-def load_row(row: Row) -> Segmentor:
-    """Builds the model of a row with its weights.
+def load_row(row: Row) -> Predictor:
+    """Loads the model of a row with its weights, in the mode of its configuration.
 
     Raises:
         UserError: when they cannot be read, or are those of another model.
     """
-    return load_model(row.config, str(weights_file(row)), None, ())[0]
+    return load_predictor(row.config, str(weights_file(row)), None, ())[0]
 
 
 def progress_key(row: Row, mode: str | None, manifest: Manifest) -> dict[str, Any]:
@@ -77,9 +77,12 @@ def seconds_per_image(config: Config) -> float:
     return (time.monotonic() - start) / len(images)
 
 
-def predictor_of(model: Segmentor, config: Config, mode: str | None) -> Predictor:
-    """Makes the predictor of a row in a mode; None for that of its configuration."""
-    return predictor_from_model(model, config, mode)
+def in_mode(predictor: Predictor, mode: str | None) -> Predictor:
+    """Returns a predictor with the same network in a mode; None leaves its own."""
+    protocol = predictor.protocol.with_mode(mode)
+    return Predictor.of_network(
+        predictor.network, protocol, predictor.classes, predictor.palette
+    )
 
 
 def cost_of(config: Config, mode: str | None) -> float:

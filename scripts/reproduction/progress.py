@@ -13,7 +13,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.data.records.manifest import read_manifest
 from gcnet_tf.data.records.pinned import pinned
 from gcnet_tf.data.stream.lanes import Share
-from gcnet_tf.evaluation.evaluate import evaluate
+from gcnet_tf.evaluation.evaluate import Alone, evaluate
 from gcnet_tf.evaluation.metrics import ConfusionMatrix, Metrics
 from gcnet_tf.files.results import write_result
 from gcnet_tf.runtime import Predictor
@@ -45,8 +45,8 @@ class Progress:
         return matrix.metrics()
 
 
-class _Part:
-    """The group of one part of a split, which keeps the counts; see `Group`."""
+class _Part(Alone):
+    """The group of one part of a split, which keeps the counts."""
 
     def __init__(self, share: Share):
         self.share = share
@@ -55,12 +55,6 @@ class _Part:
     def sum(self, values: np.ndarray) -> np.ndarray:
         self.counts = values
         return values
-
-    def largest(self, value: int) -> int:
-        return value
-
-    def gather(self, value: Any) -> list[Any]:
-        return [value]
 
 
 def number_of_parts(num_samples: int) -> int:

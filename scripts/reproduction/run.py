@@ -11,9 +11,9 @@ from gcnet_tf.data.sources.official import download_dataset
 from gcnet_tf.weights.official import fetch
 from reproduction.models import (
     cost_of,
+    in_mode,
     kind_of,
     load_row,
-    predictor_of,
     progress_key,
     seconds_per_image,
 )
@@ -87,14 +87,14 @@ def compute(row: Row, modes: Modes, out: Path, outcome: Outcome) -> None:
     config = row.config
     require_records(config, [SPLIT], row.name)
     manifest = _manifest(row)
-    model = None
+    predictor = None
     for mode in modes:
         path, key = _file(row, mode, out), progress_key(row, mode, manifest)
         progress = read_progress(path, key, len(manifest.class_histogram))
         if progress.parts < number_of_parts(manifest.num_samples):
-            model = model or load_row(row)
+            predictor = predictor or load_row(row)
             progress = evaluate_by_parts(
-                predictor_of(model, config, mode),
+                in_mode(predictor, mode),
                 config,
                 SPLIT,
                 path,

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.workers import environment, own_command
 from gcnet_tf.config import Config, config_to_dict, load_config
-from gcnet_tf.config.load import shipped_configs
 from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.windows import keep_ratio_size, windows
+from gcnet_tf.weights import official
 
 IMAGE_SIZES = {"cityscapes": (1024, 2048), "voc12aug": (375, 500), "ade20k": (512, 683)}
 """(height, width) of a data set's images; the usual one where they differ."""
@@ -65,12 +65,7 @@ def published_rows(names: Iterable[str] | None = None) -> dict[str, Config]:
     Raises:
         UserError: for a name that is no published row.
     """
-    configs = {name: load_config(path) for name, path in shipped_configs().items()}
-    rows = {
-        name: config
-        for name, config in configs.items()
-        if config.published.miou is not None
-    }
+    rows = {name: load_config(name) for name in official.published_rows()}
     if names is None:
         return {
             name: config
