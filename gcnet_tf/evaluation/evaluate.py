@@ -16,6 +16,7 @@ from gcnet_tf.data.records.damage import (
 )
 from gcnet_tf.data.records.repair import Repair
 from gcnet_tf.data.records.shards import read_manifest
+from gcnet_tf.data.records.threads import side_by_side
 from gcnet_tf.data.stream.ahead import EvaluationSample
 from gcnet_tf.data.stream.lanes import ALL, Share
 from gcnet_tf.data.stream.pipeline import evaluation_samples
@@ -72,8 +73,9 @@ def evaluate(
 ) -> Metrics | None:
     """Computes the metrics of a split, with few images in memory at a time.
 
-    Each worker of a group predicts its share independently, and the workers exchange
-    only the confusion matrix at the end. So the shares may differ in size.
+    Each worker of a group predicts its share independently, on all of its devices, and
+    the workers exchange only the confusion matrix at the end. So the shares may differ
+    in size. The samples are counted in order.
 
     Args:
         predictor: segments the images.
@@ -138,10 +140,17 @@ def _count(
     )
     index = first
     samples = _samples(config, split, share)
-    with bar:
-        for batch in _batches(samples, predictor.images_at_once):
-            images = np.stack([sample["image"] for sample in batch])
-            for sample, labels in zip(batch, predictor.labels(images)):
+
+    def predicted(
+        batch: list[EvaluationSample],
+    ) -> list[tuple[EvaluationSample, np.ndarray]]:
+        images = np.stack([sample["image"] for sample in batch])
+        return list(zip(batch, predictor.labels(images)))
+
+    with bar, side_by_side(predictor.parallel) as in_order:
+        batches = _batches(samples, predictor.images_at_once)
+        for batch in in_order(predicted, batches):
+            for sample, labels in batch:
                 matrix.update(sample["label"], labels)
                 if on_sample is not None:
                     on_sample(index, sample["image"], sample["label"], labels)

@@ -181,41 +181,35 @@ def predictor_from_model(
     config: Config,
     mode: str | None = None,
     fold_is_checked: bool = False,
+    devices: Sequence[str] = (),
 ) -> Predictor:
     """Makes a predictor with the weights that `model` has now.
 
     It computes the folded model, whose logits are first compared with those of `model`.
+    Calls from several threads use one device each.
 
     Args:
         model: a built model; later training does not reach the predictor.
         config: its configuration, whose `evaluation` is the protocol.
         mode: as in `load_predictor`.
         fold_is_checked: whether this comparison was made before, with other weights.
+        devices: names of the devices that compute; empty for `local_devices`.
 
     Raises:
         UserError: when the two differ, see `check_fold`.
     """
-    import tensorflow as tf
-
     from gcnet_tf.evaluation.agreement import check_fold
-    from gcnet_tf.models.inference_graph import inference_function
+    from gcnet_tf.evaluation.devices import DeviceCopies, local_devices
 
-    logits = inference_function(model)
+    devices = devices or local_devices()
+    copies = DeviceCopies(model, devices)
     if not fold_is_checked:
-        check_fold(model, logits)
-
-    # A function with a signature is traced, and takes memory, only when it is called.
-    any_images = tf.TensorSpec([None, None, None, 3], tf.uint8)
-
-    @tf.function(input_signature=[any_images], autograph=False)
-    def labels(images: tf.Tensor) -> tf.Tensor:
-        ids = tf.argmax(logits(images), axis=-1, output_type=tf.int32)
-        return tf.cast(ids, tf.uint8)
-
+        check_fold(model, copies.first_logits)
     network = Network(
-        logits=lambda images: logits(images).numpy(),
-        labels=lambda images: labels(tf.constant(images)).numpy(),
+        logits=copies.logits,
+        labels=copies.labels,
         pixels=PIXELS_AT_ONCE,
+        parallel=len(devices),
     )
     settings = protocol_settings(config, model.backbone.padding_colour)
     return _predictor(network, settings, config, mode)

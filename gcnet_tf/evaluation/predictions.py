@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from gcnet_tf.data.records.threads import side_by_side
 from gcnet_tf.data.sources.files import IMAGE_SUFFIXES, image_files
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.prediction_files import (
@@ -36,6 +37,14 @@ class Outcome(NamedTuple):
     num_written: int
     num_present: int
     failures: list[str]
+
+
+class _Segmented(NamedTuple):
+    """A prediction that is not written yet."""
+
+    labels: np.ndarray
+    image: np.ndarray
+    record: str
 
 
 def plan(source: Path, out: Path, file_format: str) -> list[Task]:
@@ -104,19 +113,30 @@ def write_predictions(
     """
     num_written = num_present = 0
     failures = []
-    for task in tqdm(tasks, desc="predict", unit="img", disable=None):
+
+    def attempt(task: Task) -> tuple[Task, _Segmented | UserError | None]:
+        """Segments an image; None where its prediction is there."""
         assert task.image is not None  # planned tasks have files
         try:
             record = prediction_record(image_hash(task.image), model, file_format)
             if all(record_of(file) == record for file in task.files):
-                num_present += 1
-                continue
-            labels, image = segmented(predictor, task.image)
+                return task, None
+            return task, _Segmented(*segmented(predictor, task.image), record)
         except UserError as error:
-            failures.append(str(error))
-            continue
-        write_prediction(predictor, task, image, labels, record, file_format)
-        num_written += 1
+            return task, error
+
+    with side_by_side(predictor.parallel) as in_order:
+        results = in_order(attempt, tasks)
+        bar = tqdm(results, "predict", len(tasks), unit="img", disable=None)
+        for task, result in bar:
+            if result is None:
+                num_present += 1
+            elif isinstance(result, UserError):
+                failures.append(str(result))
+            else:
+                labels, image, record = result
+                write_prediction(predictor, task, image, labels, record, file_format)
+                num_written += 1
     return Outcome(num_written, num_present, failures)
 
 

@@ -157,7 +157,13 @@ def inference_function(
         size: (height, width) of the images; None for what is known only when it runs.
         dtype: see `fold`.
     """
-    folded = fold(model, dtype, model.winograd)
+    return folded_function(fold(model, dtype, model.winograd), size)
+
+
+def folded_function(
+    folded: Segmentor, size: tuple[int | None, int | None] = (None, None)
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Makes a model that `fold` returned the function of `inference_function`."""
     layers = [x for x in folded._flatten_layers() if isinstance(x, SymmetricConv2D)]
     direct = [layer for layer in layers if not layer.uses_winograd]
     if sum(layer.count_params() for layer in direct) <= _MOST_CONSTANTS:

@@ -1,8 +1,7 @@
 """Running a network by a protocol: from RGB images of any size to labels or logits.
 
-Evaluation, prediction and the runtime share these functions, which need numpy alone. A
-`Network` is a function with the inputs it accepts, whatever computes it. Images are RGB
-uint8 `(batch, height, width, 3)`, sizes are (height, width).
+Evaluation, prediction and the runtime share these functions, which need numpy alone.
+Images are RGB uint8 `(batch, height, width, 3)`, sizes are (height, width).
 """
 
 from collections.abc import Iterator
@@ -43,8 +42,9 @@ class Network:
             are the argmax of the logits.
         size: the only (height, width) that it accepts; None for any.
         batch: the only batch size that it accepts; None for any.
-        pixels: number of pixels in a batch at which it is fastest: several small images
-            make one batch. 0: images are not grouped.
+        pixels: pixels in a batch, of one or several images, at which it is fastest; 0:
+            images are not grouped.
+        parallel: number of threads whose calls have a device of their own.
     """
 
     logits: Predict | None
@@ -52,6 +52,7 @@ class Network:
     size: Size | None = None
     batch: int | None = None
     pixels: int = 0
+    parallel: int = 1
 
     def at_once(self, size: Size) -> int:
         """Returns the best number of images of a size in a batch, at least 1."""
@@ -92,8 +93,7 @@ def predict_labels_by_rows(
     """Predicts as `predict_labels` in the mode "tiled", and holds only some rows.
 
     Args:
-        network: computes logits or labels.
-        protocol: says how images become inputs of the network; its mode is "tiled".
+        network, protocol: as in `predict_labels`; the mode is "tiled".
         rows_of: reads rows of the image, RGB uint8 `(1, rows, width, 3)`.
         size: (height, width) of the image.
 

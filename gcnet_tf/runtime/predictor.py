@@ -147,6 +147,11 @@ class Predictor:
         self._require_own_process()
         return predict_probabilities(self.network, self.protocol, images)
 
+    @property
+    def parallel(self) -> int:
+        """Number of threads whose calls have a device of their own."""
+        return self.network.parallel
+
     def _require_own_process(self) -> None:
         if self._process != os.getpid():
             raise UserError(

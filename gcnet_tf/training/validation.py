@@ -100,7 +100,10 @@ class Validation:
 
         self._named.reset()
         predictor = predictor_from_model(
-            self._model, self._config, fold_is_checked=self._fold_is_checked
+            self._model,
+            self._config,
+            fold_is_checked=self._fold_is_checked,
+            devices=self._workers.devices,
         )
         self._fold_is_checked = True
         metrics = evaluate(

@@ -27,6 +27,7 @@ def predictor(tiny_config):
         classes=facts_of(config.data).classes,
         labels=labels,
         images_at_once=lambda size: 2,
+        parallel=1,
     )
     return fake, config
 

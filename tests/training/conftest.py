@@ -39,7 +39,7 @@ def plain_predictor(monkeypatch):
     The rest of an evaluation is real: records, protocol, metrics, panels.
     """
 
-    def make_predictor(model, config, fold_is_checked):
+    def make_predictor(model, config, fold_is_checked, devices):
         def logits(images):
             return model(images)["logits"].numpy()
 

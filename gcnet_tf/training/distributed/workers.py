@@ -40,6 +40,7 @@ class Workers:
         index: index of this worker.
         chief: whether this worker is the chief, which writes the files.
         share: share of an evaluation for this worker.
+        devices: names of the devices of this worker.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -55,6 +56,7 @@ class Workers:
             self.index = num_chiefs + resolver.task_id
         self.chief = self.index == 0
         self.share = Share(self.index, self.number)
+        self.devices = tuple(strategy.extended.worker_devices)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Returns, on all workers, the sum of their arrays of one shape and type."""

@@ -31,8 +31,6 @@ def opening_texts(
     yield devices_text(workers.strategy, workers.number)
     if warning := unused_gpu(tf.config.list_physical_devices("GPU")):
         yield f"Warning: {warning}"
-    if workers.strategy.num_replicas_in_sync > workers.number:
-        yield "Evaluations use one device of each worker."
     yield origin
     yield shuffle_text(read_manifest(reading.data.records, "train", check_files=False))
     if weights is not None:
