@@ -29,7 +29,8 @@ camvid: venv
 
 # The head with each context block, trained alike on these images: goes on where it was.
 family: venv
-	$(BIN)/python scripts/compare_blocks.py
+	$(BIN)/python scripts/compare.py --cfg camvid_r18 camvid_r18_nl camvid_r18_snl \
+		camvid_r18_se camvid_r18_none --iterations 400 --runs runs/family
 
 # mmsegmentation itself, which the package never needs: an environment of its own.
 PARITY_VENV = .venv-parity

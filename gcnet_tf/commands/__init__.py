@@ -19,6 +19,6 @@ COMMANDS = {
 
 # The project's own commands, which no wheel carries: files in scripts/ of a checkout.
 CHECKOUT_COMMANDS = (
-    *("benchmark", "camvid", "compare_blocks", "demo", "determinism"),
+    *("benchmark", "camvid", "compare", "demo", "determinism"),
     "reproduce",
 )

@@ -91,16 +91,16 @@ class BackboneContextConfig(ContextConfig):
 
 @dataclass(frozen=True, config=STRICT)
 class BackboneConfig:
-    """The dilated ResNet-V1c, or a dilated MobileNet."""
+    """The dilated ResNet-V1c, PaddleSeg's dilated ResNet-vd, or a dilated MobileNet."""
 
-    architecture: Literal["resnet_v1c", Mobile] = "resnet_v1c"
-    """The network: that of the reference, or one for phones."""
+    architecture: Literal["resnet_v1c", "resnet_vd", Mobile] = "resnet_v1c"
+    """The network: that of the reference, that of PaddleSeg, or one for phones."""
 
     depth: Literal[18, 34, 50, 101] = 50
-    """resnet_v1c: number of layers."""
+    """resnet_…: number of layers."""
 
     base_channels: int = Field(default=64, ge=2)
-    """resnet_v1c: channels of the stem and of the first stage's blocks; an even
+    """resnet_…: channels of the stem and of the first stage's blocks; an even
     number."""
 
     width: float = Field(default=1.0, gt=0, le=4)
@@ -114,7 +114,7 @@ class BackboneConfig:
     """Weights that the backbone starts training from: imagenet (the reference's file
     for this depth, or Keras' file for this width, downloaded once); a .pth file like
     the reference's, or its address; for mobilenet_… an .h5 file of keras.applications;
-    null: random weights."""
+    null: random weights, the only value for resnet_vd."""
 
     frozen_stages: int = Field(default=-1, ge=-1, le=4)
     """Stages that training does not change, including their normalisation; 0: the stem;

@@ -64,6 +64,12 @@ def _validate_architecture(backbone: BackboneConfig) -> None:
             f"model.backbone.{name}: received {received}, but {backbone.architecture} "
             "has no such setting; leave it out",
         )
+    require(
+        backbone.architecture != "resnet_vd" or backbone.pretrained is None,
+        f"model.backbone.pretrained: received {backbone.pretrained}, but no reader of "
+        "weights for resnet_vd is here; allowed: null. A whole model that was trained "
+        "with this package goes into train.init_from",
+    )
 
 
 def _validate_backbone_context(backbone: BackboneConfig) -> None:

@@ -1,4 +1,7 @@
-"""ResNet-V1c with dilated last stages (spec: mmsegmentation's ResNetV1c-D8)."""
+"""ResNet-V1c and ResNet-vd with dilated last stages.
+
+Specifications: mmsegmentation's ResNetV1c-D8, and PaddleSeg's ResNet_vd.
+"""
 
 from typing import Any
 
@@ -17,6 +20,7 @@ DEPTHS = {
     101: ((3, 4, 23, 3), True),
 }
 EXPANSION = 4
+V1C, VD = VARIANTS = ("v1c", "vd")
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")
@@ -27,15 +31,17 @@ class ResidualUnit(keras.layers.Layer):
     `(batch, ceil(height / strides), ceil(width / strides), filters)`.
 
     The stride and the dilation sit on the first 3x3 convolution; the second one of a
-    basic unit is never dilated. The shortcut is a 1x1 convolution where the stride or
-    the number of channels changes, else the identity. The last scale starts at zero, so
-    that a new unit is the identity.
+    basic unit is dilated in the variant vd alone. The shortcut is a 1x1 convolution
+    where the stride or the number of channels changes, else the identity; the variant
+    vd takes the means of 2x2 positions before it instead of a stride. The last scale
+    starts at zero, so that a new unit is the identity.
 
     Args:
         channels: channels of the 3x3 convolution.
         bottleneck: which of the two kinds; a bottleneck puts out `4 * channels`.
         strides: 1 or 2.
         dilation: dilation of the first 3x3 convolution.
+        variant: one of `VARIANTS`.
         context: arguments of `make_context`, for a block on the main path, before the
             shortcut is added; None for no block.
         winograd: see `SymmetricConv2D`.
@@ -48,6 +54,7 @@ class ResidualUnit(keras.layers.Layer):
         bottleneck: bool,
         strides: int = 1,
         dilation: int = 1,
+        variant: str = V1C,
         context: dict[str, Any] | None = None,
         winograd: bool = False,
         folded: bool = False,
@@ -58,6 +65,7 @@ class ResidualUnit(keras.layers.Layer):
         self.bottleneck = bottleneck
         self.strides = strides
         self.dilation = dilation
+        self.variant = variant
         self.winograd = winograd
         self.folded = folded
         self.filters = channels * (EXPANSION if bottleneck else 1)
@@ -71,12 +79,14 @@ class ResidualUnit(keras.layers.Layer):
         if bottleneck:
             arguments = [{"filters": channels}, wide, {"filters": self.filters, **last}]
         else:
-            arguments = [wide, {"filters": channels, "kernel_size": 3, **last}]
+            second = {"dilation": dilation if variant == VD else 1, **last}
+            arguments = [wide, {"filters": channels, "kernel_size": 3, **second}]
         # Attributes instead of a list: weights files name them, and older versions of
         # Keras lose layers in lists of lists.
         for number, settings in enumerate(arguments, start=1):
             setattr(self, f"conv{number}", self._make_conv(f"conv{number}", **settings))
         self.shortcut: ConvNorm | None = None
+        self.shortcut_vd: ConvNorm | None = None
         self.context_settings = context
         self.context = None
         if context is not None:
@@ -100,10 +110,16 @@ class ResidualUnit(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         if self.strides > 1 or input_shape[-1] != self.filters:
-            self.shortcut = self._make_conv(
-                "shortcut", filters=self.filters, strides=self.strides, activation=None
+            vd = self.variant == VD
+            # Weights of one variant fit the other, which would give wrong answers with
+            # them: another name keeps them apart.
+            name = "shortcut_vd" if vd else "shortcut"
+            strides = 1 if vd else self.strides
+            shortcut = self._make_conv(
+                name, filters=self.filters, strides=strides, activation=None
             )
-            self.shortcut.build(input_shape)
+            shortcut.build(input_shape)
+            setattr(self, name, shortcut)
         for conv in self.convs:
             conv.build(input_shape)
             input_shape = conv.compute_output_shape(input_shape)
@@ -119,6 +135,11 @@ class ResidualUnit(keras.layers.Layer):
             outputs = self.context(outputs, training=training)
         if self.shortcut is not None:
             inputs = self.shortcut(inputs, training=training)
+        if self.shortcut_vd is not None:
+            if self.strides > 1:
+                # "SAME" leaves the padding at odd sides out of the means.
+                inputs = tf.nn.avg_pool2d(inputs, 2, self.strides, "SAME")
+            inputs = self.shortcut_vd(inputs, training=training)
         return tf.nn.relu(inputs + outputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -133,6 +154,7 @@ class ResidualUnit(keras.layers.Layer):
             "bottleneck": self.bottleneck,
             "strides": self.strides,
             "dilation": self.dilation,
+            "variant": self.variant,
             "context": self.context_settings,
             "winograd": self.winograd,
             "folded": self.folded,
@@ -141,25 +163,28 @@ class ResidualUnit(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("gcnet_tf")
 class ResNet(Backbone):
-    """Dilated ResNet-V1c: three 3x3 convolutions as the stem, then four stages.
+    """Dilated ResNet: three 3x3 convolutions as the stem, then four stages.
 
-    Images and features are those of `Backbone`.
+    Images and features are those of `Backbone`. The variants differ in their units, in
+    the normalisation of images, and in dilation:
 
-    The first block of a dilated stage takes half the stage's dilation ("contracted"
-    dilation), which makes the features at output stride 8, subsampled, equal to those
-    at output stride 16 (bottleneck depths).
+    * v1c, that of mmsegmentation: the first block of a dilated stage takes half the
+      stage's dilation ("contracted" dilation), which makes the features at output
+      stride 8, subsampled, equal to those at output stride 16 (bottleneck depths).
+    * vd, that of PaddleSeg: all blocks of a stage have its dilation.
 
     Args:
         depth: 18, 34, 50 or 101.
         base_channels: channels of the stem and of stage 1's blocks.
         output_stride, frozen_stages, folded: see `Backbone`.
+        variant: one of `VARIANTS`.
         context: arguments of `make_context`, for a block in every unit of the
             "stages" that it also names; bottleneck depths. None for no block.
         winograd: see `SymmetricConv2D`.
 
     Raises:
-        ValueError: for an unknown depth or output stride, or context blocks in units
-            without a bottleneck.
+        ValueError: for an unknown depth, variant or output stride, or context blocks in
+            units without a bottleneck.
     """
 
     # ImageNet's, as in the reference.
@@ -172,6 +197,7 @@ class ResNet(Backbone):
         base_channels: int = 64,
         output_stride: int = 8,
         frozen_stages: int = -1,
+        variant: str = V1C,
         context: dict[str, Any] | None = None,
         winograd: bool = False,
         folded: bool = False,
@@ -179,10 +205,17 @@ class ResNet(Backbone):
     ):
         if depth not in DEPTHS:
             raise ValueError(f"depth must be one of {list(DEPTHS)}. Received: {depth}")
+        if variant not in VARIANTS:
+            raise ValueError(
+                f"variant must be one of {list(VARIANTS)}. Received: {variant}"
+            )
         num_blocks, bottleneck = DEPTHS[depth]
         super().__init__(3, num_blocks, output_stride, frozen_stages, folded, **kwargs)
         self.depth = depth
         self.base_channels = base_channels
+        self.variant = variant
+        if variant == VD:
+            self.mean = self.standard_deviation = (127.5, 127.5, 127.5)
         self.context_settings = context
         self.winograd = winograd
         half = base_channels // 2
@@ -206,12 +239,14 @@ class ResNet(Backbone):
                 f"Context blocks need units with a bottleneck. Received: depth={depth}"
             )
         for stage, (stride, dilation) in enumerate(STAGES[output_stride]):
+            first_dilation = max(dilation // 2, 1) if variant == V1C else dilation
             for block in range(num_blocks[stage]):
                 unit = ResidualUnit(
                     base_channels * 2**stage,
                     bottleneck,
                     strides=stride if block == 0 else 1,
-                    dilation=max(dilation // 2, 1) if block == 0 else dilation,
+                    dilation=first_dilation if block == 0 else dilation,
+                    variant=variant,
                     context=context if stage + 1 in context_stages else None,
                     name=f"stage{stage + 1}_block{block + 1}",
                     dtype=self.dtype_policy,
@@ -234,6 +269,7 @@ class ResNet(Backbone):
             **super().get_config(),
             "depth": self.depth,
             "base_channels": self.base_channels,
+            "variant": self.variant,
             "context": self.context_settings,
             "winograd": self.winograd,
         }

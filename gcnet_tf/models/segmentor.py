@@ -13,14 +13,15 @@ from gcnet_tf.models.heads import AuxiliaryHead, ContextHead
 from gcnet_tf.models.mobilenet import MobileNet
 from gcnet_tf.models.resnet import ResNet
 
-RESNET = "resnet_v1c"
+_RESNET = "resnet_"
 
 
 def _make_backbone(
-    architecture: str = RESNET, winograd: bool = False, **arguments: Any
+    architecture: str = "resnet_v1c", winograd: bool = False, **arguments: Any
 ) -> Backbone:
-    if architecture == RESNET:
-        return ResNet(**arguments, winograd=winograd)
+    if architecture.startswith(_RESNET):
+        variant = architecture.removeprefix(_RESNET)
+        return ResNet(variant=variant, **arguments, winograd=winograd)
     # Its 3x3 convolutions are depthwise, or have a stride.
     return MobileNet(architecture, **arguments)
 
@@ -37,8 +38,8 @@ class Segmentor(keras.Model):
 
     Args:
         num_classes: number of classes.
-        backbone: "architecture", "resnet_v1c" by default or one of `MobileNet`'s, and
-            the arguments of that class.
+        backbone: "architecture", "resnet_v1c" by default, "resnet_vd" or one of
+            `MobileNet`'s, and the arguments of that class.
         head: arguments of `ContextHead` except `num_classes`.
         auxiliary: arguments of `AuxiliaryHead` except `num_classes`; None for a model
             that only infers.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gcnet_tf.config import Config
+from gcnet_tf.config.schema import MOBILE
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.records.manifest import Manifest
 from gcnet_tf.errors import UserError
@@ -43,11 +44,12 @@ def overview(subject: Subject) -> dict[str, Any]:
 def network_text(config: Config) -> str:
     """Names the network of a configuration."""
     backbone, context = config.model.backbone, config.model.head.context.block
-    if backbone.architecture == "resnet_v1c":
+    if backbone.architecture not in MOBILE:
         size = (
             "" if backbone.base_channels == 64 else f", {backbone.base_channels} wide"
         )
-        text = f"ResNet-{backbone.depth}{size}"
+        kind = "" if backbone.architecture == "resnet_v1c" else "-vd"
+        text = f"ResNet-{backbone.depth}{kind}{size}"
     else:
         text = f"{backbone.architecture} × {backbone.width:g}"
     block = "own context layer" if config.model.head.context_layer else context

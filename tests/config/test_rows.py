@@ -217,6 +217,47 @@ def test_rows_for_phones(name, architecture):
     assert config.train.batch_size == other.train.batch_size
 
 
+@pytest.mark.parametrize(
+    "name, reference, size",
+    [
+        ("voc_r50vd_40k", "voc_r50_40k", (500, 500)),
+        ("cityscapes_r50vd_512x1024_80k", "cityscapes_r50_512x1024_80k", (2048, 1024)),
+    ],
+)
+def test_rows_of_paddleseg(name, reference, size):
+    config, other = load_config(name), load_config(reference)
+    assert config.model.backbone.architecture == "resnet_vd"
+    assert (config.model.head, config.model.auxiliary) == (
+        other.model.head,
+        other.model.auxiliary,
+    )
+    train = config.train
+    assert (train.iterations, train.batch_size) == (
+        other.train.iterations,
+        other.train.batch_size,
+    )
+    assert (train.learning_rate, train.min_learning_rate) == (0.01, 1e-5)
+    assert (train.weight_decay, train.momentum, train.poly_power) == (4e-5, 0.9, 0.9)
+    (loss,) = train.losses
+    assert (loss.kind, loss.avg_non_ignore) == ("cross_entropy", True)
+    assert config.augment.base_scale == config.evaluation.scale == size
+    assert config.augment.crop_size == other.augment.crop_size
+    assert config.augment.category_max_ratio == 1
+
+
+def test_recipes_of_camvid():
+    """They differ from `camvid_r18` as docs/recipes.md says, and in nothing of data."""
+    plain = load_config("camvid_r18")
+    tuned = load_config("camvid_r18_tuned")
+    assert tuned.data == plain.data and tuned.evaluation == plain.evaluation
+    assert tuned.model.backbone.pretrained is None
+    assert tuned.model.backbone.depth == 18
+    assert tuned.train.iterations == plain.train.iterations == 800
+    fine = load_config("camvid_mobilenetv2_ft")
+    assert fine.data == plain.data and fine.evaluation == plain.evaluation
+    assert fine.model.backbone.pretrained.endswith("mobilenet_v2.weights.h5")
+
+
 def test_shapes_row():
     config = load_config("shapes_r18")
     assert config.data.dataset == "shapes"

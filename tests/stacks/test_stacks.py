@@ -34,6 +34,7 @@ MOBILE = ("model.backbone.depth=50", "model.backbone.base_channels=64")
 MODELS = [
     ("model.backbone.depth=18",),
     ("model.backbone.depth=50", 'model.head.context.fusions=["channel_mul"]'),
+    ("model.backbone.architecture=resnet_vd", "model.backbone.depth=50"),
     ("model.backbone.frozen_stages=2", "model.head.context.pooling=avg"),
     ("model.head.context.block=nl", "model.head.context.sub_sample=true"),
     (

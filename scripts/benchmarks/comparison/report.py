@@ -1,23 +1,23 @@
-"""The report of `scripts/compare_blocks.py`."""
+"""The report of `scripts/compare.py`."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.family.costs import NetworkCost
-from benchmarks.family.runs import Outcome
+from benchmarks.comparison.costs import NetworkCost
+from benchmarks.comparison.runs import Outcome
 from benchmarks.report import KERAS_PACKAGES, Chart, Report, machine_facts
 
 _NOTES = """\
-mIoU: on val, of the last weights. parameters: without the auxiliary head. Gmadd: 10^9
-multiply-adds of an image; ms: median time of one, batch 1; ratio: to the first row,
-median over the rounds, and the range."""
+mIoU: on val, of the last weights, mean over the seeds; +-: their standard deviation.
+lowest: the class with the lowest IoU, and this IoU. parameters: without the auxiliary
+head. Gmadd: 10^9 multiply-adds of an image; ms: median time of one, batch 1; ratio: to
+the first row, median over the rounds, and the range."""
 
 
-def family_report(
+def comparison_report(
     command: str,
     size: tuple[int, int],
-    iterations: int,
     outcomes: Sequence[Outcome],
     costs: Mapping[str, NetworkCost],
 ) -> Report:
@@ -26,22 +26,20 @@ def family_report(
     Args:
         command: shell command that compared.
         size: (height, width) of the image that was timed.
-        iterations: length of every run.
         outcomes: one for each row.
         costs: costs by the same names.
     """
     facts = machine_facts(command, KERAS_PACKAGES) | {
         "size": size,
-        "iterations": iterations,
         "rows": [_to_dict(outcome, costs[outcome.name]) for outcome in outcomes],
     }
     return Report(
-        "family",
-        "The same training for each context block",
+        "comparison",
+        "Trainings compared",
         facts,
         lines=_lines(outcomes, costs),
         notes=_NOTES,
-        settings=f"{iterations} iterations each; timed at {size[0]}x{size[1]}",
+        settings=f"timed at {size[0]}x{size[1]}",
         num_words=1,
         chart=Chart("Loss and mIoU", lambda: _draw(outcomes)),
     )
@@ -50,8 +48,11 @@ def family_report(
 def _to_dict(outcome: Outcome, cost: NetworkCost) -> dict:
     return {
         "name": outcome.name,
+        "iterations": outcome.iterations,
         "miou": outcome.mean,
+        "miou_deviation": outcome.spread,
         "miou_by_seed": outcome.mious,
+        "iou_by_class": outcome.classes,
         "parameters": cost.parameters,
         "multiply_adds": cost.multiply_adds,
         "time": cost.timing.to_dict(),
@@ -67,15 +68,20 @@ def _lines(
 ) -> list[list[str]]:
     """Returns the cells of the table, the head first."""
     seeds = [f"seed {seed}" for seed in outcomes[0].curves]
-    columns = ["mIoU", "parameters", "Gmadd", "ms", "ratio", "from", "to"]
-    lines = [["", *seeds, *columns]]
+    columns = ["mIoU", "+-", "lowest", "", "parameters", "Gmadd", "ms", "ratio"]
+    lines = [["", "iterations", *seeds, *columns, "from", "to"]]
     for outcome in outcomes:
         cost = costs[outcome.name]
+        lowest, iou = min(outcome.classes.items(), key=lambda item: item[1])
         lines.append(
             [
                 outcome.name,
+                f"{outcome.iterations}",
                 *(f"{miou:.4f}" for miou in outcome.mious.values()),
                 f"{outcome.mean:.4f}",
+                "" if outcome.spread is None else f"{outcome.spread:.4f}",
+                lowest,
+                f"{iou:.3f}",
                 f"{cost.parameters:,}",
                 f"{cost.multiply_adds / 1e9:.3f}",
                 f"{1000 * cost.timing.median:.1f}",

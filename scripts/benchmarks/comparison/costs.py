@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmarks import turns
 from benchmarks.blocks import multiply_adds
-from benchmarks.family.runs import Run
+from benchmarks.comparison.runs import Run
 from benchmarks.workers import own_command
 from gcnet_tf.config import Config, config_to_dict
 from gcnet_tf.errors import UserError
