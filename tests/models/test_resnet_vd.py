@@ -93,9 +93,7 @@ LAYOUTS = {8: ((1, 2, 1, 1), (1, 1, 2, 4)), 16: ((1, 2, 2, 1), (1, 1, 1, 2))}
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("output_stride", LAYOUTS)
-@pytest.mark.parametrize(
-    "depth, num_blocks", [(18, (2, 2, 2, 2)), (50, (3, 4, 6, 3))]
-)
+@pytest.mark.parametrize("depth, num_blocks", [(18, (2, 2, 2, 2)), (50, (3, 4, 6, 3))])
 def test_features_are_those_of_the_definition(depth, num_blocks, output_stride, size):
     model = ResNet(
         depth,

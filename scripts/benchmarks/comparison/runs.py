@@ -21,7 +21,7 @@ _NUM_POINTS = 40
 
 
 class Row(NamedTuple):
-    """What is compared: a configuration with changes."""
+    """A row of the comparison: a configuration with changes."""
 
     name: str
     cfg: str
