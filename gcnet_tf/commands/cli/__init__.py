@@ -1,6 +1,7 @@
 """The parts that all commands share: arguments, and the way of errors to the user."""
 
 from gcnet_tf.commands.cli.arguments import (
+    Parser,
     add_config_arguments,
     add_imports_argument,
     add_mode_argument,
@@ -44,11 +45,13 @@ __all__ = [
     "EXIT_READER_GONE",
     "EXIT_TERMINATED",
     "EXIT_WORKER_LOST",
+    "Parser",
     "SCRIPTS",
     "add_config_arguments",
     "add_imports_argument",
     "add_mode_argument",
     "add_model_arguments",
+    "Parser",
     "add_set_argument",
     "as_started_here",
     "command_line",
