@@ -21,9 +21,8 @@ BUCKET = "box"
 # Before the answer: the request is not carried out. After it: it was, but for reads.
 FAULTS = ("503", "429", "reset", "timeout", "cut", "slow", "lost")
 # Longest silence that the package is set to accept in these tests, and that of a stall.
-PATIENCE_SECONDS = 1.0
-_STALL_SECONDS = 2.5
-_SCHEMES = {"s3": "s3", "gs": "gs"}
+PATIENCE_SECONDS = 0.6
+_STALL_SECONDS = 1.0
 
 
 class Faulty:
@@ -31,7 +30,7 @@ class Faulty:
 
     Attributes:
         fault: function from the number of a request, counted from 1, its method and its
-            path to one of `FAULTS`, or "" for none.
+            path to one of `FAULTS` or "401", or "" for none.
         requests: (method, path) of every request since the last `reset`.
     """
 
@@ -118,6 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("503", "429"):
             text = "<Error><Code>SlowDown</Code><Message>slow down</Message></Error>"
             return self._answer(int(fault), [], text.encode())
+        if fault == "401":
+            text = b'{"error": {"code": 401, "message": "Anonymous caller is refused"}}'
+            return self._answer(401, [("Content-Type", "application/json")], text)
         if fault == "reset":
             return self._drop()
         if fault == "timeout":
@@ -173,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 return self._drop()
             if fault == "slow":
-                step = max(len(content) // 8, 1)
+                step = max(len(content) // 5, 1)
                 for start in range(0, len(content), step):
                     self.wfile.write(content[start : start + step])
                     self.wfile.flush()

@@ -56,7 +56,7 @@ class Incomplete(OSError):
 def passes(error: Exception) -> bool:
     """Tells whether the same request may succeed a little later."""
     return not any(
-        isinstance(cause, (*_LASTING, UserError))
+        isinstance(cause, _LASTING)
         or type(cause).__name__ in _LASTING_NAMES
         or _lacks_credentials(cause)
         or 400 <= _status(cause) < 500
@@ -117,6 +117,8 @@ def _credentials_of(address: str) -> str:
 
 def _status(error: BaseException) -> int:
     """Returns the HTTP status of an error; 0 where it has none."""
+    if type(error).__module__ == "aiohttp.http_exceptions":
+        return 0  # an answer that was cut or garbled, which it gives the code 400
     for name in ("code", "status"):
         if isinstance(value := getattr(error, name, None), int):
             return value
@@ -129,7 +131,10 @@ def _status(error: BaseException) -> int:
 
 def _causes(error: BaseException | None) -> list[BaseException]:
     causes: list[BaseException] = []
-    while error is not None and error not in causes:
+    # An error of ours is what the caller was dealing with, and no cause.
+    while (
+        error is not None and error not in causes and not isinstance(error, UserError)
+    ):
         causes.append(error)
         error = error.__cause__ or error.__context__
     return causes

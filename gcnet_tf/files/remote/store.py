@@ -5,6 +5,7 @@ whole or not at all, and, in S3 and Google Cloud Storage, the creation of an obj
 fails when there is one of its name. Only these are used.
 """
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -171,9 +172,10 @@ class Store:
                 self._shown(name),
                 lambda: self._files.pipe_file(path, content, mode="create"),
             )
+            return True
         except _Exists:
-            return self.read(name) == content
-        return True
+            pass
+        return self.read(name) == content
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes objects, one after the other; those that are missing count, too."""
@@ -268,6 +270,9 @@ def _file_system(scheme: str, where: str) -> Any:
             f"{where}: addresses such as {scheme}:// need packages that are not "
             f"installed: {_INSTALL}"
         ) from error
+    # Else gcsfs asks for the kind of the bucket by gRPC, which takes a right of its
+    # own, and a minute where no answer comes.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         kind = fsspec.get_filesystem_class(scheme)
     except ValueError as error:
@@ -289,7 +294,11 @@ def _file_system(scheme: str, where: str) -> Any:
             "retries": {"total_max_attempts": 1},
         }
     elif scheme in ("gs", "gcs"):
-        options["requests_timeout"] = READ_SECONDS
+        import aiohttp  # a number would limit the whole transfer
+
+        options["requests_timeout"] = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=READ_SECONDS
+        )
     files = kind(**options)
     if scheme in ("s3", "s3a"):
         files.retries = 1
