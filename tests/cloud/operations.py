@@ -1,4 +1,4 @@
-"""What the package asks of a store, each with a check that it was done."""
+"""Requests of the package to a store, each with a check that it was done."""
 
 import os
 from collections.abc import Callable

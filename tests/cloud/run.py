@@ -5,7 +5,6 @@
 
 import collections
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -69,13 +68,11 @@ def main() -> int:
     lines = [
         "# Faults of object stores, tried and survived",
         "",
-        f"`make cloud-faults` on {processor()} ({platform.system()}): local stores, "
-        "moto's for S3 and",
-        "gcp-storage-emulator's for Google Cloud Storage, behind a proxy that breaks one "
-        "request at a time,",
-        "each request of each operation in turn. Survived: the operation ended, and the "
-        "store then holds",
-        "what it should.",
+        f"`make cloud-faults` on {processor()}: local stores, moto's for S3 and",
+        "gcp-storage-emulator's for Google Cloud Storage, behind a proxy that breaks",
+        "one request at a time, each request of each operation in turn. Survived: the",
+        "operation ended, and the store then holds what it should. The emulator has no",
+        "conditional writes; the proxy adds that condition.",
         "",
         "| fault | S3: survived / tried | Google: survived / tried |",
         "|---|---|---|",

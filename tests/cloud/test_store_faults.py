@@ -106,9 +106,10 @@ def test_missing_credentials(store, monkeypatch, tmp_path):
         Store(address, "--out").list()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hit", [None, 3, 5])
 def test_a_large_file_goes_in_parts(hit, store, tmp_path, monkeypatch):
-    """Of 110 MB; a part that fails is sent again, and no half is ever there."""
+    """Sends 110 MB; a part that fails is sent again, and no half is ever there."""
     monkeypatch.setattr(store_module, "READ_SECONDS", 60.0)
     address, faulty = store
     place = Store(address, "--out")

@@ -1,4 +1,4 @@
-"""Which texts are addresses and which are paths; where addresses are refused.
+"""Addresses and paths told apart, and the refusal of addresses.
 
 An address is SCHEME://BUCKET/NAME. `pathlib` would make of it the local folder
 "SCHEME:", so that every text of a user is looked at before it becomes a path. C:\\ and

@@ -131,7 +131,7 @@ def _make(path: Path, num_bytes: int, lock: int, make: Callable[[Path], None]) -
 def _reserve(num_bytes: int, lock: int) -> None:
     """Removes what was not used for longest, and notes the size of a new entry."""
     require_room(num_bytes)
-    with (remote_folder() / "room").open("w") as room:
+    with (remote_folder() / "room").open("wb") as room:
         # One process at a time counts, and sees what the others are about to write.
         fcntl.flock(room, fcntl.LOCK_EX)
         sizes = _sizes()

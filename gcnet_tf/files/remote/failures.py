@@ -1,4 +1,4 @@
-"""Errors of object stores: which pass by themselves, and sentences about the others."""
+"""Errors of object stores: those that pass, and sentences about the others."""
 
 from gcnet_tf.errors import UserError, first_line
 
