@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests examples
 
-.PHONY: venv demo camvid family parity mediapipe web-test golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
+.PHONY: venv demo camvid family parity mediapipe web-test cloud-test cloud-faults golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
 
 # A file, not the folder, says that the installation finished.
 # pip refuses a file whose hash is not listed.
@@ -31,6 +31,25 @@ camvid: venv
 family: venv
 	$(BIN)/python scripts/compare.py --cfg camvid_r18 camvid_r18_nl camvid_r18_snl \
 		camvid_r18_se camvid_r18_none --iterations 400 --runs runs/family
+
+# Addresses beside local stores, S3 and Google's, with faults: an environment that adds
+# the extra `cloud` and these stores to .venv.
+CLOUD_VENV = .venv-cloud
+$(CLOUD_VENV)/installed: tests/cloud/requirements.txt locks/cloud.txt $(VENV)/installed
+	$(PYTHON) -m venv $(CLOUD_VENV)
+	$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(%r)' % s.get_path('purelib'))" \
+	  > $$(echo $(CLOUD_VENV)/lib/python3*/site-packages)/venv.pth
+	$(CLOUD_VENV)/bin/pip $(LOCKED) --require-hashes -r locks/cloud.txt
+	$(CLOUD_VENV)/bin/pip install --quiet --disable-pip-version-check \
+	  -c constraints-cloud.txt -r tests/cloud/requirements.txt
+	touch $@
+
+cloud-test: $(CLOUD_VENV)/installed
+	$(CLOUD_VENV)/bin/python -m pytest -rs tests/cloud
+
+# Each fault at each request: docs/results/addresses.md; some minutes.
+cloud-faults: $(CLOUD_VENV)/installed
+	$(CLOUD_VENV)/bin/python tests/cloud/run.py
 
 # mmsegmentation itself, which the package never needs: an environment of its own.
 PARITY_VENV = .venv-parity
@@ -142,7 +161,7 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/python $(PARALLEL)
 
-# Both lock files: known vulnerabilities, and hashes of all files that PyPI has of the
+# The lock files: known vulnerabilities, and hashes of all files that PyPI has of the
 # versions in the constraints.
 CI_VENV = .venv-ci
 $(CI_VENV)/installed: .ci/requirements.txt
@@ -151,13 +170,14 @@ $(CI_VENV)/installed: .ci/requirements.txt
 	touch $@
 
 audit: $(CI_VENV)/installed
-	$(CI_VENV)/bin/python .ci/audit.py locks/default.txt locks/addons.txt
+	$(CI_VENV)/bin/python .ci/audit.py locks/default.txt locks/addons.txt locks/cloud.txt
 
 LOCK = $(CI_VENV)/bin/uv pip compile --quiet --no-config --generate-hashes --no-deps \
 	--no-annotate --no-header --python-version 3.11
 locks: $(CI_VENV)/installed
 	$(LOCK) constraints.txt --output-file locks/default.txt
 	$(LOCK) constraints-addons.txt --output-file locks/addons.txt
+	$(LOCK) constraints-cloud.txt --output-file locks/cloud.txt
 
 # Pages of the Python interface, from the docstrings. Each module is named, because pdoc
 # leaves out the modules of a package that lists its public names.

@@ -8,7 +8,11 @@ import sys
 import pytest
 from script_server import REPOSITORY
 
-STACKS = {"default": "constraints.txt", "addons": "constraints-addons.txt"}
+STACKS = {
+    "default": "constraints.txt",
+    "addons": "constraints-addons.txt",
+    "cloud": "constraints-cloud.txt",
+}
 
 
 @pytest.mark.parametrize("stack", STACKS)

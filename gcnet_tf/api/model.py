@@ -16,6 +16,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.load import TORCH_SUFFIX, load_predictor, model_hash
 from gcnet_tf.evaluation.prediction_files import model_record
 from gcnet_tf.evaluation.predictions import segmented
+from gcnet_tf.files.remote.inputs import local_copy
 from gcnet_tf.runtime.predictor import Palette, Predictor
 from gcnet_tf.weights.files import SUFFIX
 
@@ -62,7 +63,7 @@ def load(
             f"load: received {type(model).__name__}; allowed: the path of a run, of "
             "an exported file or of weights, or the name of a published row."
         )
-    name = os.fsdecode(model)
+    name = local_copy(os.fsdecode(model), "load")
     is_weights = name.endswith((SUFFIX, TORCH_SUFFIX))
     weights, other = (name, None) if is_weights else (None, name)
     predictor, settings = load_predictor(config, weights, other, overrides, mode)

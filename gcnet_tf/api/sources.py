@@ -13,6 +13,7 @@ from PIL import Image
 from gcnet_tf.errors import UserError
 from gcnet_tf.evaluation.predictions import find_images, image_hash, name_in
 from gcnet_tf.files.address import is_address
+from gcnet_tf.files.remote.inputs import local_copy
 from gcnet_tf.runtime.image_files import image_pixels
 from gcnet_tf.runtime.images import check_images
 
@@ -105,7 +106,7 @@ def find_sources(images: Any) -> Source | Sources:
 def _of_path(path: str | PathLike) -> Source | Sources:
     if isinstance(path, str) and is_address(path):
         raise UserError(f"Received the address {path}; download the image first.")
-    path = Path(os.fsdecode(path))
+    path = Path(local_copy(os.fsdecode(path), "predict"))
     sources = [
         Source(name_in(path, image).as_posix(), image) for image in find_images(path)
     ]

@@ -18,6 +18,7 @@ from gcnet_tf.data.check import report as check_report
 from gcnet_tf.data.check.inspect import check_data
 from gcnet_tf.data.prepare import SPLITS, ensure_source
 from gcnet_tf.data.records.samples import read_label
+from gcnet_tf.data.records.stored import with_local_sources
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.results import new_result, require_place, write_result
 from gcnet_tf.runtime.image_files import read_image
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--sheet: received {args.sheet}; it must end in .png.")
     for file in filter(None, (args.json, args.sheet)):
         require_place(Path(file))
-    config = load_config(args.cfg, args.set)
+    config = with_local_sources(load_config(args.cfg, args.set))
     ensure_source(config)
 
     report = check_data(config, args.split)

@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="write the metrics to this file, as unrounded fractions",
     )
     args = parser.parse_args(argv)
+    cli.fetch_inputs(args, "model", "weights")
 
     if args.json:
         require_place(Path(args.json))

@@ -81,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="send the files to the trackers (MLflow, WandB) of the run in --model",
     )
     args = parser.parse_args(argv)
+    cli.fetch_inputs(args, "model", "weights")
     checks = Checks(args.samples, args.allow_drop)
     out = Path(args.out)
     require_utf8(out, "--out")

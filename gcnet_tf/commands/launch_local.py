@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="-- ARGUMENT",
         help="arguments of the training",
     )
+    parser.takes_addresses("arguments")  # the training looks at them
     args = parser.parse_args(argv)
     cli.require_positive(args, "workers")
     train = [sys.executable, "-m", "gcnet_tf", "train"]

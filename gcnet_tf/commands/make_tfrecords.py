@@ -12,6 +12,7 @@ from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
 from gcnet_tf.data.prepare import SPLITS, conversion_text, ensure_records
 from gcnet_tf.data.records.manifest import has_records, read_manifest
+from gcnet_tf.data.records.stored import with_local_sources
 from gcnet_tf.data.sources.listing import listed_pairs
 from gcnet_tf.data.sources.official import download_dataset
 
@@ -59,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = load_config(args.cfg, args.set)
     if args.download:
         download_dataset(config.data.dataset, Path(config.data.root))
+    if not args.list:
+        # Copies now, so that a changed source is noticed.
+        config = with_local_sources(config)
 
     splits = (args.split,) if args.split else SPLITS
     records = config.data.records

@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--zip", metavar="FILE.zip", help="pack the NAME.png files into this archive"
     )
+    parser.takes_addresses("image")
     args = parser.parse_args(argv)
+    cli.fetch_inputs(args, "model", "weights", "image")
     out = Path(args.out)
     if args.video is not None:
         if args.format != "ids" or args.zip:

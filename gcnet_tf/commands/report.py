@@ -56,11 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="send the page to the trackers (MLflow, WandB) of the first --model",
     )
+    parser.takes_addresses("model", "image")
     args = parser.parse_args(argv)
     out = Path(args.out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out: received {out}; it must end in .html.")
     require_place(out)
+    cli.fetch_inputs(args, "model", "image")
     paths = find_images(Path(args.image)) if args.image is not None else []
     exports = Path(args.exports) if args.exports is not None else None
     command = cli.command_line("report", argv)

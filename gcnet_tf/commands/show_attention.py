@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", required=True, metavar="DIR", help="folder for NAME_attention.png"
     )
     cli.add_imports_argument(parser)
+    parser.takes_addresses("model", "other", "image")
     args = parser.parse_args(argv)
+    cli.fetch_inputs(args, "model", "other", "image")
     runs = {"model": args.model} | ({"other": args.other} if args.other else {})
     for name, run in runs.items():
         if not (Path(run) / "config.json").is_file():

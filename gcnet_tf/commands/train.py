@@ -16,6 +16,7 @@ from gcnet_tf.commands import cli
 from gcnet_tf.config import load_config
 from gcnet_tf.extensions import here
 from gcnet_tf.files.names import quoted
+from gcnet_tf.files.remote.addresses import is_remote
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,19 +25,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="run folder for checkpoints and logs; default: runs/<name of the config>",
+        help="run folder for checkpoints and logs, or its address, s3://… or gs://…; "
+        "default: runs/<name of the config>",
     )
     parser.add_argument("--resume", action="store_true", help="resume the run in --out")
+    parser.takes_addresses("out")
     args = parser.parse_args(argv)
     config = load_config(args.cfg, args.set)
-    out = Path(args.out or f"runs/{Path(args.cfg).stem}")
+    place = args.out or f"runs/{Path(args.cfg).stem}"
+    out = place if is_remote(place) else Path(place)
 
     here.search()
     cli.start_tensorflow()
     from gcnet_tf.training import Interrupted, WorkerLost, train
 
     try:
-        train(config, out, resume=args.resume)
+        run = train(config, out, resume=args.resume)
     except Interrupted as interruption:
         print(f"Stopped {interruption}; a checkpoint is saved. To go on:")
         print(f"  {cli.training_command(args, '--out', out, '--resume')}")
@@ -45,9 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Error: {loss}", file=sys.stderr)
         return cli.EXIT_WORKER_LOST
     print(f"Trained: {out}")
-    print(f"Watch:   tensorboard --logdir {quoted(out / 'logs')}")
+    print(f"Watch:   tensorboard --logdir {quoted(run / 'logs')}")
     allow = ["--allow-imports"] * here.holds_modules(config)
     print(f"Score:   {cli.command_text('evaluate', ['--model', out, *allow])}")
-    page = ["--out", out / "report.html"]
-    print(f"Look:    {cli.command_text('report', ['--model', out, *page, *allow])}")
+    page = Path("report.html") if isinstance(out, str) else out / "report.html"
+    arguments = ["--model", out, "--out", page, *allow]
+    print(f"Look:    {cli.command_text('report', arguments)}")
     return 0

@@ -12,7 +12,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gcnet_tf.config.validate import NO_PATH, can_be_path, validate
 from gcnet_tf.config.values import shown
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.checksum import unsealed
+from gcnet_tf.files.remote.inputs import local_copy
 
 MAX_BASE_LEVELS = 2
 SCHEMA_FILE = "schema.json"
@@ -95,6 +96,7 @@ def _natural_order(file: Path) -> list[tuple[int, str]]:
 
 
 def _find_file(path_or_name: str | PathLike) -> Path:
+    path_or_name = local_copy(fspath(path_or_name), "--cfg")
     path = Path(path_or_name)
     if path.is_file():
         return path

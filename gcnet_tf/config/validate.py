@@ -14,6 +14,8 @@ from gcnet_tf.config.schema_data import TAKE_CLASSES, AugmentConfig, DataConfig
 from gcnet_tf.config.schema_training import EvaluationConfig
 from gcnet_tf.config.validate_training import validate_train
 from gcnet_tf.config.values import ObjectConfig, require
+from gcnet_tf.files.address import is_address
+from gcnet_tf.files.remote.addresses import checked_address
 
 # Labels are 8-bit images, in which 255 means "not labelled".
 MAX_CLASSES = 255
@@ -34,6 +36,7 @@ def validate(config: Config) -> None:
     _validate_data(config.data)
     _validate_augment(config.augment)
     validate_train(config.train)
+    _validate_places(config)
     _validate_evaluation(config.evaluation)
     _validate_objects(config)
 
@@ -48,6 +51,24 @@ def _validate_model(model: ModelConfig) -> None:
     _validate_context(model.head.context, "model.head.context")
     _validate_width(model.head.context, model.head.channels, "model.head")
     _validate_backbone_context(model.backbone)
+
+
+def _validate_places(config: Config) -> None:
+    """Checks that what looks like an address is one that can be used."""
+    pretrained = config.model.backbone.pretrained
+    places = {
+        "data.root": config.data.root,
+        "data.records": config.data.records,
+        "train.init_from": config.train.init_from,
+        # Those of the web are downloaded.
+        "model.backbone.pretrained": (
+            None if is_address(pretrained or "") else pretrained
+        ),
+    }
+    for index, source in enumerate(config.data.also):
+        places[f"data.also[{index}].root"] = source.root
+    for where, place in places.items():
+        checked_address(place or "", where)
 
 
 def _validate_architecture(backbone: BackboneConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import DatasetFacts, facts_of
+from gcnet_tf.data.records import stored
 from gcnet_tf.data.records.manifest import (
     Manifest,
     absent_classes,
@@ -30,6 +31,7 @@ from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError, require_utf8
 from gcnet_tf.files.lock import locked
 from gcnet_tf.files.names import quoted
+from gcnet_tf.files.remote.addresses import below
 
 
 def ensure_source(config: Config) -> None:
@@ -105,6 +107,8 @@ def ensure_records(
         return manifests
 
     if listed is None:
+        config = stored.with_local_sources(config)
+        data = config.data
         ensure_source(config)
     # With a limit, a part of the images is enough, so the rest may be missing.
     data_to_convert = dataclasses.replace(data, allow_partial=True) if limit else data
@@ -112,14 +116,12 @@ def ensure_records(
     # converted.
     pairs = {split: find_samples(data_to_convert, split, listed) for split in outdated}
 
-    # Imported only here, because it loads TensorFlow, which takes ten seconds.
-    from gcnet_tf.data.records.shards import write_records
-
     require_utf8(data.records, "data.records")
-    with locked(Path(data.records)):
-        remove_abandoned(Path(data.records))
+    folder = stored.local_folder(data.records)
+    with locked(folder):
+        remove_abandoned(folder)
         for split in outdated:
-            manifests[split] = write_records(
+            manifests[split] = stored.write_split(
                 pairs[split],
                 data.records,
                 split,
@@ -261,7 +263,7 @@ def matching_manifest(config: Config, split: str) -> Manifest:
     manifest = read_manifest(
         config.data.records, split, check_files=config.data.on_error == "stop"
     )
-    folder = Path(config.data.records) / split
+    folder = below(config.data.records, split)
     _check_agreement(manifest, facts_of(config.data), folder)
     _check_settings(manifest, deciding_settings(config.data, split), folder)
     return manifest
@@ -315,7 +317,7 @@ _REMEDY = (
 )
 
 
-def _check_settings(manifest: Manifest, settings: dict, folder: Path) -> None:
+def _check_settings(manifest: Manifest, settings: dict, folder: str | Path) -> None:
     for key in sorted(manifest.made_with.keys() | settings.keys()):
         before, now = manifest.made_with.get(key), settings.get(key)
         if before != now:
@@ -329,7 +331,9 @@ def _shown(value: Any) -> str:
     return "[]" if value is None else json.dumps(value)
 
 
-def _check_agreement(manifest: Manifest, facts: DatasetFacts, folder: Path) -> None:
+def _check_agreement(
+    manifest: Manifest, facts: DatasetFacts, folder: str | Path
+) -> None:
     if manifest.dataset != facts.name:
         raise UserError(
             f"The records in {folder} are of the data set '{manifest.dataset}', but "

@@ -10,6 +10,8 @@ import tensorflow as tf
 from gcnet_tf.config import Config
 from gcnet_tf.data.prepare import matching_manifest
 from gcnet_tf.data.records import shards
+from gcnet_tf.data.records.manifest import Manifest
+from gcnet_tf.data.records.pinned import pinned
 from gcnet_tf.evaluation.load import protocol_settings
 from gcnet_tf.models import Segmentor
 from gcnet_tf.runtime.predict import Network, predict_logits
@@ -55,6 +57,17 @@ def calibration_inputs(
         UserError: when the records are missing, empty or of another data set.
     """
     manifest = matching_manifest(config, "train")
+    with pinned(config, [manifest.split]) as reading:
+        yield from _inputs_of(reading, manifest, protocol, size, count)
+
+
+def _inputs_of(
+    config: Config,
+    manifest: Manifest,
+    protocol: Protocol,
+    size: tuple[int, int],
+    count: int,
+) -> Iterator[np.ndarray]:
     folder = Path(config.data.records) / manifest.split
     paths = [str(folder / shard.file) for shard in manifest.shards]
     # A hash of its name assigns each sample to a shard. So the first samples of all

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gcnet_tf.files.names import ESCAPED
+from gcnet_tf.files.remote.addresses import require_local
 
 # Prefix of the names of all unfinished files and folders. It is no suffix, because a
 # suffix often decides the format in which a file is written.
@@ -34,7 +35,11 @@ def new_file(path: Path) -> Iterator[Path]:
     """Provides a temporary path to write, which replaces `path` at the end.
 
     After an error `path` is unchanged, and the temporary file is removed.
+
+    Raises:
+        UserError: when `path` is an address, of which pathlib makes a folder "s3:".
     """
+    require_local(path, "The file to write")
     partial = partial_path(path)
     try:
         yield partial
@@ -52,7 +57,11 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     An old folder is moved aside for the moment between two renames. When the process
     dies in this moment, the next `new_folder` of this path first puts it back.
+
+    Raises:
+        UserError: as `new_file`.
     """
+    require_local(path, "The folder to write")
     partial = partial_path(path)
     replaced = path.with_name(_REPLACED + path.name)
     if replaced.exists() and not path.exists():

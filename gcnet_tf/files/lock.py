@@ -25,6 +25,7 @@ from typing import Any
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import PARTIAL
+from gcnet_tf.files.remote.addresses import require_local
 
 # Name of the lock in a folder.
 LOCK_FILE = ".lock"
@@ -44,6 +45,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         UserError: when another process holds the lock, or the file cannot be made.
     """
+    require_local(path, "The place to write")
     path = path.resolve()
     lock = _lock_of(path)
     text = json.dumps(_this_process())

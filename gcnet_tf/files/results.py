@@ -12,6 +12,7 @@ from pathlib import Path
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import new_file
 from gcnet_tf.files.names import ESCAPED
+from gcnet_tf.files.remote.addresses import require_local
 
 
 def require_place(path: Path) -> None:
@@ -22,6 +23,7 @@ def require_place(path: Path) -> None:
     Raises:
         UserError: when the file cannot be written.
     """
+    require_local(path, "The file to write")
     try:
         # A finished file is renamed, which would replace a device such as /dev/stdout.
         if path.exists() and not path.is_file():
@@ -40,6 +42,7 @@ def new_result(path: Path) -> Iterator[Path]:
     Raises:
         UserError: when the file cannot be written.
     """
+    require_local(path, "The file to write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as partial:

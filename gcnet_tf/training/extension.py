@@ -32,7 +32,7 @@ def extension_text(run: Path, config: Config, iteration: int) -> str:
     )
 
 
-def finished_text(run: Path, iterations: int) -> str:
+def finished_text(run: object, iterations: int) -> str:
     """Tells that a run has ended, and the ways to train on."""
     start = quoted(f"train.init_from={run}")
     return (

@@ -8,7 +8,9 @@ import numpy as np
 from gcnet_tf.config import Config
 from gcnet_tf.config.validate import MAX_CLASSES
 from gcnet_tf.errors import UserError
+from gcnet_tf.files.address import is_address
 from gcnet_tf.files.reading import reading
+from gcnet_tf.files.remote.inputs import local_copy
 from gcnet_tf.models import MobileNet, Segmentor
 from gcnet_tf.weights.files import (
     SUFFIX,
@@ -50,7 +52,8 @@ def initialise(model: Segmentor, config: Config) -> str:
 
 def _load_backbone(model: Segmentor, source: str) -> str:
     if isinstance(model.backbone, MobileNet):
-        assign_weights(model.backbone, keras_weights(model.backbone, source))
+        file = local_copy(source, "model.backbone.pretrained")
+        assign_weights(model.backbone, keras_weights(model.backbone, file))
         return (
             f"Starting with Keras' {model.backbone.architecture}, {source}; the heads "
             "have random weights."
@@ -58,7 +61,10 @@ def _load_backbone(model: Segmentor, source: str) -> str:
     if source == "imagenet":
         source = imagenet_backbone(model.backbone.depth)
     try:
-        path = fetch(source) if "://" in source else Path(source)
+        if is_address(source):
+            path = fetch(source)
+        else:
+            path = Path(local_copy(source, "model.backbone.pretrained"))
     except UserError as error:
         raise UserError(
             f"{error} To start from random weights: --set "
@@ -71,7 +77,7 @@ def _load_backbone(model: Segmentor, source: str) -> str:
 
 
 def _load_model(model: Segmentor, source: str, ema: bool) -> str:
-    path = Path(source)
+    path = Path(local_copy(source, "train.init_from"))
     second_set = ""
     if ema and not source.endswith(".pth"):
         raise UserError(

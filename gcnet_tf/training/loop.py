@@ -31,6 +31,7 @@ from gcnet_tf.training.keras_objects import (
 )
 from gcnet_tf.training.monitor.monitor import Monitor, NoMonitor
 from gcnet_tf.training.monitor.opening import announcement, opening_texts
+from gcnet_tf.training.monitor.place import Place
 from gcnet_tf.training.monitor.run_folder import check_same_records, open_run
 from gcnet_tf.training.monitor.unread import Unread
 from gcnet_tf.training.optimization.averages import restart_averages
@@ -43,6 +44,7 @@ from gcnet_tf.training.stopping import (
     Interrupted,
     StopReason,
     explaining,
+    not_finite,
     stalled_text,
     stop_signals,
 )
@@ -63,7 +65,7 @@ def train(
 
     Args:
         config: the configuration.
-        out: the run folder; it must be new or empty unless `resume` is True.
+        out: the run folder, or its address; new or empty unless `resume` is True.
         resume: whether to continue from the newest checkpoint in `out`, at its exact
             iteration.
         callbacks: Keras callbacks. A batch is an iteration and an epoch ends at each
@@ -78,21 +80,21 @@ def train(
         Interrupted: after Ctrl-C or SIGTERM, when a checkpoint is saved.
         WorkerLost: when another worker has disappeared.
     """
-    run = Path(out)
+    place = Place(out)
     strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
     check_replicas(config.train, strategy.num_replicas_in_sync)
     workers = Workers(strategy)
-    with workers.noticing_losses(), explaining(run), ExitStack() as lock:
+    with workers.noticing_losses(), explaining(place), ExitStack() as lock:
         weights = workers.chief_does(
-            lambda: prepare_run(config, run, resume, lock, callbacks)
+            lambda: prepare_run(config, place, resume, lock, callbacks)
         )
         reading = lock.enter_context(pinned(config))
-        training = _Training(config, reading, run, workers, weights)
+        training = _Training(config, reading, place, workers, weights)
         try:
             training.loop([*callbacks, *named_callbacks(config)])
         finally:
             training.close()
-    return run
+    return place.folder
 
 
 class _Training:
@@ -102,13 +104,14 @@ class _Training:
         self,
         config: Config,
         reading: Config,
-        run: Path,
+        place: Place,
         workers: Workers,
         weights: Sequence[float] | None,
     ):
         """Starts or resumes a run; `reading` is `config` with the records to read."""
         self.config = config
-        self.run = run
+        self.place = place
+        self.run = run = place.folder
         self.workers = workers
         self.strategy = strategy = workers.strategy
         keras.utils.set_random_seed(config.train.seed)
@@ -136,8 +139,8 @@ class _Training:
         self.repair = Repair(reading, "train", self._report_damage, workers.gather)
         self.batches = Batches(strategy, self.progress, self.repair)
         for text in opening_texts(reading, workers, origin, weights):
-            self.monitor.say(text)
-        for text in announcement(config, run, self.progress, self.model, workers):
+            self.monitor.say(place.named(text))
+        for text in announcement(config, place, self.progress, self.model, workers):
             self.monitor.say(text)
         self.validation = Validation(
             reading,
@@ -191,7 +194,7 @@ class _Training:
         settings, progress = self.config.train, self.progress
         is_watched = any(map(sees_iterations, callbacks))
         if progress.iteration >= settings.iterations and not progress.evaluation_due:
-            self.monitor.say(finished_text(self.run, settings.iterations))
+            self.monitor.say(finished_text(self.place, settings.iterations))
         self.model.stop_training = False
         compat.lend_optimizer(self.model, self.optimizer)
         callback_list = keras.callbacks.CallbackList(
@@ -244,6 +247,7 @@ class _Training:
         if self._has_stalled() and progress.iteration < settings.iterations:
             self.monitor.say(stalled_text(progress))
         callback_list.on_train_end()
+        self.workers.chief_does(self.place.commit)  # the last lines of the log
         if reason.is_signal:
             raise Interrupted(progress.iteration, reason)
 
@@ -287,12 +291,7 @@ class _Training:
 
     def _not_finite(self, what: str, iteration: int) -> UserError:
         names = ", ".join(self.batches.sample_names(iteration))
-        return UserError(
-            f"{what} not finite at iteration {iteration}; samples: {names}. Look at "
-            "these samples, or lower train.learning_rate "
-            f"(now {float(self.schedule(iteration)):.3e}) and start again with "
-            "another --out."
-        )
+        return not_finite(what, iteration, names, float(self.schedule(iteration)))
 
     def _evaluate(
         self,
@@ -346,4 +345,5 @@ class _Training:
                 self.progress.to_dict(),
                 keep=self.config.train.keep_checkpoints,
             )
+            self.place.commit()
         self.whole = True

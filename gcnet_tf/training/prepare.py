@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import keras
 
@@ -14,6 +13,7 @@ from gcnet_tf.errors import require_utf8
 from gcnet_tf.extensions.named import check_names
 from gcnet_tf.files.lock import locked
 from gcnet_tf.training.keras_objects import check_callbacks
+from gcnet_tf.training.monitor.place import Place
 from gcnet_tf.training.monitor.run_folder import check_run
 from gcnet_tf.training.optimization.class_weights import (
     check_class_weights,
@@ -25,7 +25,7 @@ from gcnet_tf.weights.files import require_hdf5
 
 def prepare_run(
     config: Config,
-    run: Path,
+    place: Place,
     resume: bool,
     lock: ExitStack,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -34,7 +34,7 @@ def prepare_run(
 
     Args:
         config: the configuration.
-        run: the run folder.
+        place: the place of the run.
         resume: whether the run goes on; then it keeps the records that it has.
         lock: holds the lock until it is closed.
         callbacks: those that the configuration does not name.
@@ -45,8 +45,10 @@ def prepare_run(
     Raises:
         UserError: when training is impossible with these settings or data.
     """
+    run = place.folder
     require_utf8(run, "--out")
     lock.enter_context(locked(run))
+    place.open(resume)
     require_hdf5(run)
     check_names(config)
     check_run(run, config, resume)

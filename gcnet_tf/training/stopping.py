@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.atomic import is_disk_full
+from gcnet_tf.training.monitor.place import Place
 from gcnet_tf.training.state import Progress
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -49,17 +49,27 @@ def stalled_text(progress: Progress) -> str:
     )
 
 
+def not_finite(what: str, iteration: int, samples: str, rate: float) -> UserError:
+    """Makes the sentence about a loss or gradient; `what` ends in its verb."""
+    return UserError(
+        f"{what} not finite at iteration {iteration}; samples: {samples}. Look at "
+        f"these samples, or lower train.learning_rate (now {rate:.3e}) and start again "
+        "with another --out."
+    )
+
+
 @contextmanager
-def explaining(run: Path) -> Iterator[None]:
+def explaining(place: Place) -> Iterator[None]:
     """Turns errors of the machine, such as a full disk, into a `UserError`."""
     try:
-        yield
+        with place.naming():
+            yield
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         if is_disk_full(error):
             raise UserError(
-                f"The disk is full, or a limit on files is reached, while writing to "
-                f"{run}: {first_line(error)}. The checkpoints there are intact; free "
-                "some space and go on with --resume."
+                "The disk is full, or a limit on files is reached, while writing to "
+                f"{place.folder}: {first_line(error)}. The checkpoints there are "
+                "intact; free some space and go on with --resume."
             ) from error
         if isinstance(error, tf.errors.ResourceExhaustedError):
             raise UserError(

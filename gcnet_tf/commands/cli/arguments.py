@@ -7,21 +7,57 @@ from typing import Any
 from gcnet_tf.commands.cli.lines import as_started_here
 from gcnet_tf.errors import UserError
 from gcnet_tf.extensions import here
+from gcnet_tf.files.remote.addresses import checked_address, require_local
+from gcnet_tf.files.remote.inputs import local_copy
 from gcnet_tf.runtime.protocol import MODES
 
 
-def script_parser(description: str | None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses addresses, such as s3://bucket/run, in place of paths.
+
+    A path made of one would be a local folder named "s3:". Arguments that take one say
+    so by `takes_addresses`.
+    """
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self.taking_addresses: set[str] = set()
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parses arguments, as `parse_args` does, too.
+
+        Raises:
+            UserError: when there is an address where none is taken.
+        """
+        parsed, others = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            values = getattr(parsed, action.dest, None)
+            where = (action.option_strings or [action.dest])[0]
+            for value in values if isinstance(values, list) else [values]:
+                if not isinstance(value, str | Path):
+                    continue
+                if action.dest not in self.taking_addresses:
+                    require_local(value, where)
+                elif isinstance(value, str):
+                    checked_address(value, where)
+        return parsed, others
+
+    def takes_addresses(self, *names: str) -> None:
+        """Lets arguments, named as in the parsed ones, be addresses."""
+        self.taking_addresses.update(names)
+
+
+def script_parser(description: str | None) -> Parser:
     """Makes a parser whose `--help` shows a docstring with its examples."""
-    return argparse.ArgumentParser(
+    return Parser(
         description=as_started_here(description or ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
-def add_config_arguments(
-    parser: argparse.ArgumentParser, required: bool = True
-) -> None:
+def add_config_arguments(parser: Parser, required: bool = True) -> None:
     """Adds `--cfg` and `--set`."""
+    parser.takes_addresses("cfg")
     parser.add_argument(
         "--cfg",
         required=required,
@@ -43,8 +79,9 @@ def add_set_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: Parser) -> None:
     """Adds `--cfg`, `--set`, `--weights` and `--model`."""
+    parser.takes_addresses("weights", "model")
     add_config_arguments(parser, required=False)
     parser.add_argument(
         "--weights",
@@ -89,6 +126,20 @@ def add_mode_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def fetch_inputs(args: argparse.Namespace, *names: str) -> None:
+    """Replaces addresses in arguments, if given, by paths of local copies.
+
+    Raises:
+        UserError: when there is nothing at an address, or it cannot be read.
+    """
+    for name in names:
+        values = getattr(args, name)
+        if isinstance(values, list):
+            setattr(args, name, [local_copy(value, f"--{name}") for value in values])
+        elif values is not None:
+            setattr(args, name, local_copy(values, f"--{name}"))
+
+
 def require_positive(args: argparse.Namespace, *names: str) -> None:
     """Refuses numbers below 1; None, an argument that was not given, is fine."""
     for name in names:
@@ -103,6 +154,7 @@ def make_folder(folder: Path) -> None:
     Raises:
         UserError: when the folder cannot be made.
     """
+    require_local(folder, "--out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from gcnet_tf.commands import COMMANDS
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.names import quoted
+from gcnet_tf.files.remote.addresses import is_remote
 
 # In a checkout the project's scripts lie beside the package.
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
@@ -88,9 +89,8 @@ def setting_arguments(settings: Sequence[str]) -> list[str]:
 
 def training_command(args: argparse.Namespace, *more: object) -> str:
     """Returns the line for the shell that trains with `--cfg` and `--set` of `args`."""
-    return command_text(
-        "train", ["--cfg", Path(args.cfg), *setting_arguments(args.set), *more]
-    )
+    cfg = args.cfg if is_remote(args.cfg) else Path(args.cfg)
+    return command_text("train", ["--cfg", cfg, *setting_arguments(args.set), *more])
 
 
 def as_started_here(text: str) -> str:

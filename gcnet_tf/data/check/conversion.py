@@ -13,6 +13,7 @@ from gcnet_tf.data.prepare import (
     outdated_splits,
 )
 from gcnet_tf.data.records.manifest import Manifest
+from gcnet_tf.data.records.stored import with_local_sources
 from gcnet_tf.data.sources.exports.table import exports_read_once
 from gcnet_tf.errors import UserError
 
@@ -32,6 +33,8 @@ def checked_records(
         UserError: as `outdated_splits`, `check_before_conversion`, `ensure_records`.
     """
     outdated = outdated_splits(config, splits)
+    if outdated:
+        config = with_local_sources(config)
     check_before_conversion(config, outdated)
     return ensure_records(config, splits, outdated=outdated)
 

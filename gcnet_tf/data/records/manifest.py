@@ -16,6 +16,8 @@ from typing import Any
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import write_text
 from gcnet_tf.files.checksum import sealed, unsealed
+from gcnet_tf.files.remote.addresses import below
+from gcnet_tf.files.remote.store import Store
 
 MANIFEST_FILE = "manifest.json"
 
@@ -90,8 +92,15 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def has_records(directory: str | Path, split: str) -> bool:
-    """Tells whether a conversion of this split has ended; checks no other file."""
-    return (Path(directory) / split / MANIFEST_FILE).is_file()
+    """Tells whether a conversion of this split has ended; checks no other file.
+
+    Raises:
+        UserError: when the records are at an address that cannot be read.
+    """
+    folder = below(directory, split)
+    if isinstance(folder, str):
+        return Store(folder, "data.records").entry(MANIFEST_FILE) is not None
+    return (folder / MANIFEST_FILE).is_file()
 
 
 def read_manifest(
@@ -100,7 +109,7 @@ def read_manifest(
     """Reads a split's manifest and checks that its shards exist.
 
     Args:
-        directory: folder of the records of all splits.
+        directory: folder of the records of all splits, or its address.
         split: name of the split.
         check_files: checks that every shard exists and has the right size. Checksums
             are not checked, because that would read all records.
@@ -109,8 +118,10 @@ def read_manifest(
         UserError: when there is no manifest, when it cannot be read, or when a shard is
             missing or of another size.
     """
-    path = Path(directory) / split / MANIFEST_FILE
-    if not path.is_file():
+    folder = below(directory, split)
+    path = below(folder, MANIFEST_FILE)
+    text = _text(folder)
+    if text is None:
         raise UserError(
             f"There are no records of the split '{split}' in {directory} (no {path}); "
             "make them with scripts/make_tfrecords.py --cfg CONFIG."
@@ -119,7 +130,7 @@ def read_manifest(
         "Make the records again: scripts/make_tfrecords.py --cfg CONFIG --overwrite."
     )
     try:
-        fields = unsealed(json.loads(path.read_text(encoding="utf-8")))
+        fields = unsealed(json.loads(text))
         fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
         for key in ("classes", "class_histogram"):
             fields[key] = tuple(fields[key])
@@ -132,16 +143,34 @@ def read_manifest(
                 )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}). {remedy}") from error
+    sizes = _sizes(folder, manifest) if check_files else {}
     for shard in manifest.shards if check_files else ():
-        file = path.parent / shard.file
-        if not file.is_file():
+        file, num_bytes = below(folder, shard.file), sizes.get(shard.file)
+        if num_bytes is None:
             raise UserError(f"{file} is missing, but {path} lists it. {remedy}")
-        num_bytes = file.stat().st_size
         if num_bytes != shard.num_bytes:
             raise UserError(
                 f"{file} has {num_bytes} bytes instead of {shard.num_bytes}. {remedy}"
             )
     return manifest
+
+
+def _text(folder: str | Path) -> bytes | None:
+    """Reads the manifest in a folder or at an address; None where there is none."""
+    if isinstance(folder, str):
+        store = Store(folder, "data.records")
+        return store.read(MANIFEST_FILE) if store.entry(MANIFEST_FILE) else None
+    path = folder / MANIFEST_FILE
+    return path.read_bytes() if path.is_file() else None
+
+
+def _sizes(folder: str | Path, manifest: Manifest) -> dict[str, int]:
+    """Returns the size of each shard that is there, by its name."""
+    if isinstance(folder, str):
+        found = Store(folder, "data.records").list()
+        return {name: entry.num_bytes for name, entry in found.items()}
+    files = [folder / shard.file for shard in manifest.shards]
+    return {file.name: file.stat().st_size for file in files if file.is_file()}
 
 
 def pixel_table(manifests: list[Manifest]) -> str:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.records.manifest import MANIFEST_FILE, read_manifest
+from gcnet_tf.data.records.stored import folder_of, link_split
 from gcnet_tf.data.sources.pairs import SPLITS
-from gcnet_tf.errors import UserError
+from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.files.lock import locked
+from gcnet_tf.files.remote.addresses import is_remote
 
 _PINNED = "pinned-"
 # A conversion that ends at the same time costs one attempt.
@@ -29,13 +31,17 @@ def pinned(config: Config, splits: Sequence[str] = SPLITS) -> Iterator[Config]:
     """Provides a configuration with links to the present records of some splits.
 
     Where links cannot be made, as on a volume that is read-only for this process, it
-    is `config` itself. Links that killed processes left are removed.
+    is `config` itself. Links that killed processes left are removed. Of records at an
+    address, the links are to copies in the cache.
 
     Raises:
-        UserError: when a manifest is damaged.
+        UserError: when a manifest is damaged, or an address cannot be read.
     """
-    records = Path(config.data.records)
-    if not os.access(records, os.W_OK):
+    address = config.data.records if is_remote(config.data.records) else None
+    records = folder_of(address) if address else Path(config.data.records)
+    if address:
+        records.mkdir(parents=True, exist_ok=True)
+    elif not os.access(records, os.W_OK):
         yield config
         return
     remove_abandoned(records)
@@ -45,8 +51,16 @@ def pinned(config: Config, splits: Sequence[str] = SPLITS) -> Iterator[Config]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         try:
             for split in splits:
-                _link(records, folder, split)
-        except OSError:
+                if address:
+                    skip_missing = config.data.on_error == "skip"
+                    link_split(address, folder, split, skip_missing)
+                else:
+                    _link(records, folder, split)
+        except OSError as error:
+            if address:
+                raise UserError(
+                    f"Cannot keep copies of {address} in {folder}: {first_line(error)}."
+                ) from error
             yield config
             return
         yield replace(config, data=replace(config.data, records=str(folder)))

@@ -26,6 +26,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import PARTIAL, new_file
 from gcnet_tf.files.checksum import file_sha256
 from gcnet_tf.files.names import to_bytes
+from gcnet_tf.files.remote.addresses import require_local
 
 __all__ = [
     "Manifest",
@@ -92,6 +93,7 @@ def write_records(
     """
     if not pairs:
         raise UserError(f"There are no images to convert for the split '{split}'.")
+    require_local(directory, "The folder of the records")
     folder = Path(directory) / split
     try:
         folder.mkdir(parents=True, exist_ok=True)

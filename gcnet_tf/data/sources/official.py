@@ -11,6 +11,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import partial_path
 from gcnet_tf.files.download import download
 from gcnet_tf.files.extract import extract_folder
+from gcnet_tf.files.remote.addresses import require_local
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def download_dataset(dataset: str, root: Path, splits: Sequence[str] = SPLITS) -
             f"--download: received the data set {dataset}; allowed: "
             f"{', '.join(ARCHIVES)}.\n\n{INSTRUCTIONS[dataset].format(root=root)}"
         )
+    require_local(root, "--download: data.root")
     root = root.absolute()
     missing = missing_archives(dataset, root, splits)
     root.parent.mkdir(parents=True, exist_ok=True)

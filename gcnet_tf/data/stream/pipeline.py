@@ -23,6 +23,7 @@ from gcnet_tf.data.stream.balance import Balance, class_chances, rare_classes
 from gcnet_tf.data.stream.effects import Effects, change
 from gcnet_tf.data.stream.lanes import ALL, Share, numbered_records, split_records
 from gcnet_tf.data.stream.mixing import Mixing, mixed, with_partners
+from gcnet_tf.files.remote.addresses import require_local
 
 # AutoGraph is off. It would turn Python's branches and loops into tf.cond and
 # tf.while_loop, which the code uses already, and it took a third of the time from the
@@ -187,4 +188,6 @@ def evaluation_samples(
 
 
 def _folder(config: Config, split: str) -> Path:
+    # Records at an address are read through `records.pinned`.
+    require_local(config.data.records, "data.records")
     return Path(config.data.records) / split

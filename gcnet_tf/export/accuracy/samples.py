@@ -9,6 +9,7 @@ import numpy as np
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import IGNORE_LABEL
+from gcnet_tf.data.records.pinned import pinned
 from gcnet_tf.data.records.shards import read_manifest
 from gcnet_tf.data.stream.pipeline import evaluation_samples
 from gcnet_tf.runtime.images import padded
@@ -38,10 +39,11 @@ def read_samples(
         count: largest number of images.
     """
     total = read_manifest(config.data.records, SPLIT).num_samples
-    samples = evaluation_samples(config, SPLIT)
-    chosen = islice(samples, 0, None, max(total // count, 1))
-    for sample in islice(chosen, count):
-        yield framed(sample["image"], sample["label"], size, colour)
+    with pinned(config, [SPLIT]) as reading:
+        samples = evaluation_samples(reading, SPLIT)
+        chosen = islice(samples, 0, None, max(total // count, 1))
+        for sample in islice(chosen, count):
+            yield framed(sample["image"], sample["label"], size, colour)
 
 
 def framed(

@@ -1,7 +1,6 @@
 """Lines of the log before the first iteration."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -14,6 +13,7 @@ from gcnet_tf.data.stream.lanes import shuffle_text
 from gcnet_tf.processor import unused_gpu
 from gcnet_tf.training.distributed.devices import devices_text
 from gcnet_tf.training.distributed.workers import Workers
+from gcnet_tf.training.monitor.place import Place
 from gcnet_tf.training.state import Progress
 
 
@@ -41,7 +41,7 @@ def opening_texts(
 
 def announcement(
     config: Config,
-    run: Path,
+    place: Place,
     progress: Progress,
     model: keras.Model,
     workers: Workers,
@@ -51,7 +51,7 @@ def announcement(
     verb = "Resuming" if progress.iteration else "Training"
     num_classes = facts_of(config.data).num_classes
     yield (
-        f"{verb} {run} at iteration {progress.iteration} of {settings.iterations}: "
+        f"{verb} {place} at iteration {progress.iteration} of {settings.iterations}: "
         f"{model.count_params():,} parameters, {num_classes} classes, batch "
         f"{settings.batch_size} on {workers.strategy.num_replicas_in_sync} replica(s) "
         f"of {workers.number} worker(s), {settings.precision}"

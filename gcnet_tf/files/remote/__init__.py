@@ -1,0 +1,1 @@
+"""Addresses of object stores, such as s3:// and gs://, in place of paths."""
