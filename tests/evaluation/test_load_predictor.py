@@ -82,7 +82,7 @@ def test_a_perfect_predictor_scores_one(model, tiny_config):
     evaluate(predictor, config, "train", on_sample=lambda i, x, y, p: truths.append(y))
 
     class Perfect:
-        classes = predictor.classes
+        classes, parallel = predictor.classes, 1
 
         def __init__(self):
             self.truths = iter(truths)

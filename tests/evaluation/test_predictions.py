@@ -212,6 +212,7 @@ def test_images_that_cannot_be_segmented_are_listed(images, tmp_path):
 def test_an_image_that_the_model_refuses_is_named(images, tmp_path):
     class Refusing:
         classes, palette, protocol = ("r", "g", "b"), PALETTE, PROTOCOL
+        parallel = 1
 
         def labels(self, image):
             raise UserError("Too large.")

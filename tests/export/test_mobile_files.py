@@ -45,7 +45,7 @@ def config(tiny_config):
 def model(config):
     keras.utils.set_random_seed(0)
     model = build_model(config)
-    draw_weights(model, RNG)
+    draw_weights(model, np.random.default_rng(0))
     return model
 
 
