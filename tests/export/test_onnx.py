@@ -29,7 +29,7 @@ SHAPES = [(1, 64, 64, 3), (2, 65, 97, 3), (3, 33, 40, 3)]
 def build(config):
     """Builds a model that predicts several classes, with an effective context block."""
     keras.utils.set_random_seed(0)
-    rng = np.random.default_rng(0)  # the same model whichever tests ran before
+    rng = np.random.default_rng(2)  # the same model whichever tests ran before
     model = build_model(config)
     for path, weight in weights_by_path(model).items():
         if path.endswith(("expand/kernel", "classifier/kernel", "gamma")):
