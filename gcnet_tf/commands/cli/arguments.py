@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         for action in self._actions:
             values = getattr(parsed, action.dest, None)
             where = (action.option_strings or [action.dest])[0]
-            for value in values if isinstance(values, list) else [values]:
+            for value in _flat(values):
                 if not isinstance(value, str | Path):
                     continue
                 if action.dest not in self.taking_addresses:
@@ -45,6 +45,13 @@ class Parser(argparse.ArgumentParser):
     def takes_addresses(self, *names: str) -> None:
         """Lets arguments, named as in the parsed ones, be addresses."""
         self.taking_addresses.update(names)
+
+
+def _flat(value: object) -> list[object]:
+    """Returns the values of an argument; one that may be repeated has lists of them."""
+    if not isinstance(value, list):
+        return [value]
+    return [inner for item in value for inner in _flat(item)]
 
 
 def script_parser(description: str | None) -> Parser:

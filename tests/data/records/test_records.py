@@ -219,14 +219,23 @@ def test_the_rest_is_not_read_after_a_stop(tmp_path, pairs, monkeypatch, stop):
 
 def test_the_rest_is_not_read_after_ctrl_c_while_writing(tmp_path, pairs, monkeypatch):
     encode_pair = shards.encode_pair
-    finished = []
+    lock, started, finished = threading.Lock(), [], []
+    has_stopped = threading.Event()
 
     def encode(pair, facts):
-        time.sleep(0.02)
+        with lock:
+            started.append(pair)
+            number = len(started)
+        # All but those that two threads begin with end after the interrupt, however
+        # busy the machine is.
+        if number > 2:
+            assert has_stopped.wait(60)
+            time.sleep(0.1)
         finished.append(pair)
         return encode_pair(pair, facts)
 
     def interrupted(name, sample):
+        has_stopped.set()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shards, "encode_pair", encode)
