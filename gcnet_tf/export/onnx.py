@@ -13,6 +13,7 @@ from gcnet_tf.config import Config
 from gcnet_tf.errors import UserError
 from gcnet_tf.export.calibration import calibration_images
 from gcnet_tf.export.files import describe, placed
+from gcnet_tf.export.onnx_dilation import with_dilations
 from gcnet_tf.export.onnx_int8 import quantised, quiet
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import INPUT, inference_graph
@@ -118,7 +119,7 @@ def _convert(graph: Any, names: Sequence[str], layout: str) -> Any:
     images = graph.inputs[0].name
     with quiet():
         proto, _ = tf2onnx.convert.from_graph_def(
-            graph.graph.as_graph_def(),
+            with_dilations(graph.graph.as_graph_def()),
             name="gcnet_tf",
             input_names=[images],
             output_names=outputs,
