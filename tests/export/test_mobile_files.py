@@ -68,10 +68,11 @@ def test_onnx(model, config, tmp_path, size):
     actual = network.logits(images)
     difference = (actual - expected) - (actual - expected).mean(-1, keepdims=True)
     assert np.abs(difference).max() < 1e-4
-    if size:
-        # Where tf2onnx fails to merge them, one stays on each side of a convolution.
-        counts = Counter(node.op_type for node in onnx.load(path).graph.node)
-        assert counts["Transpose"] <= 2 < counts["Conv"]
+    # Where tf2onnx fails to merge them, one stays on each side of a convolution.
+    counts = Counter(node.op_type for node in onnx.load(path).graph.node)
+    assert counts["Transpose"] <= 2 < counts["Conv"]
+    # Dilations are those of the convolutions, whose biases and activations follow.
+    assert not counts["SpaceToDepth"] and not counts["Pad"]
 
 
 def test_onnx_int8(model, config, tmp_path):

@@ -40,7 +40,7 @@ def images(model, tiny_config):
 
 
 def assert_close(logits, model, images):
-    """The largest error is that of a clipped value: a fifth of all in drawn networks."""
+    """Only the mean: the largest error is that of a clipped value in drawn networks."""
     expected = model(images)["logits"].numpy()
     assert np.abs(logits - expected).mean() < 0.03 * np.abs(expected).max()
     assert len(np.unique(expected.argmax(-1))) > 1
@@ -108,7 +108,8 @@ def test_convolutions_have_weights_of_8_bits_with_a_scale_for_each_channel(expor
         assert kernel.dtype == np.int8 and scale.shape == kernel.shape[:1]
         assert constants[source.input[2]].dtype == np.uint8
         # The sum of two products must fit into 16 bits: processors without VNNI clip
-        # it there, and give other labels without an error.
+        # it there, and give other labels without an error. See also
+        # test_int8_without_vnni.
         assert 2 * 255 * np.abs(kernel.astype(int)).max() <= np.iinfo(np.int16).max
     assert num_float == 4  # three in the context, and the classifier
 
