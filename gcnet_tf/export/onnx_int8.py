@@ -122,6 +122,10 @@ def _with_biases_corrected(proto: Any, images: Iterable[np.ndarray]) -> Any:
         result.graph.initializer.append(
             numpy_helper.from_array(corrected, node.input[2])
         )
+    used = {name for node in result.graph.node for name in node.input}
+    kept = [item for item in result.graph.initializer if item.name in used]
+    del result.graph.initializer[:]
+    result.graph.initializer.extend(kept)
     return result
 
 
