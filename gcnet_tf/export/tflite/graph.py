@@ -5,9 +5,10 @@ A model is the object that `ai_edge_litert.tools.flatbuffer_utils` makes of a fi
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
@@ -120,6 +121,46 @@ def _keep_needed(graph: Any) -> None:
             needed |= set(operation.inputs)
             kept.append(operation)
     graph.operators = kept[::-1]
+
+
+def with_fitting_biases(content: bytes, ranges: Mapping[str, Any]) -> bytes:
+    """Raises a weight of each filter whose bias would exceed 32 bits.
+
+    A bias is counted in steps of its filter's weights times those of its inputs. In
+    filters that a training has let die, weights are 1e-20 and the bias is all there is.
+    One weight of each becomes so large that the bias fits: what it adds is at most 3e-5
+    of the bias, a hundredth of what a step of the output is.
+
+    Args:
+        content: a file in float32.
+        ranges: "min" and "max" of the tensors that become 8 bits, by their names.
+    """
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    (graph,) = model.subgraphs
+    for (name, _), operation in zip(operations(model), graph.operators):
+        if name not in _CONVOLUTIONS or -1 in operation.inputs:
+            continue
+        source, kernel, bias = (graph.tensors[index] for index in operation.inputs)
+        found = ranges.get(source.name.decode())
+        if found is None:
+            continue  # it stays float
+        span = max(np.max(found["max"]), 0) - min(np.min(found["min"]), 0)
+        if span == 0:
+            continue
+        filters_first = 0 if name == "CONV_2D" else 3
+        weights = _values(model, kernel).reshape(kernel.shape).copy()
+        rows = np.moveaxis(weights, filters_first, 0)
+        least = 127 * np.abs(_values(model, bias)) / (2**30 * span / 255)
+        largest = np.abs(rows).max((1, 2, 3))
+        for number in np.flatnonzero(largest < least):
+            place = np.unravel_index(np.abs(rows[number]).argmax(), rows[number].shape)
+            rows[number][place] = least[number]
+        model.buffers[kernel.buffer].data = np.frombuffer(weights.tobytes(), np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _values(model: Any, tensor: Any) -> np.ndarray:
+    return np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
 
 
 def name_tensors(model: Any, input_name: str, output_name: str) -> None:

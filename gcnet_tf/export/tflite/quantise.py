@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gcnet_tf.errors import UserError
-from gcnet_tf.export.tflite.graph import in_integers
+from gcnet_tf.export.tflite.graph import in_integers, with_fitting_biases
 from gcnet_tf.models.inference_graph import INPUT
 from gcnet_tf.processor import num_cores
 
@@ -42,21 +42,7 @@ def quantised(
         UserError: when a bias does not fit, or a network in "full_int8" has an
             operation without a form in 8 bits.
     """
-    from litert_quantizer import qtyping, quantizer
-
-    operation, dtype = qtyping.TFLOperationName, qtyping.TensorDataType
-    quantiser = quantizer.Quantizer(model)
-    change = quantiser.update_quantization_recipe
-    change(".*", operation.ALL_SUPPORTED, _in_8_bits(dtype.INT))
-    change(".*", operation.INPUT, _in_8_bits(dtype.UINT))
-    if precision == "int8":
-        float_algorithm = quantizer.AlgorithmName.NO_QUANTIZE
-        for names, kind in (
-            (_CONTEXT, operation.ALL_SUPPORTED),
-            (".*", operation.RESIZE_BILINEAR),
-            (".*", operation.OUTPUT),
-        ):
-            change(names, kind, algorithm_key=float_algorithm)
+    quantiser = _quantiser(model, precision)
     ranges = None
     with warnings.catch_warnings(), large_kernels():
         # Its interpreters keep all tensors, which "is for debugging only".
@@ -72,7 +58,8 @@ def quantised(
         # A bias beyond 32 bits would turn into another number, with a warning only.
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            answer = quantiser.quantize(ranges, enable_progress_report=False)
+            fitting = _quantiser(with_fitting_biases(model, ranges), precision)
+            answer = fitting.quantize(ranges, enable_progress_report=False)
         except RuntimeWarning as warning:
             raise UserError(
                 f"{precision}: received a network with a bias that exceeds 32 bits in "
@@ -81,6 +68,26 @@ def quantised(
             ) from warning
     result = bytes(answer.quantized_model)
     return in_integers(result) if precision == "full_int8" else result
+
+
+def _quantiser(model: bytes, precision: str) -> Any:
+    """Returns LiteRT's quantiser of a file, told what becomes 8 bits."""
+    from litert_quantizer import qtyping, quantizer
+
+    operation, dtype = qtyping.TFLOperationName, qtyping.TensorDataType
+    quantiser = quantizer.Quantizer(model)
+    change = quantiser.update_quantization_recipe
+    change(".*", operation.ALL_SUPPORTED, _in_8_bits(dtype.INT))
+    change(".*", operation.INPUT, _in_8_bits(dtype.UINT))
+    if precision == "int8":
+        float_algorithm = quantizer.AlgorithmName.NO_QUANTIZE
+        for names, kind in (
+            (_CONTEXT, operation.ALL_SUPPORTED),
+            (".*", operation.RESIZE_BILINEAR),
+            (".*", operation.OUTPUT),
+        ):
+            change(names, kind, algorithm_key=float_algorithm)
+    return quantiser
 
 
 @contextmanager
