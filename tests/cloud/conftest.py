@@ -3,6 +3,8 @@
 import pytest
 from faulty import PATIENCE_SECONDS, environment, serving
 
+from gcnet_tf.files.remote.store import file_system_class
+
 
 @pytest.fixture(scope="session", params=["s3", "gs"])
 def running(request, tmp_path_factory):
@@ -32,6 +34,6 @@ def store(running, monkeypatch, tmp_path, request):
         # As the variables say, which fsspec reads once, when it is imported.
         monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
         monkeypatch.setitem(fsspec.config.conf, "gcs", {"token": "anon"})
-    fsspec.get_filesystem_class(scheme).clear_instance_cache()
+    file_system_class(scheme, "the test").clear_instance_cache()
     yield f"{scheme}://box/{tmp_path.name}", faulty
     faulty.reset()

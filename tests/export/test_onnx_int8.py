@@ -74,6 +74,10 @@ def test_channels_first_of_one_size(runtime, model, images, tiny_config, tmp_pat
     assert_close(network.logits(images), model, images)
 
 
+@pytest.mark.skipif(
+    tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 19),
+    reason="the evaluator of onnx 1.18 pads convolutions by negative numbers",
+)
 def test_onnxruntime_computes_what_the_file_says(exported, images):
     # The evaluator in NumPy that comes with the format, which knows these operations
     # from version 19 of the operators on.

@@ -5,10 +5,10 @@ whole or not at all, and, in S3 and Google Cloud Storage, the creation of an obj
 fails when there is one of its name. Only these are used.
 """
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from gcnet_tf.files.remote.failures import (
 )
 
 _Value = TypeVar("_Value")
+_GOOGLES = ("gs", "gcs")
 _INSTALL = "pip install 'gcnet_tf[cloud]'"
 
 # A request is made again after errors that pass: at most so often, with pauses that
@@ -261,8 +262,12 @@ def _entry(info: dict[str, Any]) -> Entry:
     return Entry(int(info["size"] or 0), stamp, seconds)
 
 
-def _file_system(scheme: str, where: str) -> Any:
-    """Returns fsspec's file system of a scheme, which makes each request once."""
+def file_system_class(scheme: str, where: str) -> Any:
+    """Returns fsspec's class for a scheme.
+
+    Raises:
+        UserError: when the scheme is unknown, or a package is not installed.
+    """
     try:
         import fsspec
     except ImportError as error:
@@ -270,11 +275,13 @@ def _file_system(scheme: str, where: str) -> Any:
             f"{where}: addresses such as {scheme}:// need packages that are not "
             f"installed: {_INSTALL}"
         ) from error
-    # Else gcsfs asks for the kind of the bucket by gRPC, which takes a right of its
-    # own, and a minute where no answer comes.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         kind = fsspec.get_filesystem_class(scheme)
+        if scheme in _GOOGLES:
+            # The class that gcsfs itself names asks for the kind of the bucket by
+            # gRPC, which takes a right of its own, and minutes where no answer comes.
+            return import_module("gcsfs.core").GCSFileSystem
+        return kind
     except ValueError as error:
         raise UserError(
             f"{where}: received an address with the unknown scheme {scheme}://; "
@@ -286,6 +293,11 @@ def _file_system(scheme: str, where: str) -> Any:
             f"{where}: {scheme}:// needs a package that is not installed "
             f"({first_line(error)}). For s3:// and gs://: {_INSTALL}"
         ) from error
+
+
+def _file_system(scheme: str, where: str) -> Any:
+    """Returns fsspec's file system of a scheme, which makes each request once."""
+    kind = file_system_class(scheme, where)
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme in ("s3", "s3a"):
         options["config_kwargs"] = {
@@ -293,7 +305,7 @@ def _file_system(scheme: str, where: str) -> Any:
             "read_timeout": READ_SECONDS,
             "retries": {"total_max_attempts": 1},
         }
-    elif scheme in ("gs", "gcs"):
+    elif scheme in _GOOGLES:
         import aiohttp  # a number would limit the whole transfer
 
         options["requests_timeout"] = aiohttp.ClientTimeout(
