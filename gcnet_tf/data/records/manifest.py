@@ -6,12 +6,19 @@ conversion that was killed, or still runs. New records have other names than tho
 they replace, which are removed when the new manifest is there.
 """
 
+import base64
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePath
+from stat import S_ISREG
 from typing import Any
+
+import numpy as np
 
 from gcnet_tf.errors import UserError
 from gcnet_tf.files.atomic import write_text
@@ -20,6 +27,8 @@ from gcnet_tf.files.remote.addresses import below
 from gcnet_tf.files.remote.store import Store
 
 MANIFEST_FILE = "manifest.json"
+
+_SEGMENT_TYPE = "<u4"
 
 
 @dataclass(frozen=True)
@@ -31,22 +40,51 @@ class Shard:
         num_samples: number of records.
         num_bytes: size.
         sha256: hash of the bytes.
-        segments: (number of records, number of bytes) of the pieces, in order, that
-            training reads in any order; none in records of older versions.
+        segments: what `packed_segments` returns of the pieces, in order, that training
+            reads in any order; "" in records of older versions. Packed, because there
+            may be millions of them.
     """
 
     file: str
     num_samples: int
     num_bytes: int
     sha256: str
-    segments: tuple[tuple[int, int], ...] = ()
+    segments: str = ""
 
     def __post_init__(self) -> None:
-        # JSON has lists.
-        object.__setattr__(self, "segments", tuple(map(tuple, self.segments)))
-        totals = tuple(map(sum, zip(*self.segments)))
-        if self.segments and totals != (self.num_samples, self.num_bytes):
+        if not isinstance(self.segments, str):  # older versions wrote lists
+            object.__setattr__(self, "segments", packed_segments(self.segments))
+        totals = self.segment_table().sum(axis=0).tolist()
+        if self.segments and totals != [self.num_samples, self.num_bytes]:
             raise ValueError(f"the segments of {self.file} are not the whole file")
+
+    def segment_table(self) -> np.ndarray:
+        """Returns the segments, int64 (number, 2): records and bytes of each."""
+        numbers = np.frombuffer(
+            base64.b64decode(self.segments, validate=True), _SEGMENT_TYPE
+        )
+        return numbers.reshape(-1, 2).astype(np.int64)
+
+
+def packed_segments(segments: Iterable[tuple[int, int]]) -> str:
+    """Returns segments as a manifest holds them.
+
+    Args:
+        segments: number of records and number of bytes of each, in order.
+
+    Returns:
+        Base64 of both numbers of each segment, as little-endian 32-bit integers: 11
+        characters a segment, where lists of JSON take 30, and objects of Python 120
+        bytes.
+
+    Raises:
+        ValueError: when they are not pairs of numbers from 0 to 2**32 - 1.
+    """
+    pairs = [(length, num_bytes) for length, num_bytes in segments]
+    if not all(0 <= number < 2**32 for pair in pairs for number in pair):
+        raise ValueError("its segments are not pairs of 32-bit numbers")
+    table = np.array(pairs)
+    return base64.b64encode(table.astype(_SEGMENT_TYPE).tobytes()).decode()
 
 
 @dataclass(frozen=True)
@@ -130,17 +168,7 @@ def read_manifest(
         "Make the records again: scripts/make_tfrecords.py --cfg CONFIG --overwrite."
     )
     try:
-        fields = unsealed(json.loads(text))
-        fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
-        for key in ("classes", "class_histogram"):
-            fields[key] = tuple(fields[key])
-        manifest = Manifest(**fields)
-        for shard in manifest.shards:
-            # A manifest may come from anywhere, and must not have other files read.
-            if shard.file in ("", "..") or shard.file != PurePath(shard.file).name:
-                raise ValueError(
-                    f"it names {shard.file!r}, which is not a file of its own folder"
-                )
+        manifest = _parsed(text)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}). {remedy}") from error
     sizes = _sizes(folder, manifest) if check_files else {}
@@ -151,6 +179,24 @@ def read_manifest(
         if num_bytes != shard.num_bytes:
             raise UserError(
                 f"{file} has {num_bytes} bytes instead of {shard.num_bytes}. {remedy}"
+            )
+    return manifest
+
+
+# A start reads the manifest of each split several times, and those of ten million
+# images have megabytes. Two splits, each also behind links, have two texts.
+@lru_cache(maxsize=2)
+def _parsed(text: bytes) -> Manifest:
+    fields = unsealed(json.loads(text))
+    fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
+    for key in ("classes", "class_histogram"):
+        fields[key] = tuple(fields[key])
+    manifest = Manifest(**fields)
+    for shard in manifest.shards:
+        # A manifest may come from anywhere, and must not have other files read.
+        if shard.file in ("", "..") or shard.file != PurePath(shard.file).name:
+            raise ValueError(
+                f"it names {shard.file!r}, which is not a file of its own folder"
             )
     return manifest
 
@@ -169,8 +215,14 @@ def _sizes(folder: str | Path, manifest: Manifest) -> dict[str, int]:
     if isinstance(folder, str):
         found = Store(folder, "data.records").list()
         return {name: entry.num_bytes for name, entry in found.items()}
-    files = [folder / shard.file for shard in manifest.shards]
-    return {file.name: file.stat().st_size for file in files if file.is_file()}
+    sizes = {}
+    for shard in manifest.shards:
+        # Asked once for each file, because a network answers slowly.
+        with suppress(OSError, ValueError):
+            stat = (folder / shard.file).stat()
+            if S_ISREG(stat.st_mode):
+                sizes[shard.file] = stat.st_size
+    return sizes
 
 
 def pixel_table(manifests: list[Manifest]) -> str:

@@ -175,9 +175,9 @@ def repaired(
                 record = _without_labels(record, damage.name)
             records[index] = record
         # Segments of the same lengths, so that the order of the samples stays.
-        lengths = [length for length, _ in shard.segments]
+        lengths = shard.segment_table()[:, 0].tolist()
         copy = write_shard(target / shard.file, records, lengths or [len(records)])
-        shards.append(copy if lengths else replace(copy, segments=()))
+        shards.append(copy if lengths else replace(copy, segments=""))
     write_manifest(replace(manifest, shards=tuple(shards)), target)
     return replace(config, data=replace(config.data, records=str(folder)))
 

@@ -16,6 +16,7 @@ from gcnet_tf.data.records.manifest import (
     MANIFEST_FILE,
     Manifest,
     Shard,
+    packed_segments,
     read_manifest,
     write_manifest,
 )
@@ -258,7 +259,7 @@ def write_shard(
         sum(length for length, _ in segments),
         path.stat().st_size,
         file_sha256(path),
-        tuple(segments),
+        packed_segments(segments),
     )
 
 

@@ -16,12 +16,12 @@ of workers that share the batches get the same batches. A worker fills some of t
 slots, and reads only the pieces that the lanes of these slots need.
 """
 
-import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from gcnet_tf.data.records.manifest import Manifest
@@ -33,6 +33,8 @@ SHUFFLE_BUFFER_BYTES = 256 * 2**20
 
 _READ_BUFFER_BYTES = 4 * 2**20
 _LEAST_READ_BUFFER_BYTES = 2**18
+# Numbers or texts that are handled at once, because each alone would take longer.
+_TOGETHER = 4096
 # Limited, because each lane keeps a file open.
 _MAX_LANES = 64
 # Negative, so that it differs from the second number in the seed of every sample.
@@ -124,10 +126,12 @@ def split_records(folder: Path, manifest: Manifest, share: Share) -> tf.data.Dat
 
 
 class _Pieces(NamedTuple):
-    """Pieces of the records of a split; tensors of one shape (number of pieces,)."""
+    """Pieces of the records of a split; tensors (number of pieces,) but for `path`."""
 
     path: tf.Tensor
-    """string, the file"""
+    """string (number of files,)"""
+    file: tf.Tensor
+    """int32, the number of the piece's file"""
     offset: tf.Tensor
     """int64, its first byte in the file"""
     count: tf.Tensor
@@ -136,31 +140,30 @@ class _Pieces(NamedTuple):
     @classmethod
     def shards(cls, folder: Path, manifest: Manifest) -> "_Pieces":
         """Returns a piece for each shard."""
-        return cls(
-            tf.constant([str(folder / shard.file) for shard in manifest.shards]),
-            tf.zeros(len(manifest.shards), tf.int64),
-            tf.constant([shard.num_samples for shard in manifest.shards], tf.int64),
-        )
+        tables = [
+            np.array([[shard.num_samples, shard.num_bytes]])
+            for shard in manifest.shards
+        ]
+        return cls._of(folder, manifest, tables)
 
     @classmethod
     def segments(cls, folder: Path, manifest: Manifest) -> "_Pieces":
         """Returns a piece for each segment."""
-        paths: list[str] = []
-        offsets: list[int] = []
-        counts: list[int] = []
-        for shard in manifest.shards:
-            lengths, sizes = zip(*shard.segments)
-            paths += [str(folder / shard.file)] * len(lengths)
-            offsets += [0, *itertools.accumulate(sizes)][:-1]
-            counts += lengths
-        return cls(
-            tf.constant(paths),
-            tf.constant(offsets, tf.int64),
-            tf.constant(counts, tf.int64),
+        return cls._of(
+            folder, manifest, [shard.segment_table() for shard in manifest.shards]
         )
 
-    def in_order(self, order: tf.Tensor) -> "_Pieces":
-        return _Pieces(*(tf.gather(values, order) for values in self))
+    @classmethod
+    def _of(cls, folder: Path, manifest: Manifest, tables: list) -> "_Pieces":
+        """Returns pieces of tables of (number of records, number of bytes)."""
+        files = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+        offsets = [np.cumsum(table[:, 1]) - table[:, 1] for table in tables]
+        return cls(
+            tf.constant([str(folder / shard.file) for shard in manifest.shards]),
+            tf.constant(files, tf.int32),
+            tf.constant(np.concatenate(offsets), tf.int64),
+            tf.constant(np.concatenate(tables)[:, 0], tf.int64),
+        )
 
 
 class _Lanes:
@@ -168,7 +171,7 @@ class _Lanes:
 
     def __init__(self, folder: Path, manifest: Manifest, seed: int, batch_size: int):
         is_divided = all(shard.segments for shard in manifest.shards)
-        self.fits = _window(manifest) >= manifest.num_samples
+        self.fits = window_of(manifest) >= manifest.num_samples
         is_by_segments = is_divided and not self.fits
         make_pieces = _Pieces.segments if is_by_segments else _Pieces.shards
         self.pieces = make_pieces(folder, manifest)
@@ -177,7 +180,7 @@ class _Lanes:
         self.batch_size = batch_size
         num_lanes = _largest_divisor(batch_size, min(len(manifest.shards), _MAX_LANES))
         self.width = batch_size // num_lanes
-        self.buffer_size = max(1, _window(manifest) // num_lanes)
+        self.buffer_size = max(1, window_of(manifest) // num_lanes)
         self.read_buffer = max(
             _READ_BUFFER_BYTES // num_lanes, _LEAST_READ_BUFFER_BYTES
         )
@@ -192,12 +195,17 @@ class _Lanes:
         num_unread = self._num_given(num_before, lane + 1) - self._num_given(
             num_before, lane
         )
-        return epochs.flat_map(lambda epoch: self._epoch(lane, epoch)).skip(
-            start_iteration * self.width - num_unread
+        num_given = start_iteration * self.width - num_unread
+        return epochs.flat_map(
+            lambda epoch: self._epoch(
+                lane, epoch, tf.where(epoch == first_epoch, num_given, 0)
+            )
         )
 
-    def _epoch(self, lane: tf.Tensor, epoch: tf.Tensor) -> tf.data.Dataset:
-        """Returns the shuffled records of a lane in one epoch."""
+    def _epoch(
+        self, lane: tf.Tensor, epoch: tf.Tensor, num_given: tf.Tensor
+    ) -> tf.data.Dataset:
+        """Returns the shuffled records of a lane in one epoch, from one of them on."""
         # Dataset.shuffle mixes the seed of its graph into its own. Fixing the seed of
         # this function's graph, and of no other, makes the order independent of
         # tf.random.set_seed, and lets shuffle accept tf.random.set_seed(0).
@@ -213,12 +221,26 @@ class _Lanes:
             self._num_given(num_after, edge) - self._num_given(num_before, edge)
             for edge in (lane, lane + 1)
         )
-        records = _read(self.pieces.in_order(order), first, end, self.read_buffer)
-        return records.shuffle(
-            self.buffer_size,
-            seed=fold_in(seeds, lane)[0],
-            reshuffle_each_iteration=False,
+
+        def shuffled(dataset: tf.data.Dataset) -> tf.data.Dataset:
+            seed = fold_in(seeds, lane)[0]
+            return dataset.shuffle(
+                self.buffer_size, seed=seed, reshuffle_each_iteration=False
+            ).skip(num_given)
+
+        # A run that resumes in the middle of an epoch does not read its first half
+        # again. Of the records that were read, the last few windows hold all that were
+        # not given yet. Empty texts stand for those before, because shuffling moves
+        # texts of any content alike.
+        most = tf.where(num_given > 0, end - first, 0)
+        numbers = shuffled(tf.data.Dataset.range(end - first)).take(most)
+        num_read = numbers.batch(_TOGETHER).reduce(
+            most, lambda least, some: tf.minimum(least, tf.reduce_min(some))
         )
+        empty = tf.data.Dataset.from_tensor_slices(tf.fill([_TOGETHER], ""))
+        before = empty.repeat().take(num_read)
+        records = _read(self.pieces, first + num_read, end, self.read_buffer, order)
+        return shuffled(before.concatenate(records))
 
     def _num_given(self, num_samples: tf.Tensor, lane: tf.Tensor) -> tf.Tensor:
         """Counts those of the first `num_samples` that the lanes before `lane` give."""
@@ -227,29 +249,43 @@ class _Lanes:
         return batches * slots + tf.minimum(rest, slots)
 
 
-def _read(pieces: _Pieces, first, end, buffer_size: int) -> tf.data.Dataset:
-    """Reads the records `first` to `end` - 1; opens only the files that hold them."""
-    first, end = tf.cast(first, tf.int64), tf.cast(end, tf.int64)
-    bounds = tf.pad(tf.cumsum(pieces.count), [[1, 0]])
-    first_piece = tf.searchsorted(bounds[1:], [first], side="right", out_type=tf.int64)
-    end_piece = tf.searchsorted(bounds, [end], side="left", out_type=tf.int64)
+def _read(
+    pieces: _Pieces, first, end, buffer_size: int, order: tf.Tensor | None = None
+) -> tf.data.Dataset:
+    """Reads the records `first` to `end` - 1; opens only the files that hold them.
 
-    def records_of(piece: tf.Tensor) -> tf.data.Dataset:
-        path, offset, count = (values[piece] for values in pieces)
-        num_before = tf.maximum(first - bounds[piece], 0)
-        num_wanted = tf.minimum(count, end - bounds[piece]) - num_before
-        records = records_from(path, offset, buffer_size)
+    Args:
+        pieces: all pieces.
+        first: number of a record.
+        end: number of a record.
+        buffer_size: number of bytes that are read at once.
+        order: numbers of all pieces, int32; None for 0, 1, 2, ...
+    """
+    first, end = tf.cast(first, tf.int64), tf.cast(end, tf.int64)
+    if order is None:
+        order = tf.range(len(pieces.count))
+    bounds = tf.pad(tf.cumsum(tf.gather(pieces.count, order)), [[1, 0]])
+    first_piece = tf.searchsorted(bounds[1:], [first], side="right")[0]
+    end_piece = tf.searchsorted(bounds, [end], side="left")[0]
+
+    def records_of(piece: tf.Tensor, bound: tf.Tensor) -> tf.data.Dataset:
+        num_before = tf.maximum(first - bound, 0)
+        num_wanted = tf.minimum(pieces.count[piece], end - bound) - num_before
+        path = pieces.path[pieces.file[piece]]
+        records = records_from(path, pieces.offset[piece], buffer_size)
         return records.skip(num_before).take(num_wanted)
 
-    return tf.data.Dataset.range(first_piece[0], end_piece[0]).flat_map(records_of)
+    # Of the millions of pieces that there may be, each lane keeps only its own.
+    own = (order[first_piece:end_piece], bounds[first_piece:end_piece])
+    return tf.data.Dataset.from_tensor_slices(own).flat_map(records_of)
 
 
 def shuffle_text(manifest: Manifest) -> str:
     """Says in a sentence how far the training samples are mixed."""
-    window, total = _window(manifest), manifest.num_samples
+    window, total = window_of(manifest), manifest.num_samples
     if window >= total:
         return f"Shuffles all {total} training samples in every epoch."
-    num_pieces = sum(len(shard.segments) for shard in manifest.shards)
+    num_pieces = sum(len(shard.segment_table()) for shard in manifest.shards)
     pieces = f"{num_pieces} pieces" if num_pieces else f"{len(manifest.shards)} files"
     return (
         f"Shuffles {pieces} of the training records in every epoch, and then "
@@ -257,7 +293,7 @@ def shuffle_text(manifest: Manifest) -> str:
     )
 
 
-def _window(manifest: Manifest) -> int:
+def window_of(manifest: Manifest) -> int:
     """Returns the number of samples of usual size that the shuffle buffers hold."""
     num_bytes = sum(shard.num_bytes for shard in manifest.shards)
     # Rounded to a power of two. A shard that is replaced because of a damaged image has
