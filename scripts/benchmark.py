@@ -16,6 +16,7 @@ from benchmarks.evaluate import command as evaluate
 from benchmarks.infer import callers
 from benchmarks.infer import command as infer
 from benchmarks.infer import mobile
+from benchmarks.large import command as large
 from benchmarks.loop import command as loop
 from benchmarks.pipeline import command as pipeline
 from benchmarks.protocol import command as protocol
@@ -64,6 +65,11 @@ COMMANDS = {
         pipeline.run,
         arguments.add_pipeline_arguments,
         "images per second of a core, beside mmsegmentation's pipeline",
+    ),
+    "large": (
+        large.run,
+        arguments.add_large_arguments,
+        "start, memory and shuffling of a training on a million samples or more",
     ),
     "convolutions": (
         convolutions.run,

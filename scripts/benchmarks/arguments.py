@@ -10,6 +10,7 @@ from gcnet_tf.errors import UserError
 MOBILE = ("voc_r18_20k", "voc_mobilenetv2_20k", "voc_mobilenetv3_20k")
 # The modes that mmsegmentation has as well.
 EVALUATION_MODES = ("whole", "slide", "ms_flip")
+_LARGE = ("samples", "shards", "bytes")
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +130,27 @@ def add_loop_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_loop.json and .md")
 
 
+def add_large_arguments(parser: argparse.ArgumentParser) -> None:
+    for name, default, text in (
+        ("samples", 10**6, "number of training samples"),
+        ("shards", 100, "number of files of records"),
+        ("bytes", 500, "least size of a record"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"{text}; default {default}",
+        )
+    parser.add_argument(
+        "--links",
+        action="store_true",
+        help="write one file, and links to it for the others, where no disk has room",
+    )
+    _add_out(parser, "benchmark_large.json and .md")
+
+
 def add_convolutions_arguments(parser: argparse.ArgumentParser) -> None:
     _add_rounds(parser, 15)
     _add_threads(parser)
@@ -182,7 +204,7 @@ def check(args: argparse.Namespace) -> None:
     Raises:
         UserError: for a number that is too small, or a folder that cannot be made.
     """
-    for name in ("rounds", "images", "threads", "batch", "iterations"):
+    for name in ("rounds", "images", "threads", "batch", "iterations", *_LARGE):
         number = getattr(args, name, 1)
         if number < 1:
             raise UserError(f"--{name}: received {number}; it is at least 1.")

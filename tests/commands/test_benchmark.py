@@ -27,6 +27,8 @@ from script_server import REPOSITORY
         ("allocators --rounds 0", "--rounds: received 0; it is at least 1"),
         ("allocators --only nothing", 'received "nothing", which is in no workload'),
         ("allocators --exports nowhere", "nowhere holds no exported model"),
+        ("large --samples 5", "--samples: received 5; it is at least --shards, 100"),
+        ("large --bytes 0", "--bytes: received 0; it is at least 1"),
         ("mobile --size 12", '--size: received "12"'),
         ("mobile --cfg voc_r18_20k nowhere", "nowhere"),
     ],

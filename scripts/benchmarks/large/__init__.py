@@ -1,0 +1,1 @@
+"""Benchmark of training on large data: its start, its memory, its shuffling."""
