@@ -5,6 +5,7 @@ import pytest
 from benchmarks.loop import windows
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shallow")
 def test_bare_steps_are_taken_between_windows_of_the_loop(tmp_path, monkeypatch):
     taken = []

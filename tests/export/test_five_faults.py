@@ -24,7 +24,7 @@ from gcnet_tf.layers.conv import SymmetricConv2D
 from gcnet_tf.models import build_model, inference_graph
 from gcnet_tf.weights.files import weights_by_path
 
-pytestmark = pytest.mark.usefixtures("shallow")
+pytestmark = [pytest.mark.usefixtures("shallow"), pytest.mark.slow]
 
 SIZE = (32, 32)
 

@@ -48,6 +48,7 @@ def published(row: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_both_columns_are_those_of_the_reference(row, here, capsys):
     checkpoint = write_checkpoint(row, here)
@@ -73,6 +74,7 @@ def test_a_row_that_is_off_ends_with_1(here, voc, capsys):
     assert f"{difference:+.2f}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_fetched(here, voc, monkeypatch, capsys):
     checkpoint, source = voc
     archive = tar_bytes(folder_files(source, "VOCdevkit/VOC2012"))

@@ -7,7 +7,7 @@ import pytest
 from script_server import REPOSITORY
 from training.runs import records
 
-pytestmark = pytest.mark.usefixtures("toy_network")
+pytestmark = [pytest.mark.usefixtures("toy_network"), pytest.mark.slow]
 
 
 def test_two_trials_are_two_runs(tiny_config, tmp_path, monkeypatch, capsys):
