@@ -8,7 +8,9 @@ fails when there is one of its name. Only these are used.
 import random
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -278,9 +280,7 @@ def file_system_class(scheme: str, where: str) -> Any:
     try:
         kind = fsspec.get_filesystem_class(scheme)
         if scheme in _GOOGLES:
-            # The class that gcsfs itself names asks for the kind of the bucket by
-            # gRPC, which takes a right of its own, and minutes where no answer comes.
-            return import_module("gcsfs.core").GCSFileSystem
+            return _google_class()
         return kind
     except ValueError as error:
         raise UserError(
@@ -293,6 +293,23 @@ def file_system_class(scheme: str, where: str) -> Any:
             f"{where}: {scheme}:// needs a package that is not installed "
             f"({first_line(error)}). For s3:// and gs://: {_INSTALL}"
         ) from error
+
+
+@cache
+def _google_class() -> Any:
+    """Returns gcsfs' plain class, less its own attempts.
+
+    They are nested, 36 in a row, so that six of ours would take half an hour where a
+    store stays away. The class that gcsfs itself names asks for the kind of the bucket
+    by gRPC, which takes a right of its own, and minutes where no answer comes.
+    """
+    plain = import_module("gcsfs.core").GCSFileSystem
+    once = {
+        name: method.__wrapped__
+        for name, method in vars(plain).items()
+        if iscoroutinefunction(method) and hasattr(method, "__wrapped__")
+    }
+    return type("GoogleFileSystem", (plain,), once)
 
 
 def _file_system(scheme: str, where: str) -> Any:
