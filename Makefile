@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests examples
 
-.PHONY: venv demo camvid family parity mediapipe web-test cloud-test cloud-faults golden faults fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
+.PHONY: venv demo camvid family parity mediapipe web-test cloud-test cloud-faults golden faults network fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
 
 # A file, not the folder, says that the installation finished.
 # pip refuses a file whose hash is not listed.
@@ -93,6 +93,11 @@ golden: $(PARITY_VENV)/installed
 # Kills, flipped bits, odd images and settings, and memory: docs/results/faults.md; half an hour.
 faults: venv
 	$(BIN)/python tests/faults/run.py
+
+# Two hosts on one machine, and their cable: docs/results/network.md. Needs root.
+network: venv
+	$(BIN)/python tests/faults/run.py cables
+	$(BIN)/python scripts/benchmark.py network
 
 # Readers of files from others, on bytes that a fuzzer makes: docs/safety.md.
 EACH = 60

@@ -18,6 +18,7 @@ from benchmarks.infer import command as infer
 from benchmarks.infer import mobile
 from benchmarks.large import command as large
 from benchmarks.loop import command as loop
+from benchmarks.network import command as network
 from benchmarks.pipeline import command as pipeline
 from benchmarks.protocol import command as protocol
 from benchmarks.table import command as table
@@ -50,6 +51,11 @@ COMMANDS = {
         loop.run,
         arguments.add_loop_arguments,
         "iterations per second of the training loop, beside bare steps",
+    ),
+    "network": (
+        network.run,
+        arguments.add_network_arguments,
+        "training steps of two hosts over the delay of their network",
     ),
     "evaluate": (
         evaluate.run,

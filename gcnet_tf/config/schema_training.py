@@ -30,6 +30,8 @@ LOSS_SETTINGS: dict[str, dict[str, Any]] = {
 # Losses without class weights.
 UNWEIGHTED_LOSSES = ("dice",)
 
+JOIN_TIMEOUT = 1800
+
 
 @dataclass(frozen=True, config=STRICT)
 class LossConfig:
@@ -231,6 +233,9 @@ class TrainConfig:
     logical_cpus: int = Field(default=1, ge=1, le=64)
     """Number of replicas under 'mirrored' on a machine without a GPU: the CPU is
     divided into this many devices."""
+
+    join_timeout: int = Field(default=JOIN_TIMEOUT, ge=1, le=10**6)
+    """Seconds that a worker under 'multi_worker' waits at the start for the others."""
 
     log_every: int = Field(default=50, ge=1)
     """Iterations between lines in the log and points in TensorBoard."""

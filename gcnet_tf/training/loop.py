@@ -20,7 +20,7 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.models import build_model
 from gcnet_tf.training import checkpoints
 from gcnet_tf.training.batches import Batches
-from gcnet_tf.training.distributed.strategy import check_replicas, make_strategy
+from gcnet_tf.training.distributed.strategy import strategy_of
 from gcnet_tf.training.distributed.workers import Workers
 from gcnet_tf.training.extension import extension_text, finished_text
 from gcnet_tf.training.initial import initialise
@@ -78,11 +78,10 @@ def train(
             process trains in the folder, the loss is not finite, the memory is too
             small, or the disk is full.
         Interrupted: after Ctrl-C or SIGTERM, when a checkpoint is saved.
-        WorkerLost: when another worker has disappeared.
+        WorkerLost: when another worker has disappeared, or has not come in time.
     """
     place = Place(out)
-    strategy = make_strategy(config.train.strategy, config.train.logical_cpus)
-    check_replicas(config.train, strategy.num_replicas_in_sync)
+    strategy = strategy_of(config.train)
     workers = Workers(strategy)
     with workers.noticing_losses(), explaining(place), ExitStack() as lock:
         weights = workers.chief_does(

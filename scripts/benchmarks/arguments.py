@@ -151,6 +151,16 @@ def add_large_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_large.json and .md")
 
 
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cfg",
+        default="voc_r50_20k",
+        help="network, made narrow, with drawn weights; default voc_r50_20k",
+    )
+    _add_rounds(parser, 7)
+    _add_out(parser, "benchmark_network.json and .md")
+
+
 def add_convolutions_arguments(parser: argparse.ArgumentParser) -> None:
     _add_rounds(parser, 15)
     _add_threads(parser)

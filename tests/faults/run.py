@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-# The modules that all tests share; pytest finds them there by itself.
-sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
+# The modules that tests share; pytest finds them there by itself.
+_REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[1:1] = [str(_REPOSITORY / name) for name in ("tests", "scripts")]
 SEED = 2026
 KILLS = 20
 NUM_FLIPS = 50
@@ -129,12 +130,34 @@ def memory(folder: Path) -> list[Row]:
     ]
 
 
+def cables(folder: Path) -> list[Row]:
+    """Trains on two hosts whose cable is slow, loses packets or is cut."""
+    from cables import CABLES, WHOLE, Site, survive
+
+    from benchmarks.network.hosts import why_no_relay
+
+    if reason := why_no_relay():
+        return [Row("two hosts and their cable", 0, 0, f"not tried: {reason}")]
+    site = Site(folder)
+    rows = []
+    for cable in tqdm(CABLES, desc="cables", disable=None):
+        name = WHOLE.name if cable == WHOLE else f"cable {len(rows)}"
+        survival = survive(site, cable, name)
+        if survival.problem:
+            tqdm.write(f"{cable.name}: {survival.problem}", file=sys.stderr)
+        details = survival.details or "neither went on nor stopped with 75"
+        survived = int(not survival.problem)
+        rows.append(Row(f"two hosts: {cable.name}", 1, survived, details))
+    return rows
+
+
 PARTS: dict[str, Callable[[Path], list[Row]]] = {
     "images": images,
     "configurations": configurations,
     "corruption": corruption,
     "kills": kills,
     "memory": memory,
+    "cables": cables,
 }
 
 

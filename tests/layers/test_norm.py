@@ -153,6 +153,19 @@ def test_one_value_on_each_replica(strategy):
     np.testing.assert_allclose(layer.moving_variance.numpy(), [0.9 + 0.1 * 2], 1e-5)
 
 
+def test_one_exchange_forward_and_one_backward(strategy):
+    """Between machines each takes the network's latency, in every layer."""
+    x = np.zeros((2, 3, 2, 4), np.float32)
+    with strategy.scope():
+        layer = built(x)
+    values = split(x, strategy, tf.float32)
+    graph = step_of(layer, strategy).get_concrete_function(values, values).graph
+    exchanges = [op for op in graph.get_operations() if "Collective" in op.type]
+    reduces = [op for op in exchanges if op.type.startswith("CollectiveReduce")]
+    of_one_replica = len(reduces) / strategy.num_replicas_in_sync
+    assert of_one_replica == 2, {op.type for op in exchanges}
+
+
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.float16])
 def test_only_fused_operations_see_large_tensors(strategy, dtype):
     """Unfused ones doubled memory and time as soon as there were two replicas."""

@@ -31,6 +31,11 @@ class Cluster:
         """Number of this worker, from 0 on; 0 is the chief."""
         return self.task + (len(self.jobs.get("chief", ())) * (self.job == "worker"))
 
+    @property
+    def addresses(self) -> list[str]:
+        """Address of each worker, in the order of their numbers."""
+        return [*self.jobs.get("chief", ()), *self.jobs.get("worker", ())]
+
 
 def find_cluster() -> Cluster:
     """Reads the cluster from TF_CONFIG or, without it, from the Slurm job step.

@@ -15,7 +15,7 @@ from gcnet_tf.training.distributed.exchange import sum_over_workers
 
 # Errors of an exchange with a worker that is gone: its connection was closed, or it
 # gave no sign of life for some ten seconds (TensorFlow's coordination service).
-_GONE = (
+GONE = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -117,7 +117,7 @@ class Workers:
         """Turns TensorFlow's errors about a lost worker into `WorkerLost`."""
         try:
             yield
-        except (*_GONE, *_OF_NCCL) as error:
+        except (*GONE, *_OF_NCCL) as error:
             of_nccl = "NCCL" in error.message
             if self.number == 1 or isinstance(error, _OF_NCCL) and not of_nccl:
                 raise

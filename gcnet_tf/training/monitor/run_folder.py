@@ -38,6 +38,7 @@ FREE_SETTINGS = {
     "train.panels",
     "train.strategy",
     "train.logical_cpus",
+    "train.join_timeout",
 }
 
 # A run may become longer, and the training says what this does to the learning rate.

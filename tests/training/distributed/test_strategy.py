@@ -36,5 +36,5 @@ def test_a_gpu_that_runs_already(monkeypatch):
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
-    made = strategy._make_once.__wrapped__("one_device", 0)
+    made = strategy._make("one_device", 0, 1)
     assert made.extended.worker_devices[0].endswith("/device:GPU:0")
