@@ -5,7 +5,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 SOURCES = gcnet_tf scripts tests examples
 
-.PHONY: venv demo camvid family parity mediapipe web-test cloud-test cloud-faults golden faults network fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
+.PHONY: venv demo camvid family parity mediapipe web-test cloud-test cloud-faults beam-test golden faults network fuzz determinism test test-lesser coverage test-addons check audit locks format docs clean
 
 # A file, not the folder, says that the installation finished.
 # pip refuses a file whose hash is not listed.
@@ -50,6 +50,19 @@ cloud-test: $(CLOUD_VENV)/installed
 # Each fault at each request: docs/results/addresses.md; some minutes.
 cloud-faults: $(CLOUD_VENV)/installed
 	$(CLOUD_VENV)/bin/python tests/cloud/run.py
+
+# Engines of Apache Beam, which wants older versions of some packages: an environment
+# that puts the extra `beam`, and Dask as a second engine, before those of .venv.
+BEAM_VENV = .venv-beam
+$(BEAM_VENV)/installed: locks/beam.txt $(VENV)/installed
+	$(PYTHON) -m venv $(BEAM_VENV)
+	$(BIN)/python -c "import sysconfig as s; print('import site; site.addsitedir(%r)' % s.get_path('purelib'))" \
+	  > $$(echo $(BEAM_VENV)/lib/python3*/site-packages)/venv.pth
+	$(BEAM_VENV)/bin/pip $(LOCKED) --require-hashes -r locks/beam.txt
+	touch $@
+
+beam-test: $(BEAM_VENV)/installed
+	$(BEAM_VENV)/bin/python -m pytest -rs tests/beam
 
 # mmsegmentation itself, which the package never needs: an environment of its own.
 PARITY_VENV = .venv-parity
@@ -175,7 +188,7 @@ $(CI_VENV)/installed: .ci/requirements.txt
 	touch $@
 
 audit: $(CI_VENV)/installed
-	$(CI_VENV)/bin/python .ci/audit.py locks/default.txt locks/addons.txt locks/cloud.txt
+	$(CI_VENV)/bin/python .ci/audit.py locks/default.txt locks/addons.txt locks/cloud.txt locks/beam.txt
 
 LOCK = $(CI_VENV)/bin/uv pip compile --quiet --no-config --generate-hashes --no-deps \
 	--no-annotate --no-header --python-version 3.11
@@ -183,6 +196,7 @@ locks: $(CI_VENV)/installed
 	$(LOCK) constraints.txt --output-file locks/default.txt
 	$(LOCK) constraints-addons.txt --output-file locks/addons.txt
 	$(LOCK) constraints-cloud.txt --output-file locks/cloud.txt
+	$(LOCK) constraints-beam.txt --output-file locks/beam.txt
 
 # Pages of the Python interface, from the docstrings. Each module is named, because pdoc
 # leaves out the modules of a package that lists its public names.

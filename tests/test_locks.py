@@ -12,6 +12,7 @@ STACKS = {
     "default": "constraints.txt",
     "addons": "constraints-addons.txt",
     "cloud": "constraints-cloud.txt",
+    "beam": "constraints-beam.txt",
 }
 
 

@@ -1,8 +1,10 @@
-"""Converts the train and val splits of a data set to TFRecords.
+r"""Converts the train and val splits of a data set to TFRecords.
 
 python scripts/make_tfrecords.py --cfg configs/voc_r50_20k.json --download
 python scripts/make_tfrecords.py --cfg my_config.json --overwrite
 python scripts/make_tfrecords.py --cfg my_config.json --split val --list i.txt l.txt
+python scripts/make_tfrecords.py --cfg my_config.json --runner DirectRunner \
+    --direct_num_workers 2 --direct_running_mode multi_processing
 """
 
 from collections.abc import Sequence
@@ -49,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="number of threads; default: one per core",
     )
-    args = parser.parse_args(argv)
+    cli.add_runner_argument(parser)
+    args, engine = cli.parse_with_engine(parser, argv)
     cli.require_positive(args, "workers", "limit")
+    if engine and args.workers:
+        parser.error("--workers is for threads; the options of --runner say how many")
     if args.list and not args.split:
         parser.error("--list needs --split NAME, for example --split train")
     if args.split and Path(args.split).name != args.split:
@@ -72,12 +77,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if has_records(records, split) and not args.overwrite
     }
     pairs = listed_pairs(*args.list) if args.list else None
-    cli.start_tensorflow()
+    if not engine:
+        cli.start_tensorflow()
     manifests = ensure_records(
         config,
         splits,
         overwrite=args.overwrite,
         num_workers=args.workers,
+        convert=cli.conversion(engine),
         limit=args.limit,
         listed=pairs,
     )

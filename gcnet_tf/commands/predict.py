@@ -4,8 +4,10 @@ python scripts/predict.py --model runs/shapes_r18 --image photo.jpg --out predic
 python scripts/predict.py --model model_int8.tflite --image folder/ --out predictions
 python scripts/predict.py --model runs/city --image test/ --out ids --format cityscapes
 python scripts/predict.py --model model_int8.tflite --video drive.mp4 --out predictions
+python scripts/predict.py --model runs/city --image test/ --out i --runner DirectRunner
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--zip", metavar="FILE.zip", help="pack the NAME.png files into this archive"
     )
     parser.takes_addresses("image")
-    args = parser.parse_args(argv)
+    cli.add_runner_argument(parser)
+    args, engine = cli.parse_with_engine(parser, argv)
+    if engine and (args.video is not None or args.zip):
+        raise UserError("--runner: leave out --video and --zip, or --runner.")
     cli.fetch_inputs(args, "model", "weights", "image")
     out = Path(args.out)
     if args.video is not None:
@@ -62,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         predictor, _ = cli.load_predictor(args)
         segment_video(args.video, out, predictor.labels, predictor.palette)
         return 0
+    if engine:
+        return _by_engine(engine, args)
     tasks = predictions.plan(Path(args.image), out, args.format)
     files = [task.ids for task in tasks]
     if args.zip:
@@ -75,6 +82,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.zip:
         submission.write_zip(Path(args.zip), files)
         print(f"Packed them into {args.zip}")
+    return 0
+
+
+def _by_engine(engine: cli.Engine, args: argparse.Namespace) -> int:
+    """Predicts by an engine of Beam, whose workers load the model themselves."""
+    predictor, config = cli.load_predictor(args)
+    submission.check_format(args.format, config.data.dataset)
+    # Imported here, because Beam is an extra.
+    from gcnet_tf.beam.predict import LINES, Job, write_predictions_by
+
+    job = Job(
+        Path(args.image).resolve(),
+        Path(args.out).resolve(),
+        args.format,
+        model_record(model_hash(args.weights, args.model), predictor, config),
+        (args.cfg, args.weights, args.model, args.set, args.mode),
+    )
+    del predictor
+    counts = write_predictions_by(engine, job)
+    out = Path(args.out)
+    present, failures = counts["num_present"], counts["num_failures"]
+    shown = f"; {present} were there already" if present else ""
+    print(f"Wrote {counts['num_written']} prediction(s) to {out}{shown}", flush=True)
+    print(f"A line about each image: {out / LINES}", flush=True)
+    if failures:
+        raise UserError(
+            f"{failures} image(s) could not be segmented; their lines in {out / LINES} "
+            "say why. Replace them or move them away, and run the command again, which "
+            f"does only what is missing. The first one: {counts['failures'][0][1]}"
+        )
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import DatasetFacts, facts_of
 from gcnet_tf.data.records import stored
+from gcnet_tf.data.records.finished import Conversion
 from gcnet_tf.data.records.manifest import (
     Manifest,
     absent_classes,
@@ -65,6 +66,7 @@ def ensure_records(
     overwrite: bool = False,
     outdated: Sequence[str] | None = None,
     num_workers: int | None = None,
+    convert: Conversion | None = None,
     limit: int | None = None,
     listed: Sequence[Pair] | None = None,
 ) -> dict[str, Manifest]:
@@ -79,6 +81,7 @@ def ensure_records(
         outdated: what `outdated_splits` returned, where it was asked before; it looks
             at every file of the source.
         num_workers: number of threads; None for one per core.
+        convert: converts in place of these threads, see `write_records`.
         limit: greatest number of images to convert in each split, the first ones; None
             for all.
         listed: pairs to convert in place of those in data.root.
@@ -112,8 +115,7 @@ def ensure_records(
         ensure_source(config)
     # With a limit, a part of the images is enough, so the rest may be missing.
     data_to_convert = dataclasses.replace(data, allow_partial=True) if limit else data
-    # All splits are listed first, so that a mistake in val is reported before train is
-    # converted.
+    # All are listed first: a mistake in val is reported before train is converted.
     pairs = {split: find_samples(data_to_convert, split, listed) for split in outdated}
 
     require_utf8(data.records, "data.records")
@@ -127,6 +129,7 @@ def ensure_records(
                 split,
                 facts,
                 num_workers=num_workers,
+                convert=convert,
                 made_with=deciding_settings(data, split),
                 limit=limit,
                 source=(

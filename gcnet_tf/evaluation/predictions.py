@@ -39,8 +39,14 @@ class Outcome(NamedTuple):
     failures: list[str]
 
 
-class _Segmented(NamedTuple):
-    """A prediction that is not written yet."""
+class Segmented(NamedTuple):
+    """A prediction that is not written yet.
+
+    Attributes:
+        labels: class ids, uint8 (height, width).
+        image: the image, see `segmented`.
+        record: its `prediction_record`.
+    """
 
     labels: np.ndarray
     image: np.ndarray
@@ -114,14 +120,9 @@ def write_predictions(
     num_written = num_present = 0
     failures = []
 
-    def attempt(task: Task) -> tuple[Task, _Segmented | UserError | None]:
-        """Segments an image; None where its prediction is there."""
-        assert task.image is not None  # planned tasks have files
+    def attempt(task: Task) -> tuple[Task, Segmented | UserError | None]:
         try:
-            record = prediction_record(image_hash(task.image), model, file_format)
-            if all(record_of(file) == record for file in task.files):
-                return task, None
-            return task, _Segmented(*segmented(predictor, task.image), record)
+            return task, segment_missing(predictor, task, model, file_format)
         except UserError as error:
             return task, error
 
@@ -138,6 +139,25 @@ def write_predictions(
                 write_prediction(predictor, task, image, labels, record, file_format)
                 num_written += 1
     return Outcome(num_written, num_present, failures)
+
+
+def segment_missing(
+    predictor: Predictor, task: Task, model: str, file_format: str
+) -> Segmented | None:
+    """Segments an image; returns None where its prediction is there.
+
+    Args:
+        predictor, model, file_format: as in `write_predictions`.
+        task: the image and its files.
+
+    Raises:
+        UserError: when the image cannot be read or segmented; it names the file.
+    """
+    assert task.image is not None  # planned tasks have files
+    record = prediction_record(image_hash(task.image), model, file_format)
+    if all(record_of(file) == record for file in task.files):
+        return None
+    return Segmented(*segmented(predictor, task.image), record)
 
 
 def segmented(predictor: Predictor, path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -38,6 +38,20 @@ def source_fingerprint(pairs: Iterable[Pair]) -> str:
     return digest.hexdigest()
 
 
+def source_bytes(pair: Pair) -> int:
+    """Returns the bytes of a pair's files that count for the size of its shard.
+
+    Raises:
+        UserError: when a file has disappeared.
+    """
+    try:
+        # A file of annotations may hold those of all images.
+        files = pair.files if isinstance(pair.label, Path) else (pair.image,)
+        return sum(path.stat().st_size for path in files)
+    except OSError as error:
+        raise UserError(f"Cannot read the sample {pair.name}: {error}.") from error
+
+
 def source_has_changed(data: DataConfig, manifest: Manifest) -> bool:
     """Tells whether a split's files are others than those its records were made from.
 

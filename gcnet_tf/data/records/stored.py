@@ -18,6 +18,7 @@ from typing import Any
 
 from gcnet_tf.config import Config
 from gcnet_tf.data.catalog import DatasetFacts
+from gcnet_tf.data.records.finished import Conversion, write_records
 from gcnet_tf.data.records.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -108,6 +109,7 @@ def write_split(
     split: str,
     facts: DatasetFacts,
     num_workers: int | None,
+    convert: Conversion | None = None,
     **stated: Any,
 ) -> Manifest:
     """Converts a split into a folder, or to an address, as `write_records` does.
@@ -120,21 +122,25 @@ def write_split(
         split: name of the split.
         facts: the classes.
         num_workers: number of threads.
+        convert: converts in their place.
         stated: made_with, limit and source of the manifest.
 
     Raises:
         UserError: as `write_records`, and when an address cannot be written.
     """
-    # Imported only here, because it loads TensorFlow, which takes ten seconds.
-    from gcnet_tf.data.records.shards import write_records
-
     folder = local_folder(records)
     manifest = None
     if is_remote(records):
         manifest = _staged(folder, split, facts, stated)
     if manifest is None:
         manifest = write_records(
-            pairs, folder, split, facts, num_workers=num_workers, **stated
+            pairs,
+            folder,
+            split,
+            facts,
+            num_workers=num_workers,
+            convert=convert,
+            **stated,
         )
     if is_remote(records):
         publish(folder, records, split, manifest)

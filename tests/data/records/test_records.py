@@ -18,6 +18,7 @@ from PIL import Image
 
 from gcnet_tf.data.catalog import dataset_facts
 from gcnet_tf.data.records import shards
+from gcnet_tf.data.records.manifest import write_manifest
 from gcnet_tf.data.sources.folders import find_pairs
 from gcnet_tf.errors import UserError
 
@@ -187,9 +188,7 @@ def test_new_records_never_have_a_name_of_others(tmp_path, tree, bad_tree):
 def test_a_manifest_names_only_files_of_its_folder(tmp_path, pairs, file):
     manifest = write(pairs, tmp_path)
     outside = dataclasses.replace(manifest.shards[0], file=file)
-    shards.write_manifest(
-        dataclasses.replace(manifest, shards=(outside,)), tmp_path / "train"
-    )
+    write_manifest(dataclasses.replace(manifest, shards=(outside,)), tmp_path / "train")
     with pytest.raises(UserError, match="not a file of its own folder.*--overwrite"):
         shards.read_manifest(tmp_path, "train")
 
@@ -210,7 +209,7 @@ def test_the_rest_is_not_read_after_a_stop(tmp_path, pairs, monkeypatch, stop):
         return encode_pair(pair, facts)
 
     monkeypatch.setattr(shards, "encode_pair", encode)
-    monkeypatch.setattr(shards, "MIN_SHARDS", 1)
+    monkeypatch.setattr("gcnet_tf.data.records.finished.MIN_SHARDS", 1)
     with pytest.raises(stop):
         write(pairs, tmp_path)
     assert len(started) < 8
@@ -240,7 +239,7 @@ def test_the_rest_is_not_read_after_ctrl_c_while_writing(tmp_path, pairs, monkey
 
     monkeypatch.setattr(shards, "encode_pair", encode)
     monkeypatch.setattr(shards, "_serialize", interrupted)
-    monkeypatch.setattr(shards, "MIN_SHARDS", 1)
+    monkeypatch.setattr("gcnet_tf.data.records.finished.MIN_SHARDS", 1)
     with pytest.raises(KeyboardInterrupt):
         write(pairs, tmp_path)
     assert len(finished) < 8
@@ -256,7 +255,7 @@ def test_workers_share_the_work(tmp_path, pairs, monkeypatch):
         return encode_pair(pair, facts)
 
     monkeypatch.setattr(shards, "encode_pair", encode)
-    monkeypatch.setattr(shards, "MIN_SHARDS", 5)
+    monkeypatch.setattr("gcnet_tf.data.records.finished.MIN_SHARDS", 5)
     write(pairs, tmp_path, num_workers=4)
 
 

@@ -1,0 +1,1 @@
+"""Conversion and prediction by Apache Beam: on any engine that has a runner for it."""
