@@ -12,6 +12,7 @@ from benchmarks import arguments
 from benchmarks.allocators import command as allocators
 from benchmarks.blocks import command as blocks
 from benchmarks.convolutions import command as convolutions
+from benchmarks.engines import command as engines
 from benchmarks.evaluate import command as evaluate
 from benchmarks.infer import callers
 from benchmarks.infer import command as infer
@@ -76,6 +77,11 @@ COMMANDS = {
         large.run,
         arguments.add_large_arguments,
         "start, memory and shuffling of a training on a million samples or more",
+    ),
+    "engines": (
+        engines.run,
+        arguments.add_engines_arguments,
+        "images per second and core of a conversion by engines of Apache Beam",
     ),
     "convolutions": (
         convolutions.run,

@@ -40,6 +40,16 @@ def add_infer_arguments(parser: argparse.ArgumentParser) -> None:
     _add_out(parser, "benchmark_infer.json, .md and .png")
 
 
+def add_engines_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=4000,
+        metavar="N",
+        help="convert so many images, and a tenth of them; default 4000",
+    )
+
+
 def add_callers_arguments(parser: argparse.ArgumentParser) -> None:
     _add_exports(parser)
     _add_out(parser, "benchmark_callers.json and .md")

@@ -1,0 +1,1 @@
+"""Conversion by engines of Apache Beam, beside the local one."""
