@@ -62,7 +62,7 @@ $(BEAM_VENV)/installed: locks/beam.txt $(VENV)/installed
 	touch $@
 
 beam-test: $(BEAM_VENV)/installed
-	$(BEAM_VENV)/bin/python -m pytest -rs tests/beam
+	$(BEAM_VENV)/bin/python -m pytest -rs -m "not slow" tests/beam
 
 # mmsegmentation itself, which the package never needs: an environment of its own.
 PARITY_VENV = .venv-parity

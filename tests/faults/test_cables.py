@@ -162,15 +162,9 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "cable",
-    [
-        pytest.param(cable, marks=needs_relay if cable.relayed else needs_hosts)
-        for cable in CABLES
-        if cable.name in ("1 % loss", "cut for 5 s", "cut for good")
-    ],
-    ids=lambda cable: cable.name,
-)
-def test_a_training_survives_its_cable(site, cable):
-    survival = survive(site, cable, cable.name.replace(" ", "_"))
-    assert survival.problem == ""
+@needs_hosts
+def test_a_training_survives_a_cut(site):
+    """One cable of all: the others take minutes, and are those of `make network`."""
+    (cable,) = [cable for cable in CABLES if cable.name == "cut for good"]
+    assert not cable.relayed
+    assert survive(site, cable, "cut_for_good").problem == ""
