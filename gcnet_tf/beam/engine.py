@@ -44,6 +44,7 @@ def checked_engine(name: str, options: Sequence[str]) -> Engine:
     """
     logging.getLogger("root").addFilter(_no_noise)
     try:
+        import apache_beam  # noqa: F401
         from apache_beam.options import pipeline_options
         from apache_beam.runners.runner import create_runner
     except ImportError as error:
