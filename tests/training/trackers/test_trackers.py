@@ -3,7 +3,9 @@
 import io
 import json
 import struct
+import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +85,7 @@ class WandBStore:
         names, keys = set(), set()
         for log in sorted(Path("run").glob("wandb/offline-run-*/run-*.wandb")):
             folder = log.parent
-            for record in wandb_records(log):
+            for record in finished_records(log):
                 kind = record.WhichOneof("record_type")
                 if kind == "run":
                     names.add(record.run.display_name)
@@ -112,6 +114,19 @@ class WandBStore:
         assert len(names) == len(keys) == 1
         settings = {key: str(value) for key, value in settings.items()}
         return names.pop(), settings, values, pictures, files
+
+
+def finished_records(path):
+    """Reads W&B's log once its own process, which may be late, has written the end."""
+    from google.protobuf.message import DecodeError
+
+    for _ in range(600):
+        with suppress(DecodeError):
+            records = list(wandb_records(path))
+            if any(record.WhichOneof("record_type") == "exit" for record in records):
+                return records
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has no end")
 
 
 def wandb_records(path):
