@@ -8,9 +8,6 @@ shard, and writes it by the function that threads call in the local conversion. 
 finished has a note beside it, as there, so that a second run goes on.
 """
 
-import json
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
@@ -21,8 +18,8 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from gcnet_tf.beam.counts import Sums, failure, measured, write_result
-from gcnet_tf.beam.engine import Engine, run
+from gcnet_tf.beam.counts import failure, measured, scratch_folder, totals
+from gcnet_tf.beam.engine import Engine
 from gcnet_tf.beam.names import (
     Facts,
     group_bits,
@@ -41,9 +38,6 @@ from gcnet_tf.data.records.finished import (
 from gcnet_tf.data.records.manifest import Shard
 from gcnet_tf.data.sources.pairs import Pair
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import PARTIAL
-
-_SCRATCH = f"{PARTIAL}beam-"
 
 
 class Plan(NamedTuple):
@@ -81,13 +75,15 @@ def conversion_by(engine: Engine) -> Conversion:
         facts: DatasetFacts,
         shard_bytes: int,
     ) -> tuple[list[Shard], np.ndarray]:
-        for left in folder.glob(f"{_SCRATCH}*"):
-            shutil.rmtree(left)
-        scratch = folder.resolve() / f"{_SCRATCH}{uuid.uuid4().hex}"
-        try:
+        with scratch_folder(folder) as scratch:
             bits = group_bits(len(pairs))
             files, own_facts = write_pairs(pairs, scratch / "pairs")
-            counts = _measure(engine, files, bits, scratch / "measured.json")
+            counts = totals(
+                engine,
+                files,
+                lambda names: names | beam.Map(measured, bits),
+                scratch / "measured.json",
+            )
             if counts["failures"]:
                 raise UserError(counts["failures"][0][1])
             num_shards = shards_of(len(pairs), counts["num_bytes"], shard_bytes)
@@ -95,9 +91,19 @@ def conversion_by(engine: Engine) -> Conversion:
             plan = Plan(
                 folder.resolve(), split, facts, own_facts, bits, starts, num_shards
             )
-            result = _convert(engine, plan, files, scratch / "result.json")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            result = totals(
+                engine,
+                files,
+                lambda names: (
+                    names
+                    | "Read" >> beam.FlatMap(_packets, plan)
+                    | "By hash" >> beam.GroupByKey()
+                    | "Deal out" >> beam.FlatMap(_dealt_out, plan)
+                    | "By shard" >> beam.GroupByKey()
+                    | "Write" >> beam.Map(_shard, plan)
+                ),
+                scratch / "result.json",
+            )
         _require_whole(result, num_shards)
         shards = [Shard(**shard) for _, shard in sorted(result["shards"])]
         return shards, np.array(result["histogram"], np.int64)
@@ -122,40 +128,6 @@ def _require_whole(result: dict[str, Any], num_shards: int) -> None:
             f"The engine returned {len(numbers)} shards instead of {num_shards}; run "
             "the same command again, or without --runner."
         )
-
-
-def _measure(engine: Engine, files: list[str], bits: int, out: Path) -> dict[str, Any]:
-    run(
-        engine,
-        lambda pipeline: (
-            pipeline
-            | beam.Create(files)
-            | beam.Reshuffle()
-            | beam.Map(measured, bits)
-            | beam.CombineGlobally(Sums()).without_defaults()
-            | beam.Map(write_result, str(out))
-        ),
-    )
-    return json.loads(out.read_text(encoding="utf-8"))
-
-
-def _convert(engine: Engine, plan: Plan, files: list[str], out: Path) -> dict[str, Any]:
-    run(
-        engine,
-        lambda pipeline: (
-            pipeline
-            | beam.Create(files)
-            | beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_packets, plan)
-            | "By hash" >> beam.GroupByKey()
-            | "Deal out" >> beam.FlatMap(_dealt_out, plan)
-            | "By shard" >> beam.GroupByKey()
-            | "Write" >> beam.Map(_shard, plan)
-            | beam.CombineGlobally(Sums()).without_defaults()
-            | beam.Map(write_result, str(out))
-        ),
-    )
-    return json.loads(out.read_text(encoding="utf-8"))
 
 
 def _packets(file: str, plan: Plan) -> Iterator[tuple[int, bytes]]:

@@ -1,8 +1,11 @@
-"""The counts of a conversion, which workers add up, without loading TensorFlow."""
+"""The counts of a pipeline, which workers add up, without loading TensorFlow."""
 
 import json
 import os
-from collections.abc import Iterable
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,13 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from gcnet_tf.beam.engine import Engine, run
 from gcnet_tf.beam.names import grouped
 from gcnet_tf.data.records.source import source_bytes
 from gcnet_tf.errors import UserError
-from gcnet_tf.files.atomic import write_text
+from gcnet_tf.files.atomic import PARTIAL, write_text
+
+_SCRATCH = f"{PARTIAL}beam-"
 
 
 def measured(file: str, bits: int) -> dict[str, Any]:
@@ -78,7 +84,44 @@ def _added(total: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return total
 
 
-def write_result(result: dict[str, Any], out: str) -> None:
+def totals(
+    engine: Engine, files: list[str], steps: Callable[[Any], Any], out: Path
+) -> dict[str, Any]:
+    """Runs steps on files, and returns the sums of the counts that they make.
+
+    Args:
+        engine: where they run.
+        files: the elements of the first collection.
+        steps: adds the steps to a collection, and returns that of the counts.
+        out: a new file, which workers see, too.
+
+    Raises:
+        UserError: when the engine gives up.
+    """
+    run(
+        engine,
+        lambda pipeline: (
+            steps(pipeline | beam.Create(files) | beam.Reshuffle())
+            | beam.CombineGlobally(Sums()).without_defaults()
+            | beam.Map(_write_result, str(out))
+        ),
+    )
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Yields the path of a new folder in another one, without those of killed runs."""
+    for left in folder.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left)
+    scratch = folder.resolve() / f"{_SCRATCH}{uuid.uuid4().hex}"
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_result(result: dict[str, Any], out: str) -> None:
     # A worker that is taken for dead may write the same.
     own = f"{out}-{os.getpid()}"
     write_text(Path(own), json.dumps(result))

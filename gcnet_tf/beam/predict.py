@@ -8,7 +8,6 @@ are a file, and all of them together `predictions.jsonl`, in the order of the na
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -22,8 +21,8 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from PIL import Image
 
-from gcnet_tf.beam.counts import Sums, write_result
-from gcnet_tf.beam.engine import Engine, run
+from gcnet_tf.beam.counts import scratch_folder, totals
+from gcnet_tf.beam.engine import Engine
 from gcnet_tf.beam.names import packed, unpacked
 from gcnet_tf.data.compact import Rows, in_order
 from gcnet_tf.data.sources.files import image_names
@@ -36,12 +35,11 @@ from gcnet_tf.evaluation.prediction_files import (
     write_prediction,
 )
 from gcnet_tf.evaluation.predictions import find_images, segment_missing
-from gcnet_tf.files.atomic import PARTIAL, new_file
+from gcnet_tf.files.atomic import new_file
 from gcnet_tf.files.results import require_place
 from gcnet_tf.runtime import Predictor
 
 LINES = "predictions.jsonl"
-_SCRATCH = f"{PARTIAL}beam-"
 # A packet is what a worker gets at a time, and loses when it dies.
 _IMAGES_A_PACKET = 64
 _OVERLAY = "_overlay"
@@ -82,34 +80,26 @@ def write_predictions_by(engine: Engine, job: Job) -> dict[str, Any]:
     """
     rows = _rows(job)
     require_place(job.out / LINES)
-    for left in job.out.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(left)
-    scratch = job.out / f"{_SCRATCH}{uuid.uuid4().hex}"
-    try:
+    with scratch_folder(job.out) as scratch:
         (scratch / "lines").mkdir(parents=True)
         files = list(_written(rows, scratch))
-        out = scratch / "result.json"
-        run(
+        result = totals(
             engine,
-            lambda pipeline: (
-                pipeline
-                | beam.Create(files)
-                | beam.Reshuffle()
+            files,
+            lambda packets: (
+                packets
                 # RunInference wants batches: here of one packet each.
                 | "Batch" >> beam.Map(lambda file: [file])
                 | RunInference(_Packets(job).with_no_batching())
                 | beam.Map(_write_lines)
-                | beam.CombineGlobally(Sums()).without_defaults()
-                | beam.Map(write_result, str(out))
             ),
+            scratch / "result.json",
         )
         with new_file(job.out / LINES) as partial, partial.open("wb") as lines:
             for file in files:
                 with Path(f"{file}.jsonl").open("rb") as part:
                     shutil.copyfileobj(part, lines)
-        return json.loads(out.read_text(encoding="utf-8"))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        return result
 
 
 def _rows(job: Job) -> Rows:

@@ -95,16 +95,19 @@ def test_the_first_names_who_has_not_come():
         early.result(timeout=60)
 
 
+def connected(address):
+    """Returns a connection, as soon as somebody listens."""
+    host, port = address.split(":")
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection((host, int(port)), 5)
+
+
 def test_a_worker_that_leaves_and_comes_again_counts_once():
     first = free_address()
-    host, port = first.split(":")
     with ThreadPoolExecutor(2) as pool:
         waiting = pool.submit(meet, cluster(0, 3, first), 60)
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):
-                leaver = socket.create_connection((host, int(port)), 5)
-                break
-        with leaver:
+        with connected(first) as leaver:
             leaver.sendall(b"gcnet_tf worker 1 of 3\n")
             assert leaver.recv(5) == b"wait\n"
         stays = pool.submit(meet, cluster(2, 3, first), 60)
@@ -119,14 +122,9 @@ def test_a_worker_that_leaves_and_comes_again_counts_once():
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"", b"\xff" * 200])
 def test_strangers_are_not_workers(said):
     first = free_address()
-    host, port = first.split(":")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(meet, cluster(0, 2, first), 60)
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):
-                stranger = socket.create_connection((host, int(port)), 5)
-                break
-        with stranger:
+        with connected(first) as stranger:
             stranger.sendall(said)
             stranger.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionResetError):
