@@ -50,6 +50,16 @@ def weights_by_path(layer: keras.layers.Layer) -> dict[str, Any]:
     return weights
 
 
+def plain_variables(layer: keras.layers.Layer) -> list[tf.Variable]:
+    """Returns TensorFlow's own variables of a built layer.
+
+    Around each, Keras 3 has one of its kind. A SavedModel of those holds all variables
+    twice, and a session, as TensorFlow Serving has one, reads values into those that
+    no signature uses.
+    """
+    return [v.value if KERAS_3 else v for v in layer.variables]
+
+
 def _walk(layer: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple, Any]]:
     """Yields a layer of Keras 2.15 and all inside it, with the names on each path."""
     yield path, layer

@@ -1,6 +1,6 @@
 """Convolution as the reference model defines it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,13 +12,15 @@ from gcnet_tf.layers.winograd import (
     pays,
     trainable_winograd_conv2d,
     transformed_conv2d,
-    transformed_kernels,
+    transformed_kernel,
 )
 
 PACKAGE = "gcnet_tf"
 
 # (batch, height, width, channels) of a batch; None: known only when it runs.
 Shape = tuple[int | None, ...]
+# Computes a tensor.
+Compute = Callable[[], tf.Tensor]
 # A type, as "float32", or a policy of mixed types; None for Keras' global policy.
 Policy = Any
 
@@ -120,8 +122,9 @@ class SymmetricConv2D(keras.layers.Layer):
         self.use_bias = use_bias
         self.winograd = winograd
         self.folded = folded
-        self._is_fixed = False
-        self._transformed: tuple[tf.Tensor, ...] = ()
+        self._is_constant = False
+        self._keep: Callable[[Compute], Compute] | None = None
+        self._kept: Compute | None = None
         self.kernel_initializer = (
             keras.initializers.get(kernel_initializer) or he_normal_fan_out()
         )
@@ -158,8 +161,8 @@ class SymmetricConv2D(keras.layers.Layer):
         """Convolves `inputs`, or several joined on their channels."""
         parts = inputs if isinstance(inputs, Sequence) else [inputs]
         if self.folded and self._uses_winograd_for(parts[0]):
-            kernels = self._transformed_kernels([part.shape[-1] for part in parts])
-            outputs = transformed_conv2d(parts, kernels, self.dilation)
+            kernel = self._transformed_kernel()
+            outputs = transformed_conv2d(parts, kernel, self.dilation)
         else:
             joined = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
             outputs = self._convolve(joined, self._direct_kernel(joined.dtype))
@@ -174,24 +177,36 @@ class SymmetricConv2D(keras.layers.Layer):
         kernel of a direct convolution is a constant of every graph, which oneDNN packs
         once.
         """
-        self._is_fixed = True
+        self._is_constant = True
+        self.keep_transformed(_computed_now)
+
+    def keep_transformed(self, keep: Callable[[Compute], Compute]) -> None:
+        """Leaves to `keep` when Winograd's form of a folded layer's kernel is computed.
+
+        Args:
+            keep: receives what computes it, outside of graphs, and returns what gives
+                its value in a graph. It is called for a layer whose inputs are large
+                enough, once.
+        """
+        self._keep = keep
 
     def _direct_kernel(self, dtype: tf.DType) -> tf.Tensor:
-        if not self._is_fixed:
+        if not self._is_constant:
             return tf.cast(self.kernel, dtype)
         with tf.init_scope():  # a graph cannot read the values of a variable
             values = self.kernel.numpy()
         return tf.constant(values, dtype)
 
-    def _transformed_kernels(self, channels: list[int]) -> Sequence[tf.Tensor]:
-        """Transforms the kernel for inputs of these channels."""
-        if not self._is_fixed:
-            return transformed_kernels(tf.convert_to_tensor(self.kernel), channels)
-        if not self._transformed:
-            with tf.init_scope():  # computed now, outside of the graph
-                kernel = tf.convert_to_tensor(self.kernel)
-                self._transformed = tuple(transformed_kernels(kernel, channels))
-        return self._transformed
+    def _transformed_kernel(self) -> tf.Tensor:
+        def compute() -> tf.Tensor:
+            return transformed_kernel(tf.convert_to_tensor(self.kernel))
+
+        if self._keep is None:
+            return compute()
+        if self._kept is None:
+            with tf.init_scope():
+                self._kept = self._keep(compute)
+        return self._kept()
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if self._uses_winograd_for(inputs):
@@ -234,3 +249,8 @@ class SymmetricConv2D(keras.layers.Layer):
             "winograd": self.winograd,
             "folded": self.folded,
         }
+
+
+def _computed_now(compute: Compute) -> Compute:
+    values = compute()
+    return lambda: values

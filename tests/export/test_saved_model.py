@@ -109,7 +109,7 @@ def test_for_processors_large_convolutions_are_winograds(tiny_config, tmp_path):
     serve = signature(path)
     functions = serve.graph.as_graph_def().library.function
     kinds = [node.op for function in functions for node in function.node_def]
-    assert "BatchMatMulV2" in kinds
+    assert kinds.count("MatMul") >= 36
     images = RNG.integers(0, 256, (2, 33, 47, 3), np.uint8)
     expected = tf.nn.softmax(wide(images)["logits"]).numpy()
     actual = serve(images=tf.constant(images))["probabilities"]

@@ -11,24 +11,27 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.backends.common import interpreter, unreadable
 
 # Besides all stateless mathematics: what our exports hold. Those with "Dataset" catch
-# the error of a photo that cannot be decoded.
+# the error of a photo that cannot be decoded; those of a variable keep
+# in memory what is computed once.
 _ALLOWED = frozenset("""
-    Assert BitwiseAnd DecodeImage DecodeJpeg DecodeRaw EncodePng If IgnoreErrorsDataset
+    Assert AssignVariableOp BitwiseAnd DecodeImage DecodeJpeg DecodeRaw DestroyResourceOp
+    EncodePng If IgnoreErrorsDataset
     MapDataset NoOp PartitionedCall RaggedTensorFromVariant RaggedTensorToTensor
     RaggedTensorToVariant ReadVariableOp ReduceDataset ResizeBilinear RightShift
     StatefulPartitionedCall StatelessIf StatelessWhile Substr TensorDataset
     TensorListConcatV2 TensorListFromTensor TensorListGetItem TensorListReserve
-    TensorListSetItem TensorListStack While
+    TensorListSetItem TensorListStack VarHandleOp While
     """.split())
 # Outside of what is run: what writes and reads the variables' own files.
 _SAVER = frozenset("""
-    AssignVariableOp DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2
-    ShardedFilename StaticRegexFullMatch StringJoin VarHandleOp VarIsInitializedOp
+    DisableCopyOnRead MergeV2Checkpoints RestoreV2 SaveV2 ShardedFilename
+    StaticRegexFullMatch StringJoin VarIsInitializedOp
     """.split())
-# Objects that TensorFlow makes again without running anything.
+# Objects that TensorFlow makes again: a resource by its own functions, which are looked
+# through like all others, the rest without running anything.
 _OBJECTS = frozenset(
     ["user_object", "function", "bare_concrete_function", "variable"]
-    + ["constant", "captured_tensor"]
+    + ["constant", "captured_tensor", "resource"]
 )
 _MATHEMATICS = ("gen_array_ops", "gen_math_ops", "gen_nn_ops")
 
