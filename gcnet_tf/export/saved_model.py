@@ -118,7 +118,7 @@ def export_saved_model(
 
 
 def _transform_when_loaded(folded: Segmentor) -> list[LoadedTensor]:
-    """Lets a file compute Winograd's kernels once, which takes a twentieth of an answer.
+    """Lets a file transform Winograd's kernels once: a twentieth of an answer.
 
     Returns:
         The kernels' list, which grows while graphs of `folded` are made.

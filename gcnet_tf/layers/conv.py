@@ -154,17 +154,13 @@ class SymmetricConv2D(keras.layers.Layer):
             and pays(*self.kernel.shape[2:])
         )
 
-    def _uses_winograd_for(self, inputs: tf.Tensor) -> bool:
-        return self.uses_winograd and fills_tiles(inputs.shape[:3], self.dilation)
-
     def call(self, inputs: tf.Tensor | Sequence[tf.Tensor]) -> tf.Tensor:
         """Convolves `inputs`, or several joined on their channels."""
         parts = inputs if isinstance(inputs, Sequence) else [inputs]
-        if self.folded and self._uses_winograd_for(parts[0]):
-            kernel = self._transformed_kernel()
-            outputs = transformed_conv2d(parts, kernel, self.dilation)
+        if self.folded and self.uses_winograd:
+            outputs = self._choose(parts)
         else:
-            joined = tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
+            joined = _joined(parts)
             outputs = self._convolve(joined, self._direct_kernel(joined.dtype))
         if self.bias is not None:
             outputs = tf.nn.bias_add(outputs, tf.cast(self.bias, outputs.dtype))
@@ -177,7 +173,7 @@ class SymmetricConv2D(keras.layers.Layer):
         kernel of a direct convolution is a constant of every graph, which oneDNN packs
         once.
         """
-        self._is_constant = True
+        self._is_constant = not self.uses_winograd
         self.keep_transformed(_computed_now)
 
     def keep_transformed(self, keep: Callable[[Compute], Compute]) -> None:
@@ -208,9 +204,32 @@ class SymmetricConv2D(keras.layers.Layer):
                 self._kept = self._keep(compute)
         return self._kept()
 
+    def _choose(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Takes what is faster for the size of the features, when that is known."""
+        shape = list(parts[0].shape[:3])
+        if None in shape:
+            when_run = tf.unstack(tf.shape(parts[0])[:3])  # () each
+            shape = [y if x is None else x for x, y in zip(shape, when_run)]
+        fits = fills_tiles(shape, self.dilation)
+
+        def winograd() -> tf.Tensor:
+            return transformed_conv2d(parts, self._transformed_kernel(), self.dilation)
+
+        def direct() -> tf.Tensor:
+            joined = _joined(parts)
+            return self._convolve_directly(joined, self._direct_kernel(joined.dtype))
+
+        if isinstance(fits, bool):
+            return winograd() if fits else direct()
+        outputs = tf.cond(fits, winograd, direct)
+        return tf.ensure_shape(outputs, self.compute_output_shape(parts[0].shape))
+
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        if self._uses_winograd_for(inputs):
+        if self.uses_winograd and fills_tiles(inputs.shape[:3], self.dilation):
             return trainable_winograd_conv2d(inputs, kernel, self.dilation)
+        return self._convolve_directly(inputs, kernel)
+
+    def _convolve_directly(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if self.kernel_size > 1 and (self.strides > 1 or self.folded):
             pad = self.dilation * (self.kernel_size - 1) // 2
             padding: Any = [[0, 0], [pad, pad], [pad, pad], [0, 0]]
@@ -249,6 +268,10 @@ class SymmetricConv2D(keras.layers.Layer):
             "winograd": self.winograd,
             "folded": self.folded,
         }
+
+
+def _joined(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
 def _computed_now(compute: Compute) -> Compute:

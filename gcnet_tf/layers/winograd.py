@@ -72,8 +72,8 @@ F2 = Form(
 # costs more than the multiplications saved.
 _LEAST_PRODUCTS = 2**14
 # Fewest tiles for which it pays: the transformed kernels are read for them. And the
-# smallest share of the tiles' outputs that lies inside of the images.
-_LEAST_TILES, _LEAST_USED = 32, 0.6
+# smallest share, in tenths, of the tiles' outputs that lies inside of the images.
+_LEAST_TILES, _LEAST_USED = 32, 6
 
 
 def pays(channels: int, filters: int) -> bool:
@@ -81,21 +81,30 @@ def pays(channels: int, filters: int) -> bool:
     return channels * filters >= _LEAST_PRODUCTS
 
 
-def fills_tiles(shape: Sequence[int | None], dilation: int) -> bool:
+def fills_tiles(
+    shape: Sequence[int | tf.Tensor | None], dilation: int
+) -> bool | tf.Tensor:
     """Tells whether features are large enough for it.
 
     Args:
-        shape: (batch, height, width) of the input; None for what is known only when it
-            runs, which counts as large enough.
+        shape: (batch, height, width) of the input: numbers; tensors for what is known
+            only when it runs; or None, which counts as large enough.
         dilation: see `winograd_conv2d`.
+
+    Returns:
+        A tensor where that is known only when it runs.
     """
     batch, height, width = shape
     if height is None or width is None:
         return True
     block = F4.tile * dilation
     tiles = -(-height // block) * -(-width // block) * dilation**2
-    used = height * width / (tiles * F4.tile**2)
-    return used >= _LEAST_USED and (batch is None or batch * tiles >= _LEAST_TILES)
+    is_used = 10 * height * width >= _LEAST_USED * tiles * F4.tile**2
+    if isinstance(is_used, bool) and (not is_used or batch is None):
+        return is_used
+    if isinstance(tiles, int) and tiles >= _LEAST_TILES:
+        return is_used  # for any batch
+    return is_used & (batch * tiles >= _LEAST_TILES)
 
 
 def winograd_conv2d(

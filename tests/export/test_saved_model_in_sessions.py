@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.models import build_model
-from gcnet_tf.runtime import Predictor
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -29,12 +28,13 @@ def export(config, out, seed=0, **options):
     return model, path
 
 
-def run_in_session(path, images):
+def run_in_session(path, name="network", **inputs):
     with tf.Graph().as_default(), v1.Session() as session:
         graph = v1.saved_model.loader.load(session, ["serve"], str(path))
-        serve = graph.signature_def["network"]
+        serve = graph.signature_def[name]
         fetches = {name: info.name for name, info in serve.outputs.items()}
-        return session.run(fetches, {serve.inputs["images"].name: images})
+        feeds = {serve.inputs[name].name: value for name, value in inputs.items()}
+        return session.run(fetches, feeds)
 
 
 @pytest.mark.parametrize("target", ["portable", "cpu-fp32"])
@@ -44,24 +44,38 @@ def test_a_session_computes_what_the_model_does(tiny_config, tmp_path, target):
         tiny_config("model.head.channels=256"), tmp_path, target=target
     )
     expected = tf.nn.softmax(model(IMAGES)["logits"]).numpy()
-    outputs = run_in_session(path, IMAGES)
+    outputs = run_in_session(path, images=IMAGES)
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    loaded = tf.saved_model.load(str(path))
+    files = np.array([tf.io.encode_png(image).numpy() for image in IMAGES])
+    for name, inputs in {
+        "serving_default": {"images": IMAGES},
+        "serving_probabilities": {"images": IMAGES},
+        "serving_encoded": {"image_bytes": files},
+        "serving_png": {"image_bytes": files},
+    }.items():
+        actual = run_in_session(path, name, **inputs)
+        expected = loaded.signatures[name](**tf.nest.map_structure(tf.constant, inputs))
+        assert actual.keys() == expected.keys()
+        for key, value in expected.items():
+            if value.dtype == tf.float32:
+                np.testing.assert_allclose(actual[key], value, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(actual[key], value)
 
 
 def test_files_in_one_process_keep_their_kernels_apart(tiny_config, tmp_path):
     config = tiny_config("model.head.channels=256")
-    exports = [
-        export(config, tmp_path / str(seed), seed, target="cpu-fp32") for seed in (1, 2)
-    ]
-    loaded = [tf.saved_model.load(str(path)) for _, path in exports]
-    for (model, _), file in zip(exports, loaded):
-        expected = tf.nn.softmax(model(IMAGES)["logits"]).numpy()
+    loaded, expected = [], []
+    for seed in (1, 2):
+        out = tmp_path / str(seed)
+        model, path = export(config, out, seed, target="cpu-fp32")
+        loaded.append(tf.saved_model.load(str(path)))
+        expected.append(tf.nn.softmax(model(IMAGES)["logits"]).numpy())
+    for file, probabilities in zip(loaded, expected):
         outputs = file.signatures["network"](images=tf.constant(IMAGES))
-        np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
-    assert (
-        np.abs(exports[0][0](IMAGES)["logits"] - exports[1][0](IMAGES)["logits"]).max()
-        > 0.1
-    )
+        np.testing.assert_allclose(outputs["probabilities"], probabilities, atol=1e-5)
+    assert np.abs(expected[0] - expected[1]).max() > 0.1
 
 
 def test_kernels_are_freed_with_their_file(tiny_config, tmp_path):
@@ -69,10 +83,9 @@ def test_kernels_are_freed_with_their_file(tiny_config, tmp_path):
         tiny_config("model.head.channels=256"), tmp_path, target="cpu-fp32"
     )
     loaded = tf.saved_model.load(str(path))
-    kernel, *_ = loaded.loaded
-    handle = kernel.resource_handle
+    handle = loaded.loaded[0].resource_handle
     assert tf.raw_ops.VarIsInitializedOp(resource=handle)
-    del loaded, kernel, _
+    del loaded
     gc.collect()
     assert not tf.raw_ops.VarIsInitializedOp(resource=handle)
 
@@ -88,20 +101,11 @@ def test_transformed_kernels_are_not_in_the_file(tiny_config, tmp_path):
     assert sizes[1] < 1.01 * sizes[0]
 
 
-def test_one_size_too_small_for_winograds_method(tiny_config, tmp_path):
-    """No kernel is kept for a layer whose features are known to be small."""
+def test_small_features_of_one_size_keep_no_kernels(tiny_config, tmp_path):
     config = tiny_config("model.head.channels=256")
     model, path = export(config, tmp_path, target="cpu-fp32", size=(24, 24))
+    images = IMAGES[:, :24, :24]
     assert not tf.saved_model.load(str(path)).loaded
-    expected = tf.nn.softmax(model(IMAGES[:, :24, :24])["logits"]).numpy()
-    outputs = run_in_session(path, IMAGES[:, :24, :24])
+    expected = tf.nn.softmax(model(images)["logits"]).numpy()
+    outputs = run_in_session(path, images=images)
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("target", ["portable", "cpu-fp32"])
-def test_our_own_predictor_accepts_the_file(tiny_config, tmp_path, target):
-    model, path = export(
-        tiny_config("model.head.channels=256"), tmp_path, target=target
-    )
-    labels = Predictor(path).labels(IMAGES[0])
-    assert labels.shape == IMAGES.shape[1:3]

@@ -56,7 +56,6 @@ def test_several_inputs_count_as_joined():
         ((8, 12, 12), 1, True),
         ((1, 33, 33), 4, False),  # half of the tiles' outputs are outside
         ((1, 64, 64), 4, True),
-        ((None, None, None), 4, True),
     ],
 )
 def test_small_features_are_convolved_directly(shape, dilation, uses_winograd, folded):
@@ -70,6 +69,40 @@ def test_small_features_are_convolved_directly(shape, dilation, uses_winograd, f
         uses_winograd,
         not uses_winograd,
     )
+
+
+@pytest.mark.parametrize("channels", [[128], [96, 32]], ids=["one", "joined"])
+@pytest.mark.parametrize(
+    "spec, shape, uses_winograd",
+    [
+        ((None, None, None), (1, 12, 12), False),
+        ((None, None, None), (8, 12, 12), True),
+        ((None, None, None), (1, 40, 24), True),
+        ((None, None, None), (1, 33, 2), False),
+        ((None, 12, 12), (1, 12, 12), False),
+        ((None, 12, 12), (8, 12, 12), True),
+    ],
+)
+def test_what_is_faster_is_chosen_when_it_runs(spec, shape, uses_winograd, channels):
+    """Direct results are direct ones to the last bit; Winograd's are close."""
+    layer = SymmetricConv2D(128, 3, winograd=True, folded=True)
+    layer.build((None, None, None, 128))
+    parts = [
+        tf.constant(RNG.normal(size=[*shape, number]), tf.float32)
+        for number in channels
+    ]
+    specs = [tf.TensorSpec([*spec, number]) for number in channels]
+    function = tf.function(lambda *x: layer(list(x)), specs, autograph=False)
+    actual = function(*parts).numpy()
+    assert function.get_concrete_function().output_shapes[-1] == 128
+    direct = tf.function(
+        lambda *x: tf.nn.conv2d(
+            tf.concat(x, -1), layer.kernel, 1, [[0, 0], [1, 1], [1, 1], [0, 0]]
+        )
+    )
+    expected = direct(*parts).numpy()
+    assert np.array_equal(actual, expected) != uses_winograd
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("dilation", [1, 2])

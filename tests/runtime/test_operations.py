@@ -121,6 +121,29 @@ def test_tables_which_read_their_files_are_refused(tmp_path):
         check_operations(tmp_path / "model")
 
 
+@pytest.mark.parametrize("moment", ["_create_resource", "_initialize"])
+def test_resources_which_reach_files_are_refused(moment, tmp_path):
+    """TensorFlow runs both functions while it loads a model."""
+
+    class Resource(tf.saved_model.experimental.TrackableResource):
+        def _create_resource(self):
+            self._act("_create_resource")
+            return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[])
+
+        def _initialize(self):
+            self._act("_initialize")
+
+        def _act(self, at):
+            if at == moment:
+                tf.io.write_file(str(tmp_path / "target"), "theirs")
+
+    module = tf.Module()
+    module.resource = Resource()
+    tf.saved_model.save(module, str(tmp_path / "model"))
+    with pytest.raises(UserError, match="holds the operation WriteFile, which no"):
+        check_operations(tmp_path / "model")
+
+
 def test_other_graphs_are_refused(tmp_path):
     """TensorFlow runs nodes of a graph without objects while it loads it."""
     path = write_saved_model(tmp_path)

@@ -11,16 +11,16 @@ from gcnet_tf.errors import UserError
 from gcnet_tf.runtime.backends.common import interpreter, unreadable
 
 # Besides all stateless mathematics: what our exports hold. Those with "Dataset" catch
-# the error of a photo that cannot be decoded; those of a variable keep
-# in memory what is computed once.
+# the error of a photo that cannot be decoded; those that assign and destroy variables
+# keep in memory what is computed once.
 _ALLOWED = frozenset("""
-    Assert AssignVariableOp BitwiseAnd DecodeImage DecodeJpeg DecodeRaw DestroyResourceOp
-    EncodePng If IgnoreErrorsDataset
-    MapDataset NoOp PartitionedCall RaggedTensorFromVariant RaggedTensorToTensor
-    RaggedTensorToVariant ReadVariableOp ReduceDataset ResizeBilinear RightShift
-    StatefulPartitionedCall StatelessIf StatelessWhile Substr TensorDataset
-    TensorListConcatV2 TensorListFromTensor TensorListGetItem TensorListReserve
-    TensorListSetItem TensorListStack VarHandleOp While
+    Assert AssignVariableOp BitwiseAnd DecodeImage DecodeJpeg DecodeRaw
+    DestroyResourceOp EncodePng If IgnoreErrorsDataset MapDataset NoOp PartitionedCall
+    RaggedTensorFromVariant RaggedTensorToTensor RaggedTensorToVariant ReadVariableOp
+    ReduceDataset ResizeBilinear RightShift StatefulPartitionedCall StatelessIf
+    StatelessWhile Substr TensorDataset TensorListConcatV2 TensorListFromTensor
+    TensorListGetItem TensorListReserve TensorListSetItem TensorListStack VarHandleOp
+    While
     """.split())
 # Outside of what is run: what writes and reads the variables' own files.
 _SAVER = frozenset("""

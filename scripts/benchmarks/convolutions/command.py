@@ -24,10 +24,13 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         start_tensorflow: called before TensorFlow is imported.
     """
     start_tensorflow()
-    from benchmarks.convolutions import comparisons
+    from benchmarks.convolutions import comparisons, rule
 
     limit_tensorflow(args.threads)
     rows = comparisons.compare_layers(comparisons.LAYERS, args.rounds)
+    sizes = comparisons.compare_sizes(comparisons.SIZES, args.rounds)
+    ratios = {x: row.ratio for x, row in zip(comparisons.SIZES, sizes)}
+    rows += sizes
     rows += comparisons.compare_leads(args.rounds)
     facts = machine_facts(args.command_line)
     Report(
@@ -36,6 +39,7 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         facts | {"rows": [row._asdict() for row in rows]},
         lines=[comparisons.HEAD, *(row.cells() for row in rows)],
         notes=_NOTES,
+        verdicts=rule.verdicts(ratios),
         chart=Chart("Ratios", lambda: _draw(facts["processor"], rows)),
     ).publish(args.out)
 

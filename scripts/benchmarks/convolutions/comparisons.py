@@ -18,9 +18,12 @@ from gcnet_tf.layers.conv import direct_conv2d
 from gcnet_tf.layers.resize import resize_bilinear
 from gcnet_tf.layers.winograd import (
     F2,
+    F4,
     fills_tiles,
     pays,
     trainable_winograd_conv2d,
+    transformed_conv2d,
+    transformed_kernel,
     winograd_conv2d,
 )
 
@@ -37,12 +40,14 @@ class Layer(NamedTuple):
     """Height and width of the features, in positions."""
 
     @property
+    def fills_tiles(self) -> bool:
+        """Tells whether its features are large enough for Winograd's method."""
+        return bool(fills_tiles((1, self.side, self.side), self.dilation))
+
+    @property
     def uses_winograd(self) -> bool:
         """Tells whether the networks compute it by Winograd's method."""
-        features = (1, self.side, self.side)
-        return pays(self.channels, self.filters) and fills_tiles(
-            features, self.dilation
-        )
+        return pays(self.channels, self.filters) and self.fills_tiles
 
     def __str__(self) -> str:
         dilated = f" dilation {self.dilation}" if self.dilation > 1 else ""
@@ -62,6 +67,12 @@ LAYERS = (
     Layer(2560, 512, 1, 64),
     Layer(256, 256, 2, 16),
     Layer(512, 512, 4, 12),
+)
+# For the rule: the networks' channels and dilations, by the features' side.
+SIZES = tuple(
+    Layer(channels, channels, dilation, side)
+    for channels, dilation in ((64, 1), (128, 1), (256, 2), (512, 4))
+    for side in (12, 33, 64, 97, 128)
 )
 
 
@@ -98,14 +109,26 @@ def compare_layers(layers: Sequence[Layer], rounds: int) -> list[Comparison]:
     """Compares each layer with both of Winograd's forms, and in training."""
     comparisons = []
     for layer in tqdm(layers, desc="layers", disable=None):
-        mark = "" if layer.uses_winograd else ", not in use"
         usual, *others = _forward(layer)
-        ways = dict(zip((f"F(4x4){mark}", "F(2x2)"), others))
+        ways = dict(zip((_way(layer), "F(2x2)"), others))
         comparisons += _compare(str(layer), usual, ways, rounds)
         usual, other = _training(layer)
-        ways = {f"training, F(4x4){mark}": other}
+        ways = {f"training, {_way(layer)}": other}
         comparisons += _compare(str(layer), usual, ways, rounds)
     return comparisons
+
+
+def compare_sizes(layers: Sequence[Layer], rounds: int) -> list[Comparison]:
+    """Compares each layer with F(4x4)."""
+    comparisons = []
+    for layer in tqdm(layers, desc="sizes", disable=None):
+        usual, other, _ = _forward(layer)
+        comparisons += _compare(str(layer), usual, {_way(layer): other}, rounds)
+    return comparisons
+
+
+def _way(layer: Layer) -> str:
+    return "F(4x4)" if layer.uses_winograd else "F(4x4), not in use"
 
 
 def compare_leads(rounds: int) -> list[Comparison]:
@@ -171,19 +194,17 @@ def _traced(function: Callable, *arguments: tf.Tensor) -> Run:
 
 def _forward(layer: Layer) -> list[Run]:
     """Returns the ways to compute a layer: direct, F(4x4) and F(2x2)."""
-    inputs, kernel = _features(layer), _kernel(layer)
-
-    def ways(inputs):
-        # Weights are constants of the inference graph, so they are here.
-        weights, dilation = tf.constant(kernel), layer.dilation
-        yield lambda: direct_conv2d(inputs, weights, dilation)
-        yield lambda: winograd_conv2d(inputs, weights, dilation)
-        yield lambda: winograd_conv2d(inputs, weights, dilation, F2)
-
-    return [
-        _traced(lambda inputs, n=index: list(ways(inputs))[n](), inputs)
-        for index in range(3)
-    ]
+    inputs, kernel, dilation = _features(layer), _kernel(layer), layer.dilation
+    # As the inference graph has them: direct kernels constant, others transformed once.
+    ways = [lambda inputs: direct_conv2d(inputs, tf.constant(kernel), dilation)]
+    for form in (F4, F2):
+        weights = transformed_kernel(tf.constant(kernel), form)
+        ways.append(
+            lambda inputs, w=weights, form=form: transformed_conv2d(
+                [inputs], w, dilation, form
+            )
+        )
+    return [_traced(way, inputs) for way in ways]
 
 
 def _training(layer: Layer) -> list[Run]:

@@ -1,6 +1,7 @@
 """Candidates of the inference benchmark: exported files, and the peer's network."""
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -138,7 +139,9 @@ def _openvino(
 
 
 def _has_bfloat16() -> bool:
-    return bool(_BFLOAT16 & set(instruction_sets()))
+    # Limited to AVX2, as an experiment, OpenVINO has no kernel for it.
+    limited = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() == "AVX2"
+    return not limited and bool(_BFLOAT16 & set(instruction_sets()))
 
 
 def _sort_key(item: tuple[Path, ExportManifest]) -> tuple:
