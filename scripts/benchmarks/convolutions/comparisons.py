@@ -8,6 +8,7 @@ follow from them.
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from gcnet_tf.layers.resize import resize_bilinear
 from gcnet_tf.layers.winograd import (
     F2,
     F4,
+    Form,
     fills_tiles,
     pays,
     trainable_winograd_conv2d,
@@ -196,15 +198,19 @@ def _forward(layer: Layer) -> list[Run]:
     """Returns the ways to compute a layer: direct, F(4x4) and F(2x2)."""
     inputs, kernel, dilation = _features(layer), _kernel(layer), layer.dilation
     # As the inference graph has them: direct kernels constant, others transformed once.
-    ways = [lambda inputs: direct_conv2d(inputs, tf.constant(kernel), dilation)]
+    ways: list[Callable] = [
+        lambda inputs: direct_conv2d(inputs, tf.constant(kernel), dilation)
+    ]
     for form in (F4, F2):
         weights = transformed_kernel(tf.constant(kernel), form)
-        ways.append(
-            lambda inputs, w=weights, form=form: transformed_conv2d(
-                [inputs], w, dilation, form
-            )
-        )
+        ways.append(partial(_winograd, weights=weights, dilation=dilation, form=form))
     return [_traced(way, inputs) for way in ways]
+
+
+def _winograd(
+    inputs: tf.Tensor, weights: tf.Tensor, dilation: int, form: Form
+) -> tf.Tensor:
+    return transformed_conv2d([inputs], weights, dilation, form)
 
 
 def _training(layer: Layer) -> list[Run]:
