@@ -205,12 +205,14 @@ class SymmetricConv2D(keras.layers.Layer):
         return self._kept()
 
     def _choose(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Takes what is faster for the size of the features, when that is known."""
-        shape = list(parts[0].shape[:3])
-        if None in shape:
-            when_run = tf.unstack(tf.shape(parts[0])[:3])  # () each
-            shape = [y if x is None else x for x, y in zip(shape, when_run)]
-        fits = fills_tiles(shape, self.dilation)
+        """Takes what is faster for one image, when its size is known.
+
+        Not for the batch: an image's result must not depend on those beside it.
+        """
+        sides = list(parts[0].shape[1:3])
+        if None in sides:
+            sides = tf.unstack(tf.shape(parts[0])[1:3])  # () each
+        fits = fills_tiles([1, *sides], self.dilation)
 
         def winograd() -> tf.Tensor:
             return transformed_conv2d(parts, self._transformed_kernel(), self.dilation)

@@ -87,12 +87,12 @@ def fills_tiles(
     """Tells whether features are large enough for it.
 
     Args:
-        shape: (batch, height, width) of the input: numbers; tensors for what is known
-            only when it runs; or None, which counts as large enough.
+        shape: (batch, height, width) of the input; None for what counts as large
+            enough. Height and width may be tensors.
         dilation: see `winograd_conv2d`.
 
     Returns:
-        A tensor where that is known only when it runs.
+        A tensor where height and width are tensors.
     """
     batch, height, width = shape
     if height is None or width is None:
@@ -100,11 +100,7 @@ def fills_tiles(
     block = F4.tile * dilation
     tiles = -(-height // block) * -(-width // block) * dilation**2
     is_used = 10 * height * width >= _LEAST_USED * tiles * F4.tile**2
-    if isinstance(is_used, bool) and (not is_used or batch is None):
-        return is_used
-    if isinstance(tiles, int) and tiles >= _LEAST_TILES:
-        return is_used  # for any batch
-    return is_used & (batch * tiles >= _LEAST_TILES)
+    return is_used if batch is None else is_used & (batch * tiles >= _LEAST_TILES)
 
 
 def winograd_conv2d(
