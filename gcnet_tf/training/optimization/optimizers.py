@@ -92,22 +92,19 @@ class CoupledSGD(compat.Optimizer):
         index = self._get_variable_index(variable)
         velocity = self.velocities[index]
         gradient = tf.cast(gradient, variable.dtype)
-        # Else a graph computes both products as soon as a step begins, of all weights.
+        # Else a graph computes the products as soon as a step begins, of all weights.
         with tf.control_dependencies([gradient]):
-            decay = self.decay_of[index] * tf.convert_to_tensor(variable)
-            moved = self.momentum * tf.convert_to_tensor(velocity)
-        # Ordered, or Grappler makes one AddN of both sums, which begins with whichever
-        # input's memory it may reuse: replicas would round differently, and their
-        # copies drift apart.
-        with tf.control_dependencies([moved]):
-            gradient += decay
-        self.assign(velocity, moved + gradient)
+            gradient += self.decay_of[index] * tf.convert_to_tensor(variable)
         if (schedule := self.rate_of[index]) is not None:
             # As for `learning_rate`: `iterations` leaves out those that accumulate.
             learning_rate = schedule(self._iterations)
-        self.assign_sub(
-            variable,
-            tf.cast(learning_rate, variable.dtype) * tf.convert_to_tensor(velocity),
+        # One pass over memory; as operations of their own they are five.
+        tf.raw_ops.ResourceApplyMomentum(
+            var=_handle(variable),
+            accum=_handle(velocity),
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=gradient,
+            momentum=tf.constant(self.momentum, variable.dtype),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -121,6 +118,11 @@ class CoupledSGD(compat.Optimizer):
                 for part, rate in self.rates.items()
             },
         }
+
+
+def _handle(variable: Any) -> tf.Tensor:
+    """Returns the handle of a variable of TensorFlow or of Keras 3."""
+    return (variable if hasattr(variable, "handle") else variable.value).handle
 
 
 def optimizer_state(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
