@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import gcnet_tf
 from gcnet_tf import compat
+from gcnet_tf.compat import kernels
 from gcnet_tf.models import Segmentor
 from gcnet_tf.weights.files import save_weights, weights_by_path
 
@@ -98,3 +99,20 @@ def test_an_optimiser_moves_weights_and_keeps_velocities(precision):
     assert any(np.shape(v) == before.shape and np.all(v != 0) for v in state)
     scaled = precision == "mixed_float16"
     assert (2.0**15 in [v.item() for v in state if v.ndim == 0]) == scaled
+
+
+@pytest.mark.parametrize(
+    "sets, has_onednn, rate",
+    [
+        (["avx2", "avx512f", "avx512_bf16"], True, 2),
+        (["avx512_bf16", "amx_bf16"], True, 16),
+        (["avx512_bf16", "amx_bf16"], False, 1 / 3),
+        (["avx2", "avx512f"], True, 1 / 3),
+    ],
+)
+def test_the_rate_of_bfloat16_is_that_of_the_instructions(
+    sets, has_onednn, rate, monkeypatch
+):
+    monkeypatch.setattr(kernels, "instruction_sets", lambda: sets)
+    monkeypatch.setattr(kernels, "has_dilated_gradient", lambda dtype: has_onednn)
+    assert kernels.bfloat16_rate() == rate

@@ -6,6 +6,7 @@ asks how TensorFlow computes on this machine.
 """
 
 from gcnet_tf.compat.kernels import (
+    bfloat16_rate,
     has_dilated_gradient,
     lacking,
     tf32_text,
@@ -51,6 +52,7 @@ __all__ = [
     "added_losses",
     "apply_gradients",
     "averages",
+    "bfloat16_rate",
     "build_optimizer",
     "first_replicas_value",
     "has_dilated_gradient",

@@ -4,6 +4,8 @@ from functools import cache
 
 import tensorflow as tf
 
+from gcnet_tf.processor import instruction_sets
+
 # TensorFlow's kernels. On x86 processors TensorFlow chooses oneDNN's by itself only
 # where there are instructions for neural networks (AVX-512 VNNI, AVX-VNNI, bf16, AMX).
 # A processor with AVX2 alone behaves like any other one under TF_ENABLE_ONEDNN_OPTS=0.
@@ -29,6 +31,19 @@ def has_dilated_gradient(dtype: tf.DType) -> bool:
         except tf.errors.OpError:
             return False
     return True
+
+
+def bfloat16_rate() -> float:
+    """Tells how often a processor multiplies bfloat16 in the time of one float32.
+
+    By oneDNN's kernels. Without an instruction for it the type is emulated, at a third
+    of float32's rate at most (measured in docs/speed.md).
+    """
+    # The gradient tells whether oneDNN computes this type here.
+    sets = instruction_sets() if has_dilated_gradient(tf.bfloat16) else []
+    if "amx_bf16" in sets:
+        return 16
+    return 2 if "avx512_bf16" in sets else 1 / 3
 
 
 def lacking(dtype: tf.DType) -> str:

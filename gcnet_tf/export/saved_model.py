@@ -13,7 +13,7 @@ from gcnet_tf.export.plan import CPU_FP32, PORTABLE
 from gcnet_tf.export.server.photos import PhotoGraph
 from gcnet_tf.export.server.signatures import photo_signatures
 from gcnet_tf.layers import SymmetricConv2D
-from gcnet_tf.layers.conv import Compute
+from gcnet_tf.layers.convolution.conv import Compute
 from gcnet_tf.models import Segmentor
 from gcnet_tf.models.inference_graph import INPUT, fold, infer
 from gcnet_tf.runtime.backends.saved_model import NETWORK_SIGNATURE

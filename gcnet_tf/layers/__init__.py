@@ -1,8 +1,8 @@
 """Keras layers of GCNet. All take and return `(batch, height, width, channels)`."""
 
 from gcnet_tf.layers.context import make_context
-from gcnet_tf.layers.conv import SymmetricConv2D, exact_policy
-from gcnet_tf.layers.conv_norm import ConvNorm, SeparableConvNorm
+from gcnet_tf.layers.convolution.conv import SymmetricConv2D, exact_policy
+from gcnet_tf.layers.convolution.conv_norm import ConvNorm, SeparableConvNorm
 from gcnet_tf.layers.dropout import ChannelDropout
 from gcnet_tf.layers.global_context import ContextTransform, GlobalContextBlock
 from gcnet_tf.layers.non_local import NonLocalBlock

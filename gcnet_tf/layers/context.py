@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from gcnet_tf.layers.conv import Policy
+from gcnet_tf.layers.convolution.conv import Policy
 from gcnet_tf.layers.global_context import GlobalContextBlock
 from gcnet_tf.layers.non_local import NonLocalBlock
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.conv import Policy, Shape, SymmetricConv2D
+from gcnet_tf.layers.convolution.conv import Policy, Shape, SymmetricConv2D
 
 POOLINGS = ("att", "avg")
 TRANSFORMS = ("bottleneck_norm", "bottleneck", "linear")

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.layers import by_rows
-from gcnet_tf.layers.conv import Shape, SymmetricConv2D
-from gcnet_tf.layers.conv_norm import ConvNorm
+from gcnet_tf.layers.convolution.conv import Shape, SymmetricConv2D
+from gcnet_tf.layers.convolution.conv_norm import ConvNorm
 from gcnet_tf.layers.global_context import softmax
 
 MODES = ("embedded_gaussian", "gaussian", "dot_product", "concatenation")

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.compat import first_replicas_value, unchanging_dtype
-from gcnet_tf.layers.conv import Shape
+from gcnet_tf.layers.convolution.conv import Shape
 
 MOMENTUM = 0.9
 EPSILON = 1e-5

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.conv import Shape
+from gcnet_tf.layers.convolution.conv import Shape
 
 # output stride: (stride, dilation) of each stage; the first one is at stride 4
 STAGES = {

@@ -15,7 +15,7 @@ from gcnet_tf.layers import (
     exact_policy,
     make_context,
 )
-from gcnet_tf.layers.conv import Policy, Shape
+from gcnet_tf.layers.convolution.conv import Policy, Shape
 
 
 def _classifier(num_classes: int, policy: Policy) -> SymmetricConv2D:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from gcnet_tf.layers import ConvNorm, exact_policy, make_context
-from gcnet_tf.layers.conv import Shape
+from gcnet_tf.layers.convolution.conv import Shape
 from gcnet_tf.models.backbone import STAGES, Backbone
 
 # depth: (blocks per stage, whether blocks are bottlenecks)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from gcnet_tf.compat import model_config
 from gcnet_tf.layers import resize_bilinear
-from gcnet_tf.layers.conv import Shape
+from gcnet_tf.layers.convolution.conv import Shape
 from gcnet_tf.models.backbone import Backbone
 from gcnet_tf.models.heads import AuxiliaryHead, ContextHead
 from gcnet_tf.models.mobilenet import MobileNet

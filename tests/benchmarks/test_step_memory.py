@@ -11,7 +11,7 @@ from benchmarks.workers import environment
 PEAKS = """
 import tensorflow as tf
 from benchmarks.blocks.peak_memory import peak_bytes
-from gcnet_tf.layers.winograd import trainable_winograd_conv2d
+from gcnet_tf.layers.convolution.trainable import trainable_winograd_conv2d
 
 def peak(num_layers):
     kernels = [

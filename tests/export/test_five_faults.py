@@ -20,7 +20,7 @@ from gcnet_tf.export.plan import Checks, Job
 from gcnet_tf.export.saved_model import export_saved_model
 from gcnet_tf.export.tflite import export as tflite
 from gcnet_tf.export.tflite.export import export_tflite
-from gcnet_tf.layers.conv import SymmetricConv2D
+from gcnet_tf.layers.convolution.conv import SymmetricConv2D
 from gcnet_tf.models import build_model, inference_graph
 from gcnet_tf.weights.files import weights_by_path
 

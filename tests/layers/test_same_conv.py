@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.layers import ConvNorm, SeparableConvNorm
-from gcnet_tf.layers.conv_norm import hard_swish
-from gcnet_tf.layers.same_conv import DepthwiseConv2D, SameConv2D
+from gcnet_tf.layers.convolution.conv_norm import hard_swish
+from gcnet_tf.layers.convolution.same_conv import DepthwiseConv2D, SameConv2D
 from gcnet_tf.weights.files import weights_by_path
 
 RNG = np.random.default_rng(0)

@@ -3,10 +3,9 @@ import pytest
 import tensorflow as tf
 
 from gcnet_tf.layers import SymmetricConv2D
-from gcnet_tf.layers.winograd import (
+from gcnet_tf.layers.convolution.winograd import (
     F2,
     F4,
-    trainable_winograd_conv2d,
     winograd_conv2d,
 )
 
@@ -105,33 +104,3 @@ def test_what_is_faster_is_chosen_when_it_runs(spec, shape, uses_winograd, chann
     expected = direct(*parts).numpy()
     assert np.array_equal(actual, expected) != uses_winograd
     np.testing.assert_allclose(actual, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("size", [(9, 6), (8, 16)])
-def test_the_gradients_are_those_of_direct_convolution(size, dilation):
-    """The graph is needed: there, arguments of a custom gradient become tensors.
-
-    Rounding is relative to the largest number, as in the forward pass.
-    """
-    shapes = [(2, *size, 3), (3, 3, 3, 4), (2, *size, 4)]
-    arrays = [RNG.normal(size=shape) for shape in shapes]
-
-    @tf.function(reduce_retracing=True)
-    def gradients(function, inputs, kernel, upstream):
-        with tf.GradientTape() as tape:
-            tape.watch([inputs, kernel])
-            outputs = function(inputs, kernel)
-        return tape.gradient(outputs, [inputs, kernel], upstream)
-
-    actual = gradients(
-        lambda x, k: trainable_winograd_conv2d(x, k, dilation),
-        *(tf.constant(array, tf.float32) for array in arrays),
-    )
-    expected = gradients(
-        lambda x, k: tf.nn.convolution(x, k, padding="SAME", dilations=dilation),
-        *map(tf.constant, arrays),
-    )
-    for gradient, exact in zip(actual, expected):
-        atol = 2e-5 * np.abs(exact).max()
-        np.testing.assert_allclose(gradient, exact, atol=atol)

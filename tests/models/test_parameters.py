@@ -13,7 +13,7 @@ from gcnet_tf.models import ResNet, Segmentor
 @pytest.fixture(autouse=True)
 def zeros(monkeypatch):
     monkeypatch.setattr(
-        "gcnet_tf.layers.conv.he_normal_fan_out", keras.initializers.Zeros
+        "gcnet_tf.layers.convolution.conv.he_normal_fan_out", keras.initializers.Zeros
     )
 
 

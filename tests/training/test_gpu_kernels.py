@@ -31,7 +31,7 @@ NETWORKS = {
 @pytest.fixture
 def on_a_gpu(monkeypatch):
     """Chooses what a GPU chooses: all its kernels can be dilated backwards, too."""
-    name = "gcnet_tf.layers.conv.has_dilated_gradient"
+    name = "gcnet_tf.layers.convolution.trainable.has_dilated_gradient"
     monkeypatch.setattr(name, lambda dtype: True)
 
 

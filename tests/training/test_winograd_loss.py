@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from training.runs import records
 
-from gcnet_tf.layers import conv
+from gcnet_tf.layers.convolution import trainable
 from gcnet_tf.training import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow", "plain_predictor")]
@@ -28,8 +28,8 @@ def test_losses_are_those_of_direct_convolutions(tiny_config, tmp_path, monkeypa
     )
     losses = {}
     for winograd in (False, True):
-        monkeypatch.setattr(conv, "pays", lambda channels, filters: winograd)
-        monkeypatch.setattr(conv, "fills_tiles", lambda shape, dilation: True)
+        monkeypatch.setattr(trainable, "pays", lambda channels, filters: winograd)
+        monkeypatch.setattr(trainable, "fills_tiles", lambda shape, dilation: True)
         run = train(config, tmp_path / str(winograd))
         losses[winograd] = np.array([r["loss"] for r in records(run, "train")])
     direct = losses[False]

@@ -8,7 +8,7 @@ from benchmarks.report import Chart, Report, horizontal_bars, machine_facts
 from benchmarks.turns import limit_tensorflow
 
 if TYPE_CHECKING:
-    from benchmarks.convolutions.comparisons import Comparison
+    from benchmarks.convolutions.comparison import Comparison
 
 _NOTES = """\
 ms: median time of the usual way, for a layer TensorFlow's own convolution; ratio: of
@@ -24,20 +24,21 @@ def run(args: argparse.Namespace, start_tensorflow: Callable[[], None]) -> None:
         start_tensorflow: called before TensorFlow is imported.
     """
     start_tensorflow()
-    from benchmarks.convolutions import comparisons, rule
+    from benchmarks.convolutions import layers, leads, rule
+    from benchmarks.convolutions.comparison import HEAD
 
     limit_tensorflow(args.threads)
-    rows = comparisons.compare_layers(comparisons.LAYERS, args.rounds)
-    sizes = comparisons.compare_sizes(comparisons.SIZES, args.rounds)
-    ratios = {x: row.ratio for x, row in zip(comparisons.SIZES, sizes)}
+    rows = layers.compare_layers(layers.LAYERS, args.rounds)
+    sizes = layers.compare_sizes(layers.SIZES, args.rounds)
+    ratios = {x: row.ratio for x, row in zip(layers.SIZES, sizes)}
     rows += sizes
-    rows += comparisons.compare_leads(args.rounds)
+    rows += leads.compare_leads(args.rounds)
     facts = machine_facts(args.command_line)
     Report(
         "benchmark_convolutions",
         "Winograd convolution and other leads",
         facts | {"rows": [row._asdict() for row in rows]},
-        lines=[comparisons.HEAD, *(row.cells() for row in rows)],
+        lines=[HEAD, *(row.cells() for row in rows)],
         notes=_NOTES,
         verdicts=rule.verdicts(ratios),
         chart=Chart("Ratios", lambda: _draw(facts["processor"], rows)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchmarks.convolutions.comparisons import Layer
+from benchmarks.convolutions.comparison import Layer
 
 
 def least_pairs(ratios: Mapping[Layer, float]) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.conv import Shape, SymmetricConv2D
+from gcnet_tf.layers.convolution.conv import Shape, SymmetricConv2D
 
 
 @keras.saving.register_keras_serializable("gcnet_tf")

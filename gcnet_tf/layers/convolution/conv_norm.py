@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gcnet_tf.layers.conv import Shape, SymmetricConv2D
+from gcnet_tf.layers.convolution.conv import Shape, SymmetricConv2D
+from gcnet_tf.layers.convolution.same_conv import DepthwiseConv2D, SameConv2D
 from gcnet_tf.layers.norm import EPSILON, BatchNorm
-from gcnet_tf.layers.same_conv import DepthwiseConv2D, SameConv2D
 
 
 def hard_swish(x: tf.Tensor) -> tf.Tensor:

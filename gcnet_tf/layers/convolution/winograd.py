@@ -5,11 +5,11 @@ each pair of channels where the direct convolution takes 144. The rest is sums, 
 constant matrices, and one matrix product over the channels for each of the 36 values.
 Written in plain operations: any engine that runs TensorFlow's graphs runs it.
 
-float32 only: rounding grows by the size of the matrices' entries, a few times 1e-6 of
-the largest output here, and too much for 16 bits.
+Computed in float32 alone: rounding grows by the size of the matrices' entries, a few
+times 1e-6 of the largest output here, and too much for 16 bits. Inputs may have 16.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +71,8 @@ F2 = Form(
 # Smallest channels * filters for which Winograd pays; below it, moving the 36 values
 # costs more than the multiplications saved.
 _LEAST_PRODUCTS = 2**14
+# Channels whose kernel's gradient is computed at a time.
+_PART = 512
 # Fewest tiles for which it pays: the transformed kernels are read for them. And the
 # smallest share, in tenths, of the tiles' outputs that lies inside of the images.
 _LEAST_TILES, _LEAST_USED = 32, 6
@@ -112,32 +114,43 @@ def winograd_conv2d(
     """Computes a 3x3 convolution of stride 1 with zeros around the input.
 
     Args:
-        inputs: float32 `(batch, height, width, channels)`, any size; or several, which
-            count as joined on their channels. The values of an input that several
-            convolutions share are not computed twice in a graph.
-        kernel: float32 `(3, 3, channels, filters)`.
+        inputs: `(batch, height, width, channels)`, any size, float32 or of 16 bits; or
+            several, which count as joined on their channels. The values of an input
+            that several convolutions share are not computed twice in a graph.
+        kernel: `(3, 3, channels, filters)`.
         dilation: distance between kernel taps, in positions.
         form: `F4` or `F2`.
 
     Returns:
-        float32 `(batch, height, width, filters)`.
+        `(batch, height, width, filters)`, of the type of `inputs`.
     """
     parts = inputs if isinstance(inputs, Sequence) else [inputs]
     return transformed_conv2d(parts, transformed_kernel(kernel, form), dilation, form)
 
 
-def transformed_kernel(kernel: tf.Tensor, form: Form = F4) -> tf.Tensor:
+def transformed_kernel(
+    kernel: tf.Tensor, form: Form = F4, mirrored: bool = False
+) -> tf.Tensor:
     """Transforms a kernel, to `form.side`² / 9 of its size.
 
     Args:
-        kernel: float32 `(3, 3, channels, filters)`.
+        kernel: `(3, 3, channels, filters)`, float32 or of 16 bits.
         form: `F4` or `F2`.
+        mirrored: whether the kernel is turned by 180 degrees, and leads from filters
+            to channels: that of the input's gradient.
 
     Returns:
-        float32 `(side * side, channels, filters)`.
+        float32 `(side * side, channels, filters)`; filters first where mirrored.
     """
+    matrix = form.from_kernel
+    if mirrored:
+        # In the matrix: TensorFlow reverses a tensor on one thread, value by value.
+        matrix = tuple(row[::-1] for row in matrix)
+        kernel = tf.transpose(kernel, [0, 1, 3, 2])
     flat = tf.reshape(kernel, [9, -1])  # (3 * 3, channels * filters)
-    weights = _both_axes(form.from_kernel) @ flat  # (side², channels * filters)
+    weights = _both_axes(matrix) @ tf.cast(
+        flat, tf.float32
+    )  # (side², channels * filters)
     # (side², channels, filters)
     return tf.reshape(weights, [form.side**2, *kernel.shape[2:]])
 
@@ -163,66 +176,57 @@ def transformed_conv2d(
     total = tf.reshape(tf.stack(sums), [form.side**2, -1])
     outputs = _both_axes(form.to_output) @ total  # (tile², tiles * filters)
     # (batch, height, width, filters)
-    return grid.join(outputs, kernel.shape[-1])
+    return grid.join(tf.cast(outputs, parts[0].dtype), kernel.shape[-1])
 
 
-def trainable_winograd_conv2d(
-    inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1
+def kernel_gradient(
+    inputs: tf.Tensor, upstream: tf.Tensor, dilation: int = 1
 ) -> tf.Tensor:
-    """Computes `winograd_conv2d`, and both gradients in the same way.
+    """Computes the gradient of the kernel of a convolution.
 
-    The automatic ones add up 36 padded copies of the input, and take so long that
-    nothing is gained. A function of its own, because a custom gradient leaves
-    operations in the graph that exports are better without.
+    Args:
+        inputs: `(batch, height, width, channels)`, as of `winograd_conv2d`.
+        upstream: gradient of the outputs, `(batch, height, width, filters)`.
+        dilation: distance between kernel taps, in positions.
+
+    Returns:
+        `(3, 3, channels, filters)`.
     """
+    grid = _Grid.of(inputs, dilation, F4)
+    outer = tf.cast(grid.split(upstream), tf.float32)  # (tile², tiles * filters)
+    # (side², tiles * filters)
+    outer = _both_axes(F4.to_output, transposed=True) @ outer
+    filters = upstream.shape[-1]
+    outer = tf.reshape(outer, [F4.side**2, -1, filters])  # (side², tiles, filters)
+    back = _both_axes(F4.from_kernel, transposed=True)
+    gradients: list[tf.Tensor] = []
+    # One after the other, so that the memory of a part is enough.
+    for part in _parts(inputs):
+        values = grid.input_values(
+            part if not gradients else after(gradients[-1], part)
+        )
+        # (side², channels, filters)
+        weights = tf.matmul(values, outer, transpose_a=True)
+        gradient = back @ tf.reshape(weights, [F4.side**2, -1])
+        gradient = tf.reshape(gradient, [3, 3, part.shape[-1], filters])
+        gradients.append(tf.cast(gradient, inputs.dtype))
+    return tf.concat(gradients, axis=2)  # (3, 3, channels, filters)
 
-    # `dilation` from outside: an argument would become a tensor.
-    @tf.custom_gradient
-    def convolve(
-        inputs: tf.Tensor, kernel: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            (values,) = _after(upstream, inputs)
-            kernel_gradient = _kernel_gradient(values, upstream, dilation)
-            # One after the other, so that the memory of one is enough.
-            upstream, weights = _after(kernel_gradient, upstream, kernel)
-            # (3, 3, filters, channels)
-            mirrored = tf.transpose(weights[::-1, ::-1], [0, 1, 3, 2])
-            return winograd_conv2d(upstream, mirrored, dilation), kernel_gradient
 
-        (weights,) = _after(inputs, kernel)
-        return winograd_conv2d(inputs, weights, dilation), gradients
-
-    return convolve(inputs, kernel)
-
-
-def _after(earlier: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
-    """Returns tensors that a graph does not read before it has computed `earlier`.
+def after(earlier: tf.Tensor, tensor: tf.Tensor) -> tf.Tensor:
+    """Returns a tensor that a graph does not read before it has computed `earlier`.
 
     What depends on weights or on values of the forward pass alone, such as their
     transforms, would else be computed as soon as it can be, and be kept for long.
     """
     with tf.control_dependencies([earlier]):
-        return [tf.identity(tensor) for tensor in tensors]
+        return tf.identity(tensor)
 
 
-def _kernel_gradient(
-    inputs: tf.Tensor, upstream: tf.Tensor, dilation: int
-) -> tf.Tensor:
-    """Computes the gradient of the kernel, `(3, 3, channels, filters)`."""
-    channels, filters = inputs.shape[-1], upstream.shape[-1]
-    grid = _Grid.of(inputs, dilation, F4)
-    # (side², tiles * filters)
-    products = _both_axes(F4.to_output, transposed=True) @ grid.split(upstream)
-    products = tf.reshape(
-        products, [F4.side**2, -1, filters]
-    )  # (side², tiles, filters)
-    # (side², channels, filters)
-    weights = tf.matmul(grid.input_values(inputs), products, transpose_a=True)
-    weights = tf.reshape(weights, [F4.side**2, -1])  # (side², channels * filters)
-    # (3 * 3, channels * filters)
-    kernel = _both_axes(F4.from_kernel, transposed=True) @ weights
-    return tf.reshape(kernel, [3, 3, channels, filters])  # (3, 3, channels, filters)
+def _parts(inputs: tf.Tensor) -> list[tf.Tensor]:
+    channels = inputs.shape[-1]
+    sizes = [min(_PART, channels - first) for first in range(0, channels, _PART)]
+    return tf.split(inputs, sizes, axis=-1) if len(sizes) > 1 else [inputs]
 
 
 class _Grid(NamedTuple):
@@ -271,7 +275,7 @@ class _Grid(NamedTuple):
         # (side² * tiles, channels)
         values = tf.gather(tf.reshape(images, [-1, channels]), tf.reshape(places, [-1]))
         # (side², tiles * channels)
-        values = tf.reshape(values, [self.form.side**2, -1])
+        values = tf.cast(tf.reshape(values, [self.form.side**2, -1]), tf.float32)
         values = _both_axes(self.form.from_input) @ values
         # (side², tiles, channels)
         return tf.reshape(values, [self.form.side**2, -1, channels])

@@ -6,11 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gcnet_tf.compat import DTypePolicy, has_dilated_gradient
-from gcnet_tf.layers.winograd import (
+from gcnet_tf.compat import DTypePolicy
+from gcnet_tf.layers.convolution.trainable import direct_conv2d, trainable_conv2d
+from gcnet_tf.layers.convolution.winograd import (
     fills_tiles,
     pays,
-    trainable_winograd_conv2d,
     transformed_conv2d,
     transformed_kernel,
 )
@@ -45,25 +45,6 @@ def exact_policy(policy: Policy, folded: bool) -> Policy:
     return policy
 
 
-def direct_conv2d(inputs: tf.Tensor, kernel: tf.Tensor, dilation: int = 1) -> tf.Tensor:
-    """Computes a direct convolution of stride 1, with a gradient on every device.
-
-    Args:
-        inputs: `(batch, height, width, channels)`.
-        kernel: `(side, side, channels, filters)`; the side is odd.
-        dilation: distance between kernel taps, in positions.
-
-    Returns:
-        `(batch, height, width, filters)`.
-    """
-    if dilation > 1 and not has_dilated_gradient(inputs.dtype):
-        # Space-to-batch; slower.
-        return tf.nn.convolution(inputs, kernel, padding="SAME", dilations=dilation)
-    # At stride 1 "SAME" is symmetric for odd kernels, and unlike explicit padding it
-    # has a CPU gradient when dilated.
-    return tf.nn.conv2d(inputs, kernel, 1, padding="SAME", dilations=dilation)
-
-
 @keras.saving.register_keras_serializable(PACKAGE)
 class SymmetricConv2D(keras.layers.Layer):
     """2-D convolution with zero padding that is equal on all sides, as in PyTorch.
@@ -83,9 +64,8 @@ class SymmetricConv2D(keras.layers.Layer):
         use_bias: whether to add a bias per output channel.
         kernel_initializer: initializer of the kernel; fan-out He normal if None.
         bias_initializer: initializer of the bias.
-        winograd: whether it is computed by `winograd_conv2d` where that is possible and
-            faster (`uses_winograd`); a processor computes it fastest in float32, and
-            nothing else does.
+        winograd: whether Winograd's method is used where it is possible and faster, as
+            it is on a processor (`uses_winograd`; in training, `trainable_conv2d`).
         folded: whether this is the inference form, whose pads are explicit: ONNX
             Runtime refuses "SAME" with a dilation and a size known only when it runs
             (onnxruntime#20582). A dilated one then has no gradient on a CPU.
@@ -146,7 +126,7 @@ class SymmetricConv2D(keras.layers.Layer):
 
     @property
     def uses_winograd(self) -> bool:
-        """Tells whether a built layer computes large inputs by Winograd's method."""
+        """Tells whether a built layer, folded, computes large inputs by this method."""
         return (
             self.winograd
             and (self.kernel_size, self.strides) == (3, 1)
@@ -227,8 +207,8 @@ class SymmetricConv2D(keras.layers.Layer):
         return tf.ensure_shape(outputs, self.compute_output_shape(parts[0].shape))
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        if self.uses_winograd and fills_tiles(inputs.shape[:3], self.dilation):
-            return trainable_winograd_conv2d(inputs, kernel, self.dilation)
+        if self.winograd and self.strides == 1 and not self.folded:
+            return trainable_conv2d(inputs, kernel, self.dilation)
         return self._convolve_directly(inputs, kernel)
 
     def _convolve_directly(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

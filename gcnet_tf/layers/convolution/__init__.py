@@ -1,0 +1,1 @@
+"""Convolutions, with their normalisation and activation, and how they are computed."""
