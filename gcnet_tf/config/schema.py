@@ -168,9 +168,9 @@ class ModelConfig:
     models), false the pixel borders (all others)."""
 
     winograd: bool | None = None
-    """true: large 3x3 convolutions use Winograd's method in float32, which is about
-    twice as fast on a CPU; false: direct convolution; null: true where there is no GPU.
-    The logits differ by rounding."""
+    """true: large 3x3 convolutions use Winograd's method, about twice as fast on a CPU,
+    in mixed_bfloat16 for gradients of kernels; false: direct convolution; null: true
+    where there is no GPU. The logits differ by rounding."""
 
 
 @dataclass(frozen=True, config=STRICT)
