@@ -54,6 +54,8 @@ def test_the_verdicts_name_layers_for_which_the_rule_is_wrong():
 
 @pytest.mark.slow
 def test_all_leads_give_the_same_result():
+    # Of bfloat16, results are rounded. Without oneDNN, TensorFlow also sums in it.
+    rounding = 2**-8 if has_dilated_gradient(tf.bfloat16) else 0.1
     for row in leads.compare_leads(rounds=1):
-        most = 2**-8 if "bfloat16" in row.what else 1e-4  # rounded results
+        most = rounding if "bfloat16" in row.what else 1e-4
         assert row.difference <= most, row
