@@ -115,4 +115,4 @@ def test_the_rate_of_bfloat16_is_that_of_the_instructions(
 ):
     monkeypatch.setattr(kernels, "instruction_sets", lambda: sets)
     monkeypatch.setattr(kernels, "has_dilated_gradient", lambda dtype: has_onednn)
-    assert kernels.bfloat16_rate() == rate
+    assert kernels.bfloat16_rate.__wrapped__() == rate

@@ -33,6 +33,7 @@ def has_dilated_gradient(dtype: tf.DType) -> bool:
     return True
 
 
+@cache
 def bfloat16_rate() -> float:
     """Tells how often a processor multiplies bfloat16 in the time of one float32.
 

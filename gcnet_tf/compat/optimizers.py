@@ -35,12 +35,6 @@ class _Keras2Optimizer(keras.optimizers.Optimizer):
     def _get_variable_index(self, variable) -> int:
         return self._index_dict[self._var_key(variable)]
 
-    def assign(self, variable, value) -> None:
-        variable.assign(value)
-
-    def assign_sub(self, variable, value) -> None:
-        variable.assign_sub(value)
-
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         # Our optimisers do not take these arguments.

@@ -202,9 +202,9 @@ def kernel_gradient(
     gradients: list[tf.Tensor] = []
     # One after the other, so that the memory of a part is enough.
     for part in _parts(inputs):
-        values = grid.input_values(
-            part if not gradients else after(gradients[-1], part)
-        )
+        if gradients:
+            part = after(gradients[-1], part)
+        values = grid.input_values(part)  # (side², tiles, channels)
         # (side², channels, filters)
         weights = tf.matmul(values, outer, transpose_a=True)
         gradient = back @ tf.reshape(weights, [F4.side**2, -1])
