@@ -26,6 +26,7 @@ LOSS_SETTINGS: dict[str, dict[str, Any]] = {
     "dice": {"activation": "sigmoid", "naive": False, "smooth": 1e-3},
     "tversky": {"alpha": 0.3, "smooth": 1.0},
     "lovasz": {"classes": "present", "per_image": False},
+    "hausdorff": {},
 }
 # Losses without class weights.
 UNWEIGHTED_LOSSES = ("dice",)
@@ -45,10 +46,11 @@ class LossConfig:
         "dice",
         "tversky",
         "lovasz",
+        "hausdorff",
     ] = "cross_entropy"
     """cross_entropy: softmax cross-entropy; ohem_sampler and ohem_cross_entropy: that
     of the hardest pixels; focal: sigmoid focal loss; dice, tversky and lovasz: losses
-    of regions (docs/training.md). A setting that is null takes the kind's own value,
+    of regions; hausdorff: one of boundaries (docs/training.md). A setting that is null takes the kind's own value,
     which is the reference's."""
 
     weight: float = Field(default=1.0, gt=0)

@@ -86,9 +86,15 @@ def _validate_losses(train: TrainConfig) -> None:
             require(
                 name in allowed,
                 f"train.losses[{index}].{name}: received {value}, but {term.kind} has "
-                f"no such setting, it has {', '.join(allowed)}; use null to leave a "
-                "setting out",
+                f"no such setting, it has {', '.join(allowed) or 'none'}; use null to "
+                "leave a setting out",
             )
+    require(
+        not train.jit_compile
+        or all(term.kind != "hausdorff" for term in train.losses),
+        "train.jit_compile: received true with the loss hausdorff, whose distances XLA "
+        "cannot compute; set it to false, or leave the term out",
+    )
     require(
         train.class_weights is None
         or not train.losses

@@ -16,6 +16,11 @@ from mmengine.optim import (
 )
 from mmseg.models.losses import CrossEntropyLoss, LovaszLoss, OhemCrossEntropy
 from mmseg.models.losses.focal_loss import py_sigmoid_focal_loss
+from mmseg.models.losses.huasdorff_distance_loss import (
+    HuasdorffDisstanceLoss,
+    compute_dtm,
+    hd_loss,
+)
 from reference import MODELS, to_numpy, to_torch
 
 Arrays = dict[str, np.ndarray]
@@ -92,6 +97,51 @@ def _lovasz(**settings):
     return lambda logits, labels: loss(logits, labels, ignore_index=255)
 
 
+def _of_two(loss):
+    """Returns a loss of the first two classes, where others are not labelled."""
+
+    def loss_of(logits, labels):
+        return loss(logits[:, :2], torch.where(labels < 2, labels, 255))
+
+    return loss_of
+
+
+class _Weights(list):
+    """Class weights that pass the reference's check, which compares `ndim`."""
+
+    ndim = 2
+
+
+def _hausdorff(class_weight=None):
+    """Returns HuasdorffDisstanceLoss of each class beside all others, as one of two.
+
+    With more classes at once it takes ids for a binary mask.
+    """
+
+    def loss_of(logits, labels):
+        probabilities = logits.softmax(dim=1)
+        found = probabilities.argmax(dim=1)
+        total = 0
+        for index in range(1, NUM_CLASSES):
+            of_class = probabilities[:, index]
+            pair = torch.stack([1 - of_class, of_class], dim=1)
+            truth = (labels == index).long()
+            value = hd_loss(
+                pair,
+                truth,
+                seg_dtm=compute_dtm((found == index).long(), pair),
+                gt_dtm=compute_dtm(truth, pair),
+                class_weight=_Weights([1, class_weight[index]])
+                if class_weight
+                else None,
+            )
+            # It divides by the number of classes.
+            total = total + value * 2 / NUM_CLASSES
+        return total
+
+    return loss_of
+
+
 def _sampler(**settings) -> dict:
     return {"type": "OHEMPixelSampler", **settings}
 
@@ -128,6 +178,9 @@ CASES = {
     "lovasz_weighted": _lovasz(class_weight=CLASS_WEIGHTS),
     "lovasz_all": _lovasz(classes="all"),
     "lovasz_per_image": _lovasz(per_image=True, reduction="mean"),
+    "hausdorff": _hausdorff(),
+    "hausdorff_weighted": _hausdorff(CLASS_WEIGHTS),
+    "hausdorff_binary": _of_two(HuasdorffDisstanceLoss()),
 }
 
 

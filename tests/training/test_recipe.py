@@ -9,7 +9,11 @@ from training.runs import Do, records, stop
 from gcnet_tf.training import train
 from gcnet_tf.weights.files import WEIGHTS_FILE, list_checkpoints
 
-TERMS = [{"kind": "lovasz", "weight": 0.5}, {"label_smoothing": 0.1}]
+TERMS = [
+    {"kind": "lovasz", "weight": 0.5},
+    {"kind": "hausdorff", "weight": 0.01},
+    {"label_smoothing": 0.1},
+]
 RECIPE = (
     f"train.losses={json.dumps(TERMS)}",
     "train.schedule=cosine",
@@ -30,6 +34,7 @@ RECIPE = (
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:train.losses. hausdorff counts pixels")
 def test_a_resumed_run_ends_with_the_same_weights(tiny_config, toy_network, tmp_path):
     config = tiny_config(*RECIPE)
     whole = train(config, tmp_path / "whole")

@@ -15,6 +15,7 @@ from gcnet_tf.data.catalog import IGNORE_LABEL, facts_of
 from gcnet_tf.errors import UserError, first_line
 from gcnet_tf.extensions.classes import is_of_keras
 from gcnet_tf.extensions.named import make
+from gcnet_tf.training.optimization.boundary_losses import hausdorff
 from gcnet_tf.training.optimization.pixel_losses import (
     cross_entropy,
     focal,
@@ -35,7 +36,10 @@ LOSSES: dict[str, Callable[..., tf.Tensor]] = {
     "dice": dice,
     "tversky": tversky,
     "lovasz": lovasz,
+    "hausdorff": hausdorff,
 }
+# As in the reference.
+COUNTING_IGNORED = ("dice", "hausdorff")
 
 
 def make_loss(config: Config, class_weights: Sequence[float] | None = None) -> Loss:
@@ -78,9 +82,9 @@ def _sum_of(terms: Sequence[LossConfig], class_weights: Sequence[float] | None) 
         if term.kind not in UNWEIGHTED_LOSSES:
             arguments["class_weights"] = class_weights
         functions.append((term.weight, partial(LOSSES[term.kind], **arguments)))
-    if any(term.kind == "dice" for term in terms):
+    for kind in {term.kind for term in terms}.intersection(COUNTING_IGNORED):
         warnings.warn(
-            "train.losses: dice counts pixels that are not labelled, as in the "
+            f"train.losses: {kind} counts pixels that are not labelled, as in the "
             "reference.",
             stacklevel=3,
         )

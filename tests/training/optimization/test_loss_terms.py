@@ -10,7 +10,7 @@ from gcnet_tf.config import config_from_dict
 from gcnet_tf.config.schema_training import LOSS_SETTINGS, UNWEIGHTED_LOSSES, LossConfig
 from gcnet_tf.errors import UserError
 from gcnet_tf.training.distributed.strategy import make_strategy
-from gcnet_tf.training.optimization.losses import LOSSES, make_loss
+from gcnet_tf.training.optimization.losses import COUNTING_IGNORED, LOSSES, make_loss
 
 RNG = np.random.default_rng(0)
 CLASSES = 5
@@ -26,6 +26,7 @@ DIVISIBLE = {
     "dice": {},
     "tversky": {},
     "lovasz": {"per_image": True},
+    "hausdorff": {},
 }
 
 
@@ -102,7 +103,7 @@ def test_two_replicas_have_the_loss_and_gradient_of_one(name):
     )
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LOSSES if kind != "dice"])
+@pytest.mark.parametrize("kind", [kind for kind in LOSSES if kind not in COUNTING_IGNORED])
 @pytest.mark.parametrize("settings", ["own", "other"])
 def test_a_batch_without_a_label_has_no_loss_and_no_gradient(kind, settings):
     """A crop can be padding and void only."""
@@ -130,9 +131,10 @@ def test_huge_logits_have_finite_gradients(kind):
     assert np.all(np.isfinite(gradient))
 
 
-def test_dice_says_that_it_counts_ignored_pixels():
-    with pytest.warns(UserWarning, match="dice counts pixels that are not labelled"):
-        make_loss(loss_config({"kind": "dice"}))
+@pytest.mark.parametrize("kind", COUNTING_IGNORED)
+def test_losses_that_count_ignored_pixels_say_so(kind):
+    with pytest.warns(UserWarning, match=f"{kind} counts pixels that are not labelled"):
+        make_loss(loss_config({"kind": kind}))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,16 @@ def test_dice_says_that_it_counts_ignored_pixels():
             "train.class_weights: received weights, but no term",
         ),
         ([{"kind": "lovas"}], {}, r"train.losses\[0\].kind: .*lovasz"),
+        (
+            [{"kind": "hausdorff", "alpha": 1}],
+            {},
+            "hausdorff has no such setting, it has none",
+        ),
+        (
+            [{"kind": "hausdorff"}],
+            {"jit_compile": True},
+            "train.jit_compile: received true with the loss hausdorff",
+        ),
         ([{"weight": 0}], {}, r"train.losses\[0\].weight: received 0; .*above 0"),
         ([{"label_smoothing": 1}], {}, "label_smoothing: received 1; .*below 1"),
     ],
