@@ -18,7 +18,4 @@ COMMANDS = {
 }
 
 # The project's own commands, which no wheel carries: files in scripts/ of a checkout.
-CHECKOUT_COMMANDS = (
-    *("benchmark", "camvid", "compare", "demo", "determinism"),
-    "reproduce",
-)
+CHECKOUT_COMMANDS = ("benchmark", "compare", "demo", "determinism", "reproduce")

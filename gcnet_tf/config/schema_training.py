@@ -50,8 +50,8 @@ class LossConfig:
     ] = "cross_entropy"
     """cross_entropy: softmax cross-entropy; ohem_sampler and ohem_cross_entropy: that
     of the hardest pixels; focal: sigmoid focal loss; dice, tversky and lovasz: losses
-    of regions; hausdorff: one of boundaries (docs/training.md). A setting that is null takes the kind's own value,
-    which is the reference's."""
+    of regions; hausdorff: one of boundaries (docs/training.md). A setting that is null
+    takes the kind's own value, which is the reference's."""
 
     weight: float = Field(default=1.0, gt=0)
     """Factor on this term."""

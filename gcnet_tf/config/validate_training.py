@@ -90,8 +90,7 @@ def _validate_losses(train: TrainConfig) -> None:
                 "leave a setting out",
             )
     require(
-        not train.jit_compile
-        or all(term.kind != "hausdorff" for term in train.losses),
+        not train.jit_compile or all(term.kind != "hausdorff" for term in train.losses),
         "train.jit_compile: received true with the loss hausdorff, whose distances XLA "
         "cannot compute; set it to false, or leave the term out",
     )

@@ -28,7 +28,7 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_rounds(parser)
     _add_seconds(parser, 4.0)
-    _add_peer(parser)
+    add_peer_argument(parser)
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the result there as well"
     )
@@ -36,7 +36,7 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_infer_arguments(parser: argparse.ArgumentParser) -> None:
     _add_exports(parser)
-    _add_peer(parser)
+    add_peer_argument(parser)
     _add_out(parser, "benchmark_infer.json, .md and .png")
 
 
@@ -106,7 +106,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     _add_threads(parser)
     _add_rounds(parser)
     _add_seconds(parser, 10.0)
-    _add_peer(parser)
+    add_peer_argument(parser)
     _add_out(parser, "benchmark_train.json, .md and .png")
 
 
@@ -202,7 +202,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_rounds(parser)
     _add_threads(parser)
-    _add_peer(parser)
+    add_peer_argument(parser)
     _add_out(parser, "benchmark_evaluate.json, .md and .png")
 
 
@@ -301,7 +301,8 @@ def _add_seconds(parser: argparse.ArgumentParser, default: float) -> None:
     )
 
 
-def _add_peer(parser: argparse.ArgumentParser) -> None:
+def add_peer_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--peer-python`."""
     parser.add_argument(
         "--peer-python",
         type=Path,

@@ -128,7 +128,7 @@ def test_a_checkout_has_more_commands(monkeypatch, capsys, tmp_path):
     for name in CHECKOUT_COMMANDS:
         assert (cli.SCRIPTS / f"{name}.py").is_file()
     monkeypatch.setattr(lines, "SCRIPTS", tmp_path)
-    for words in (["demo"], ["camvid", "--help"], ["determinism"]):
+    for words in (["demo"], ["compare", "--help"], ["determinism"]):
         assert run_command(monkeypatch, *words) == 2
         message = capsys.readouterr().err
         assert message.startswith(f"Error: {words[0]} needs a checkout")

@@ -131,9 +131,9 @@ def _hausdorff(class_weight=None):
                 truth,
                 seg_dtm=compute_dtm((found == index).long(), pair),
                 gt_dtm=compute_dtm(truth, pair),
-                class_weight=_Weights([1, class_weight[index]])
-                if class_weight
-                else None,
+                class_weight=(
+                    _Weights([1, class_weight[index]]) if class_weight else None
+                ),
             )
             # It divides by the number of classes.
             total = total + value * 2 / NUM_CLASSES

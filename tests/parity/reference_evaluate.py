@@ -20,6 +20,7 @@ import numpy as np
 import reference
 import torch
 from mmengine.config import ConfigDict
+from reference_pipeline import pairs_of
 from reference_protocol import (
     metrics_of,
     ms_flip_pipeline,
@@ -48,10 +49,7 @@ class Evaluation:
     def __init__(self, folder):
         self.folder = folder
         self.settings = json.loads((folder / PEER_SETTINGS).read_text())
-        images = sorted((folder / DATA / SPLIT / "images").iterdir())
-        self.pairs = [
-            (path, path.parents[1] / "labels" / f"{path.stem}.png") for path in images
-        ]
+        self.pairs = pairs_of(folder / DATA / SPLIT)
         self.model = reference.build_segmentor(**self.settings["network"])
         with np.load(folder / PEER_WEIGHTS) as file:
             state = {key: torch.from_numpy(file[key]) for key in file.files}

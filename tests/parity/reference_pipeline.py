@@ -23,46 +23,59 @@ import reference
 import torch
 from mmcv.transforms import Compose
 from reference import MODELS, TRANSFORMS
+from reference_protocol import run_pipeline
 
 # Both sides use our clock; these modules import no TensorFlow.
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in ("", "scripts")]
 from benchmarks.workers import serve  # noqa: E402
 
 BATCH_SIZE = 16
-CROP_SIZE = (512, 512)
-# The steps of mmsegmentation 1.2.2's configs/_base_/datasets/pascal_voc12.py, in order.
-STEPS = [
-    {"type": "LoadImageFromFile"},
-    {"type": "LoadAnnotations"},
-    {
-        "type": "RandomResize",
-        "scale": (2048, 512),
-        "ratio_range": (0.5, 2.0),
-        "keep_ratio": True,
-    },
-    {"type": "RandomCrop", "crop_size": CROP_SIZE, "cat_max_ratio": 0.75},
-    {"type": "RandomFlip", "prob": 0.5},
-    {"type": "PhotoMetricDistortion"},
-    {"type": "PackSegInputs"},
-]
+# Augmentations of mmsegmentation 1.2.2's configs/_base_/datasets/pascal_voc12.py.
+VOC = {
+    "base_scale": (2048, 512),
+    "ratio_range": (0.5, 2.0),
+    "crop_size": (512, 512),
+    "category_max_ratio": 0.75,
+    "flip_probability": 0.5,
+    "photometric_distortion": True,
+}
+
+
+def training_pipeline(
+    base_scale,
+    ratio_range,
+    crop_size,
+    category_max_ratio,
+    flip_probability,
+    photometric_distortion,
+) -> Compose:
+    """Builds the steps of the published rows, with numbers named as in `augment`."""
+    resize = {"scale": tuple(base_scale), "ratio_range": tuple(ratio_range)}
+    crop = {"crop_size": tuple(crop_size), "cat_max_ratio": category_max_ratio}
+    steps = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations"},
+        {"type": "RandomResize", **resize, "keep_ratio": True},
+        {"type": "RandomCrop", **crop},
+        {"type": "RandomFlip", "prob": flip_probability},
+        *([{"type": "PhotoMetricDistortion"}] if photometric_distortion else []),
+        {"type": "PackSegInputs"},
+    ]
+    return Compose([TRANSFORMS.build(step) for step in steps])
+
+
+def pairs_of(split: Path) -> list[tuple[Path, Path]]:
+    """Lists the images of a folder with images/ and labels/, and their label PNGs."""
+    images = sorted((split / "images").iterdir())
+    return [(image, split / "labels" / f"{image.stem}.png") for image in images]
 
 
 def samples(root: Path):
     """Yields transformed samples without end, in the order of a shuffled list."""
-    pipeline = Compose([TRANSFORMS.build(step) for step in STEPS])
-    files = sorted((root / "train" / "images").glob("*.jpg"))
-    order = np.random.default_rng(0).permutation(len(files))
+    pipeline, pairs = training_pipeline(**VOC), pairs_of(root / "train")
+    order = np.random.default_rng(0).permutation(len(pairs))
     for index in itertools.cycle(order):
-        image = files[index]
-        label = root / "train" / "labels" / f"{image.stem}.png"
-        yield pipeline(
-            {
-                "img_path": str(image),
-                "seg_map_path": str(label),
-                "reduce_zero_label": False,
-                "seg_fields": [],
-            }
-        )
+        yield run_pipeline(pipeline, *pairs[index])
 
 
 def normalised(stream):
@@ -75,13 +88,13 @@ def normalised(stream):
             "bgr_to_rgb": True,
             "pad_val": 0,
             "seg_pad_val": 255,
-            "size": CROP_SIZE,
+            "size": VOC["crop_size"],
         }
     )
     for batch in stream:
         data = {key: [sample[key] for sample in batch] for key in batch[0]}
         inputs = preprocessor(data, training=True)["inputs"]
-        assert inputs.shape == (BATCH_SIZE, 3, *CROP_SIZE)
+        assert inputs.shape == (BATCH_SIZE, 3, *VOC["crop_size"])
         yield batch
 
 

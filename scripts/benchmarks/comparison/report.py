@@ -12,7 +12,8 @@ _NOTES = """\
 mIoU: on val, of the last weights, mean over the seeds; +-: their standard deviation.
 lowest: the class with the lowest IoU, and this IoU. parameters: without the auxiliary
 head. Gmadd: 10^9 multiply-adds of an image; ms: median time of one, batch 1; ratio: to
-the first row, median over the rounds, and the range."""
+the first row, median over the rounds, and the range. mmsegmentation: its own training
+by the settings of the first row."""
 
 
 def comparison_report(
@@ -27,11 +28,11 @@ def comparison_report(
         command: shell command that compared.
         size: (height, width) of the image that was timed.
         outcomes: one for each row.
-        costs: costs by the same names.
+        costs: costs by the same names, but for a row that is not ours.
     """
     facts = machine_facts(command, KERAS_PACKAGES) | {
         "size": size,
-        "rows": [_to_dict(outcome, costs[outcome.name]) for outcome in outcomes],
+        "rows": [_to_dict(outcome, costs.get(outcome.name)) for outcome in outcomes],
     }
     return Report(
         "comparison",
@@ -45,22 +46,24 @@ def comparison_report(
     )
 
 
-def _to_dict(outcome: Outcome, cost: NetworkCost) -> dict:
-    return {
+def _to_dict(outcome: Outcome, cost: NetworkCost | None) -> dict:
+    facts = {
         "name": outcome.name,
         "iterations": outcome.iterations,
         "miou": outcome.mean,
         "miou_deviation": outcome.spread,
         "miou_by_seed": outcome.mious,
         "iou_by_class": outcome.classes,
-        "parameters": cost.parameters,
-        "multiply_adds": cost.multiply_adds,
-        "time": cost.timing.to_dict(),
         "curves": {
             seed: {"losses": curve.losses, "scores": curve.mious}
             for seed, curve in outcome.curves.items()
         },
     }
+    if cost is not None:
+        facts["parameters"] = cost.parameters
+        facts["multiply_adds"] = cost.multiply_adds
+        facts["time"] = cost.timing.to_dict()
+    return facts
 
 
 def _lines(
@@ -71,7 +74,6 @@ def _lines(
     columns = ["mIoU", "+-", "lowest", "", "parameters", "Gmadd", "ms", "ratio"]
     lines = [["", "iterations", *seeds, *columns, "from", "to"]]
     for outcome in outcomes:
-        cost = costs[outcome.name]
         lowest, iou = min(outcome.classes.items(), key=lambda item: item[1])
         lines.append(
             [
@@ -82,15 +84,23 @@ def _lines(
                 "" if outcome.spread is None else f"{outcome.spread:.4f}",
                 lowest,
                 f"{iou:.3f}",
-                f"{cost.parameters:,}",
-                f"{cost.multiply_adds / 1e9:.3f}",
-                f"{1000 * cost.timing.median:.1f}",
-                f"{cost.timing.ratio:.3f}",
-                f"{min(cost.timing.ratios):.3f}",
-                f"{max(cost.timing.ratios):.3f}",
+                *_cost_cells(costs.get(outcome.name)),
             ]
         )
     return lines
+
+
+def _cost_cells(cost: NetworkCost | None) -> list[str]:
+    if cost is None:
+        return 6 * [""]
+    return [
+        f"{cost.parameters:,}",
+        f"{cost.multiply_adds / 1e9:.3f}",
+        f"{1000 * cost.timing.median:.1f}",
+        f"{cost.timing.ratio:.3f}",
+        f"{min(cost.timing.ratios):.3f}",
+        f"{max(cost.timing.ratios):.3f}",
+    ]
 
 
 def _draw(outcomes: Sequence[Outcome]) -> Any:

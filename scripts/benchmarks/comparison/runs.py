@@ -14,8 +14,8 @@ from gcnet_tf.config import Config, load_config
 from gcnet_tf.errors import UserError
 from gcnet_tf.weights.files import list_checkpoints
 
-# The log of a run, which `training.monitor` writes.
-_METRICS_FILE = "metrics.jsonl"
+METRICS_FILE = "metrics.jsonl"
+"""The log of a run, which `training.monitor` writes."""
 # Number of points of a curve of losses.
 _NUM_POINTS = 40
 
@@ -184,13 +184,18 @@ def is_finished(run: Run) -> bool:
     checkpoints = list_checkpoints(run.folder)
     if not checkpoints or int(checkpoints[-1].name) != run.iterations:
         return False
+    return has_last_miou(run)
+
+
+def has_last_miou(run: Run) -> bool:
+    """Tells whether the run's log has the mIoU of its last weights."""
     mious = read_curve(run.folder).mious
     return bool(mious) and mious[-1][0] == run.iterations
 
 
 def read_curve(folder: Path) -> Curve:
     """Reads the log of a run folder; an empty curve where there is no log yet."""
-    path = folder / _METRICS_FILE
+    path = folder / METRICS_FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     records = [json.loads(line) for line in lines if line.endswith("}")]
 

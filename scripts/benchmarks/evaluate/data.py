@@ -7,8 +7,6 @@ weights under the names of either side.
 import json
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import peer
 from benchmarks.drawn import drawn_model, with_folder_data
 from benchmarks.evaluate.files import (
@@ -18,11 +16,10 @@ from benchmarks.evaluate.files import (
     PEER_WEIGHTS,
     SPLIT,
 )
+from benchmarks.sources import write_pairs
 from gcnet_tf.config import Config, config_to_dict, load_config
 from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.data.prepare import ensure_records
-from gcnet_tf.data.records.shards import parse_example
-from gcnet_tf.data.stream.lanes import ALL, split_records
 from gcnet_tf.evaluation.load import load_model
 from gcnet_tf.runtime.windows import scales_of
 from gcnet_tf.weights.export_mmseg import export_mmseg
@@ -50,7 +47,7 @@ def prepare(
         model = drawn_model(config)
     else:
         model, config = load_model(None, None, run, overrides)
-    _copy_images(config, num_images, folder / DATA / SPLIT)
+    write_pairs(config, SPLIT, folder / DATA / SPLIT, num_images)
     config = _with_data(config, folder / DATA)
     ensure_records(config, [SPLIT])
     raw = config_to_dict(config)
@@ -78,23 +75,6 @@ def windows_for(scale: tuple[int, int]) -> tuple[int, int]:
     """
     side = round(min(scale) * 769 / 1025)
     return side, max(round(side * 513 / 769), 1)
-
-
-def _copy_images(config: Config, num_images: int, folder: Path) -> None:
-    """Writes evenly spread samples of the split as files, without decoding them."""
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True)
-    manifest = ensure_records(config, [SPLIT])[SPLIT]
-    total = manifest.num_samples
-    indices = np.linspace(0, total - 1, min(num_images, total)).astype(int)
-    records = split_records(Path(config.data.records) / SPLIT, manifest, ALL)
-    for index, serialized in enumerate(records):
-        if index not in indices:
-            continue
-        example = {k: v.numpy() for k, v in parse_example(serialized).items()}
-        suffix = "jpg" if example["image"].startswith(b"\xff\xd8") else "png"
-        (folder / "images" / f"{index:05}.{suffix}").write_bytes(example["image"])
-        (folder / "labels" / f"{index:05}.png").write_bytes(example["label"])
 
 
 def _with_data(config: Config, root: Path) -> Config:

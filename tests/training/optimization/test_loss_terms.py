@@ -103,7 +103,9 @@ def test_two_replicas_have_the_loss_and_gradient_of_one(name):
     )
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LOSSES if kind not in COUNTING_IGNORED])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in LOSSES if kind not in COUNTING_IGNORED]
+)
 @pytest.mark.parametrize("settings", ["own", "other"])
 def test_a_batch_without_a_label_has_no_loss_and_no_gradient(kind, settings):
     """A crop can be padding and void only."""
