@@ -136,6 +136,29 @@ OVERWRITTEN = {**AVERAGES, "ema_overwrite_frequency": 2}
     ],
 )
 def test_steps_are_those_of_keras_on_one_device(name, options, replicas):
+    check_steps(name, options, replicas)
+
+
+OTHERS = ("RMSprop", "Adadelta", "Adamax", "Adafactor", "Ftrl", "Lion", "Lamb", "Muon")
+
+
+@keras_3
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"global_clipnorm": 0.01, **OVERWRITTEN},
+        {"clipnorm": 0.01, "gradient_accumulation_steps": 2},
+    ],
+)
+def test_every_optimizer_has_every_option_on_two_replicas(name, options):
+    check_steps(name, options, replicas=2)
+
+
+def check_steps(name, options, replicas):
+    """Compares our steps with those of Keras' own training on one device."""
+
     def make_optimizer():
         return getattr(keras.optimizers, name)(0.1, **options)
 
