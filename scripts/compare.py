@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.comparison import costs, report
 
     costs.check_runs(runs)
+    reference.check_runs(peer_runs)
     for run in runs:
         if not comparison.is_finished(run):
             cli.run_training(run.cfg, run.folder, run.settings)

@@ -38,7 +38,7 @@ LOSSES: dict[str, Callable[..., tf.Tensor]] = {
     "lovasz": lovasz,
     "hausdorff": hausdorff,
 }
-# As in the reference.
+# Losses in which pixels labelled 255 count, as in the reference.
 COUNTING_IGNORED = ("dice", "hausdorff")
 
 

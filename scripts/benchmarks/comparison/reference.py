@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gcnet_tf.data.catalog import facts_of
 from gcnet_tf.errors import UserError
 
 WORKER = peer.WORKERS / "reference_recipe.py"
+_SETTINGS_FILE = "settings.json"
 # From random weights, as the peer starts.
 _PUBLISHED = ("voc_r50_20k", ["model.backbone.pretrained=null"])
 # What may differ from a published row; the peer's worker knows nothing else.
@@ -67,21 +69,31 @@ def require(python: Path) -> None:
         )
 
 
+def check_runs(runs: Sequence[Run]) -> None:
+    """Checks the folders before any training starts.
+
+    Raises:
+        UserError: when a folder holds a run with other settings.
+    """
+    for run in runs:
+        file = run.folder / _SETTINGS_FILE
+        if file.is_file() and file.read_text(encoding="utf-8") != _settings_text(run):
+            raise UserError(
+                f"{run.folder} holds a run with other settings; give another --runs."
+            )
+
+
 def train(python: Path, run: Run) -> None:
     """Trains one of the peer's runs from its beginning; a finished one is left.
 
     Raises:
-        UserError: when the folder holds a run with other settings, or the peer fails.
+        UserError: when the peer fails.
     """
-    settings = settings_of(run.config())
-    file = run.folder / "settings.json"
-    text = json.dumps(settings, indent=2) + "\n"
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise UserError(f"{run.folder} holds a run with other settings; give --runs.")
     if has_last_miou(run):
         return
     run.folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    file = run.folder / _SETTINGS_FILE
+    file.write_text(_settings_text(run), encoding="utf-8")
     # It imports TensorFlow, and the runs are planned without.
     from benchmarks.sources import write_pairs
 
@@ -92,6 +104,10 @@ def train(python: Path, run: Run) -> None:
         code = subprocess.run([str(word) for word in words], check=False).returncode
     if code:
         raise UserError(f"{peer.NAME} ended with exit code {code}; see above.")
+
+
+def _settings_text(run: Run) -> str:
+    return json.dumps(settings_of(run.config()), indent=2) + "\n"
 
 
 def settings_of(config: Config) -> dict[str, Any]:
