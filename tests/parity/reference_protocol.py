@@ -65,6 +65,23 @@ def new_metric(classes) -> IoUMetric:
     return metric
 
 
+def areas_of(model, pipeline: Compose, pairs, classes) -> list:
+    """Predicts images one by one; returns the areas of each, for `metrics_of`.
+
+    Args:
+        model: a segmentor in evaluation mode.
+        pipeline: what `single_pipeline` or `ms_flip_pipeline` builds.
+        pairs: files of images and labels.
+        classes: names of the classes.
+    """
+    metric = new_metric(classes)
+    with torch.inference_mode():
+        for pair in pairs:
+            batch, result = test_step(model, run_pipeline(pipeline, *pair))
+            metric.process(batch, [result.to_dict()])
+    return metric.results
+
+
 def metrics_of(results) -> dict[str, np.ndarray]:
     """Returns IoU, Acc and aAcc of all images as unrounded fractions.
 

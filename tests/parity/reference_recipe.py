@@ -22,13 +22,7 @@ import reference
 import torch
 from mmengine.optim import PolyLR
 from reference_pipeline import pairs_of, training_pipeline
-from reference_protocol import (
-    metrics_of,
-    new_metric,
-    run_pipeline,
-    single_pipeline,
-    test_step,
-)
+from reference_protocol import areas_of, metrics_of, run_pipeline, single_pipeline
 
 
 def build(settings: dict) -> torch.nn.Module:
@@ -59,14 +53,9 @@ def batches(pairs: list, pipeline, batch_size: int):
 def evaluate(model, pairs: list, settings: dict) -> dict:
     """Evaluates whole images one by one; returns the record of metrics.jsonl."""
     pipeline = single_pipeline(settings["scale"])
-    metric = new_metric(settings["classes"])
     model.eval()
-    with torch.inference_mode():
-        for pair in pairs:
-            batch, result = test_step(model, run_pipeline(pipeline, *pair))
-            metric.process(batch, [result.to_dict()])
+    metrics = metrics_of(areas_of(model, pipeline, pairs, settings["classes"]))
     model.train()
-    metrics = metrics_of(metric.results)
     classes = {
         name: {"IoU": None if np.isnan(iou) else float(iou)}
         for name, iou in zip(settings["classes"], metrics["IoU"])
